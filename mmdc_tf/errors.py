@@ -1,0 +1,38 @@
+"""The errors that this package raises on bad input.
+
+Every message says what was expected, then ``Received: name=value``, then what to do.
+"""
+
+from __future__ import annotations
+
+
+class InputError(ValueError):
+    """Bad input from the user: ends a command with one clear line and exit code 2."""
+
+
+class DatasetError(InputError):
+    """A dataset folder or table that cannot be used as it is."""
+
+
+class UnreadableImageError(DatasetError):
+    """An image file that cannot be decoded; the message names its path."""
+
+
+class SplitError(InputError):
+    """A split that would put one group (patient, near-twin cluster) on both sides."""
+
+
+class ConfigurationError(InputError):
+    """An option, row, recipe or run folder that does not fit the rest."""
+
+
+class WeightsError(InputError):
+    """Pretrained weights that cannot be had or do not fit the backbone."""
+
+
+class SystemLibraryError(InputError, ImportError):
+    """A library of the operating system that a dependency needs and does not find."""
+
+
+class TrainingDivergedError(RuntimeError):
+    """A loss that became NaN or infinite: the row fails, the others go on."""
