@@ -46,8 +46,10 @@ def _to_eight_bit(image: np.ndarray, path: str | Path) -> np.ndarray:
         return image
     if image.dtype != np.uint16:
         raise UnreadableImageError(
-            f"Expected 8-bit or 16-bit pixels. Received: {path} with dtype={image.dtype}. Convert it to 16-bit PNG."
+            f"Expected 8-bit or 16-bit pixels. Received: {path} ({image.dtype} pixels). Convert it to 16-bit PNG."
         )
+    # Opacity is always on the full 16-bit scale and would hide that the pixels use fewer bits.
+    image = image[..., :3] if image.ndim == 3 else image
     top = max(int(image.max()), 1)
     bits = next(bits for bits in (8, 10, 12, 14, 16) if top < 2**bits)
     return np.round(image.astype(np.float32) * (255.0 / (2**bits - 1))).astype(np.uint8)

@@ -106,7 +106,8 @@ def check_sample_table(table: pd.DataFrame, class_names: tuple[str, ...], source
     table = table.loc[:, list(COLUMNS)].copy()
     if table.empty:
         raise DatasetError(
-            f"Expected at least one image. Received: source={source} with none. Check the folder's layout (data/README.md)."
+            f"Expected at least one image. Received: source={source} with none. "
+            "Check the folder's layout (data/README.md)."
         )
     for column in ("sample_id", "image_path", "label", "patient_id", "group_id", "view", "side"):
         table[column] = table[column].fillna("").astype(str)
@@ -165,10 +166,11 @@ def _require_known(table: pd.DataFrame, column: str, known: tuple[str, ...], sou
 
 def _require_filled(table: pd.DataFrame, columns: tuple[str, ...], source: str) -> None:
     for column in columns:
-        if (table[column].str.strip() == "").any():
+        blank = (table[column].str.strip() == "").to_numpy()
+        if blank.any():
             raise DatasetError(
                 f"Expected a value in the column {column!r} of every row of {source}. "
-                f"Received: an empty cell in row {int((table[column].str.strip() == '').idxmax())}. Fill it in."
+                f"Received: an empty cell in row {blank.argmax()}. Fill it in."
             )
 
 

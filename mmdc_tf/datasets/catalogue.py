@@ -1,0 +1,79 @@
+"""The datasets by name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from mmdc_tf.datasets.busi import list_busi, load_busi
+from mmdc_tf.datasets.folder import load_folder
+from mmdc_tf.datasets.mini_ddsm import load_mini_ddsm
+from mmdc_tf.datasets.schema import Dataset
+from mmdc_tf.errors import ConfigurationError, DatasetError
+
+Loader = Callable[[Path], Dataset]
+
+DATASETS: dict[str, Loader] = {"busi": load_busi, "mini-ddsm": load_mini_ddsm, "folder": load_folder}
+
+# The same tables without decoding an image, for checks: groups may be provisional.
+LISTINGS: dict[str, Loader] = {**DATASETS, "busi": list_busi}
+
+
+def load_dataset(name: str, root: str | Path) -> Dataset:
+    """Reads a dataset by name and compares its counts with the declared ones.
+
+    Args:
+        name: ``"busi"``, ``"mini-ddsm"`` or ``"folder"``.
+        root: its folder (layouts: data/README.md).
+
+    Returns:
+        The dataset; a note says expected against found where they differ.
+
+    Raises:
+        ConfigurationError: the name is unknown.
+        DatasetError: the folder is absent, not a folder, empty, of another layout, or a class has no image.
+        UnreadableImageError: an image that grouping must look at cannot be decoded.
+    """
+    return _checked(_loader(name, DATASETS)(Path(root)))
+
+
+def list_dataset(name: str, root: str | Path) -> Dataset:
+    """Reads a dataset as ``load_dataset`` does without decoding images; for counts and checks, not for splits.
+
+    Raises:
+        ConfigurationError, DatasetError: as ``load_dataset``.
+    """
+    return _checked(_loader(name, LISTINGS)(Path(root)))
+
+
+def _loader(name: str, loaders: dict[str, Loader]) -> Loader:
+    if name in loaders:
+        return loaders[name]
+    near = difflib.get_close_matches(name.lower(), loaders, n=1, cutoff=0.4)
+    hint = f"Did you mean {near[0]!r}?" if near else "Choose one of them; 'folder' reads your own images."
+    raise ConfigurationError(
+        f"Expected a dataset of {', '.join(map(repr, loaders))}. Received: dataset={name!r}. {hint}"
+    )
+
+
+def _checked(dataset: Dataset) -> Dataset:
+    empty = [name for name, count in dataset.found_counts.items() if count == 0]
+    if empty:
+        raise DatasetError(
+            f"Expected images of every class. Received: root={str(dataset.root)!r} with none of "
+            f"{', '.join(empty)}. Add them: a class without images can be neither trained nor scored."
+        )
+    return replace(dataset, notes=(*dataset.notes, *_count_note(dataset)))
+
+
+def _count_note(dataset: Dataset) -> tuple[str, ...]:
+    expected, found = dataset.info.expected_counts, dataset.found_counts
+    if dataset.info.synthetic or not expected or expected == found:
+        return ()
+    return (f"not the complete dataset as declared: expected {_listed(expected)}; found {_listed(found)}",)
+
+
+def _listed(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items())

@@ -1,0 +1,185 @@
+"""What the readers share: folders, tables as text, and finding on disk what a table names."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+
+from mmdc_tf.datasets.images import IMAGE_SUFFIXES
+from mmdc_tf.errors import DatasetError
+
+UNKNOWN_MARKS = ("", "-", "?", "na", "n/a", "nan", "none", "null", "unknown")
+
+
+def require_folder(root: str | Path) -> Path:
+    """Returns the folder as an absolute path.
+
+    Raises:
+        DatasetError: it is absent, not a folder, or empty.
+    """
+    folder = Path(root).expanduser().resolve()
+    if folder.is_dir() and any(folder.iterdir()):
+        return folder
+    state = "an empty folder" if folder.is_dir() else "a file" if folder.exists() else "no such folder"
+    raise DatasetError(
+        f"Expected a folder with a dataset. Received: root={str(root)!r} ({state}). "
+        "Give the folder that holds the files (layouts: data/README.md)."
+    )
+
+
+def inner_folder(root: Path, pattern: str) -> Path:
+    """Returns the only sub-folder that matches the pattern, or ``root`` where there is not exactly one.
+
+    Archives unpack into a folder of their own, and a user may name the folder around it.
+    """
+    inner = [path for path in root.glob(pattern) if path.is_dir()]
+    return inner[0] if len(inner) == 1 else root
+
+
+def read_table_file(path: Path, required: Sequence[str]) -> pd.DataFrame:
+    """Reads a CSV or XLSX table as text: a patient ``0029`` stays ``0029``.
+
+    Args:
+        path: a ``.csv`` (UTF-8) or ``.xlsx`` file with one header row.
+        required: the columns that must be there.
+
+    Returns:
+        One row a table row, all columns text without surrounding blanks, "" for empty cells.
+
+    Raises:
+        DatasetError: the file is absent, not such a table, or a required column is missing.
+    """
+    table = _read_as_text(path)
+    table.columns = [str(column).strip() for column in table.columns]
+    missing = [column for column in required if column not in table.columns]
+    if missing:
+        raise DatasetError(
+            f"Expected the columns {', '.join(required)}. Received: {path} without {', '.join(missing)}. "
+            "Add the columns (data/README.md shows the layout)."
+        )
+    return table.apply(lambda column: column.fillna("").astype(str).str.strip())
+
+
+def _read_as_text(path: Path) -> pd.DataFrame:
+    try:
+        if path.suffix.lower() == ".xlsx":
+            return pd.read_excel(path, dtype=str, keep_default_na=False, engine="openpyxl")
+        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise DatasetError(
+            f"Expected a CSV (UTF-8) or XLSX table. Received: {path} ({type(error).__name__}: {error}). "
+            "Restore the file or save it again in one of these formats."
+        ) from error
+
+
+def without_unknown(values: pd.Series) -> pd.Series:
+    """Returns the text column with ``-``, ``n/a``, ``unknown`` and the like turned into ""."""
+    return values.mask(values.str.lower().isin(UNKNOWN_MARKS), "")
+
+
+def relative_path(text: str, source: str | Path) -> str:
+    """Returns a table's path with forward slashes.
+
+    Args:
+        text: a path relative to the dataset's root, with ``/`` or back-slashes.
+        source: the table, for the message.
+
+    Raises:
+        DatasetError: the path is absolute or leaves the root with ``..``.
+    """
+    path = PurePosixPath(text.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts or re.match(r"[A-Za-z]:", text):
+        raise DatasetError(
+            f"Expected a path below the dataset's root. Received: {text!r} in {source}. "
+            "Write it relative to the root, without '..'."
+        )
+    return str(path) if text else ""
+
+
+@dataclass(frozen=True)
+class FileIndex:
+    """The files below a folder, found by relative path whatever its upper and lower case.
+
+    Archives made on Windows name one file in two ways (``_Mask.jpg``, ``_MASK.jpg``).
+    """
+
+    exact: dict[str, Path]
+    folded: dict[str, Path]
+
+    def find(self, relative: str) -> Path | None:
+        """Returns the file of exactly this name, else of this name in another case, else None."""
+        return self.exact.get(relative) or self.folded.get(relative.lower())
+
+
+def index_files(root: Path) -> FileIndex:
+    """Lists the files below the folder once; files whose name starts with a dot are left out."""
+    files = sorted(path for path in root.rglob("*") if not path.name.startswith(".") and path.is_file())
+    exact = {path.relative_to(root).as_posix(): path for path in files}
+    return FileIndex(exact, {relative.lower(): path for relative, path in exact.items()})
+
+
+def keep_found(table: pd.DataFrame, root: Path, index: FileIndex) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Keeps the rows whose image is on disk, and says how many are not.
+
+    Args:
+        table: a sample table whose ``image_path`` and ``lesion_masks`` are relative to ``root``.
+        root: the dataset's folder.
+        index: its files.
+
+    Returns:
+        The rows with paths as on disk (lesion masks that are absent dropped), and notes.
+
+    Raises:
+        DatasetError: no image of the table is there.
+    """
+    found = [index.find(path) for path in table["image_path"]]
+    here = pd.Series([path is not None for path in found], index=table.index)
+    absent = table.loc[~here, "image_path"]
+    if not here.any():
+        raise DatasetError(
+            f"Expected the images that the table lists. Received: root={str(root)!r} with none of "
+            f"{len(table):,}, for example {absent.iloc[0]!r}. Unpack the images there, or give another root."
+        )
+    kept = table[here].assign(image_path=[str(path) for path in found if path is not None])
+    masks = [[(mask, index.find(mask)) for mask in row] for row in kept["lesion_masks"]]
+    lost = [mask for row in masks for mask, path in row if path is None]
+    kept["lesion_masks"] = pd.Series([tuple(str(path) for _, path in row if path) for row in masks], kept.index, object)
+    return kept.reset_index(drop=True), (*_absent_note(absent, table, root), *_lost_mask_note(lost))
+
+
+def _absent_note(absent: pd.Series, table: pd.DataFrame, root: Path) -> tuple[str, ...]:
+    if absent.empty:
+        return ()
+    verb = "was" if len(absent) == 1 else "were"
+    return (
+        f"the table lists {len(table):,} images, {len(absent):,} {verb} not found under {root}, "
+        f"for example {_examples(list(absent))}; going on with {len(table) - len(absent):,}",
+    )
+
+
+def _lost_mask_note(lost: list[str]) -> tuple[str, ...]:
+    if not lost:
+        return ()
+    return (f"lesion masks that the table names and that were not found: {len(lost):,}, for example {_examples(lost)}",)
+
+
+def _examples(names: list[str]) -> str:
+    return ", ".join(names[:3])
+
+
+def unlisted_note(table: pd.DataFrame, root: Path, index: FileIndex) -> tuple[str, ...]:
+    """Returns a note on image files that no row names; masks (``mask`` in the name) are not counted."""
+    named = {*table["image_path"], *(mask for row in table["lesion_masks"] for mask in row)}
+    unlisted = [
+        str(path.relative_to(root))
+        for path in index.exact.values()
+        if path.suffix.lower() in IMAGE_SUFFIXES and "mask" not in path.stem.lower() and str(path) not in named
+    ]
+    if not unlisted:
+        return ()
+    return (f"image files that no row of the table names: {len(unlisted):,}, for example {_examples(unlisted)}",)

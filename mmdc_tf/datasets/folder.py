@@ -1,0 +1,124 @@
+"""A user's own images: a folder with a CSV of the sample table's columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from mmdc_tf.datasets.files import (
+    index_files,
+    keep_found,
+    read_table_file,
+    relative_path,
+    require_folder,
+    unlisted_note,
+    without_unknown,
+)
+from mmdc_tf.datasets.schema import COLUMNS, Dataset, DatasetInfo, check_sample_table
+from mmdc_tf.errors import ConfigurationError, DatasetError
+
+TABLE_NAME = "samples.csv"
+REQUIRED_COLUMNS = ("sample_id", "image_path", "label")
+MODALITIES = ("mammography", "ultrasound")
+
+
+def load_folder(root: str | Path, class_names: Sequence[str] | None = None, modality: str = "mammography") -> Dataset:
+    """Reads a folder with ``samples.csv``, one row an image.
+
+    The CSV has the columns of the sample table; ``sample_id``, ``image_path`` and ``label`` must be there, a
+    missing column or an empty cell elsewhere means unknown. ``image_path`` and ``lesion_masks`` (several masks
+    separated by ``;``) are relative to the folder. ``group_id`` is the unit that never crosses a split; where the
+    table has none it is the patient.
+
+    Args:
+        root: the folder.
+        class_names: the ordered class names; by default the labels in alphabetical order.
+        modality: ``"mammography"`` or ``"ultrasound"``.
+
+    Returns:
+        The samples whose image is on disk; notes count and name those that are not.
+
+    Raises:
+        ConfigurationError: the modality is unknown.
+        DatasetError: the folder, the table or all images are absent, a needed column is missing, neither patient
+            nor group is known for a row, a patient is in two groups, fewer than two classes occur, or a value
+            cannot be used.
+    """
+    _require_modality(modality)
+    folder = require_folder(root)
+    path = folder / TABLE_NAME
+    raw = _complete(read_table_file(path, REQUIRED_COLUMNS), path)
+    classes = tuple(class_names) if class_names else tuple(sorted(set(raw["label"]) - {""}))
+    info = _info(folder, classes, modality, by_group=not raw["group_id"].equals(raw["patient_id"]))
+    index = index_files(folder)
+    table, notes = keep_found(check_sample_table(raw, classes, str(path)), folder, index)
+    table = check_sample_table(table, classes, str(path))
+    _require_two_classes(table, path)
+    return Dataset(info, table, folder, (*notes, *unlisted_note(table, folder, index)))
+
+
+def _complete(raw: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Adds the columns that are not there, and turns cells into what the sample table holds."""
+    table = raw.reindex(columns=list(COLUMNS), fill_value="")
+    for column in ("patient_id", "group_id", "age", "density", "view", "side", "lesion_masks"):
+        table[column] = without_unknown(table[column])
+    table["image_path"] = [relative_path(text, path) for text in table["image_path"]]
+    table["view"], table["side"] = table["view"].str.upper(), table["side"].str.upper()
+    table["lesion_masks"] = [_split_masks(text, path) for text in table["lesion_masks"]]
+    return table.assign(group_id=_groups(table, path))
+
+
+def _split_masks(text: str, path: Path) -> tuple[str, ...]:
+    return tuple(relative_path(mask.strip(), path) for mask in text.split(";") if mask.strip())
+
+
+def _groups(table: pd.DataFrame, path: Path) -> pd.Series:
+    """Groups as given, else patients; both rules at once would tear a patient apart, so that raises."""
+    groups = table["group_id"].where(table["group_id"] != "", table["patient_id"])
+    homeless = table.loc[groups == "", "sample_id"]
+    if len(homeless):
+        raise DatasetError(
+            f"Expected patient_id or group_id in every row. Received: {path} with neither for {len(homeless):,} of "
+            f"{len(table):,} rows, for example sample_id={homeless.iloc[0]!r}. Add one of the columns: the leak-free "
+            "protocol must know which images stay together (where each is on its own, repeat sample_id as group_id)."
+        )
+    known = table["patient_id"] != ""
+    spread = groups[known].groupby(table.loc[known, "patient_id"]).nunique()
+    if (spread > 1).any():
+        raise DatasetError(
+            f"Expected each patient in one group. Received: patient_id={spread.idxmax()!r} in {spread.max()} groups "
+            f"in {path}. Give all images of a patient the same group_id, or leave the column out."
+        )
+    return groups
+
+
+def _info(folder: Path, class_names: tuple[str, ...], modality: str, by_group: bool) -> DatasetInfo:
+    return DatasetInfo(
+        name="folder",
+        title=folder.name,
+        modality=modality,
+        class_names=class_names,
+        expected_counts={},
+        group_unit="group" if by_group else "patient",
+        citation="",
+        licence="",
+        homepage="",
+    )
+
+
+def _require_modality(modality: str) -> None:
+    if modality not in MODALITIES:
+        raise ConfigurationError(
+            f"Expected modality to be one of {', '.join(MODALITIES)}. Received: modality={modality!r}. Choose one."
+        )
+
+
+def _require_two_classes(table: pd.DataFrame, path: Path) -> None:
+    labels = sorted(set(table["label"]))
+    if len(labels) < 2:
+        raise DatasetError(
+            f"Expected images of at least two classes. Received: {path} with label={labels[0]!r} only. "
+            "Add the images of the other classes."
+        )

@@ -1,0 +1,123 @@
+"""Mini-DDSM: mammograms of four views a patient, with age and breast density in a table."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+
+from mmdc_tf.datasets.files import (
+    index_files,
+    inner_folder,
+    keep_found,
+    read_table_file,
+    relative_path,
+    require_folder,
+    unlisted_note,
+    without_unknown,
+)
+from mmdc_tf.datasets.schema import Dataset, DatasetInfo, check_sample_table
+from mmdc_tf.errors import DatasetError
+
+MINI_DDSM = DatasetInfo(
+    name="mini-ddsm",
+    title="Mini-DDSM",
+    modality="mammography",
+    class_names=("benign", "cancer", "normal"),
+    expected_counts={"benign": 2684, "cancer": 2716, "normal": 2408},
+    group_unit="patient",
+    citation=(
+        "C. D. Lekamlage, F. Afzal, E. Westerberg, A. Cheddad, "
+        '"Mini-DDSM: Mammography-based Automatic Age Estimation", DMIP 2020'
+    ),
+    licence="see the data page",
+    homepage="https://www.kaggle.com/datasets/cheddad/miniddsm2",
+)
+
+TABLE_NAMES = ("DataWMask.xlsx", "DataWMask.csv")
+TABLE_COLUMNS = ("fullPath", "View", "Side", "Status", "Tumour_Contour", "Tumour_Contour2", "Age", "Density")
+
+
+def load_mini_ddsm(root: str | Path, info: DatasetInfo = MINI_DDSM) -> Dataset:
+    """Reads Mini-DDSM, the whole or a part of its images, or a folder in its layout.
+
+    Args:
+        root: the folder ``MINI-DDSM-Complete-JPEG-8`` (or the one around it) with ``DataWMask.xlsx``,
+            ``DataWMask.csv`` or one CSV of any name with the same columns, and the folders of the images.
+        info: the declared facts; a phantom in this layout gives its own.
+
+    Returns:
+        The samples whose image is on disk; notes count and name those that are not.
+
+    Raises:
+        DatasetError: the folder, the table or all images are absent, or the table cannot be used.
+    """
+    folder = inner_folder(require_folder(root), "MINI-DDSM-Complete*")
+    path = _find_table(folder)
+    index = index_files(folder)
+    table, notes = keep_found(read_mini_ddsm_table(path, info), folder, index)
+    table = check_sample_table(table, info.class_names, str(path))
+    return Dataset(info, table, folder, (*notes, *unlisted_note(table, folder, index)))
+
+
+def read_mini_ddsm_table(path: str | Path, info: DatasetInfo = MINI_DDSM) -> pd.DataFrame:
+    """Reads Mini-DDSM's table alone; no image need exist.
+
+    Args:
+        path: ``DataWMask.xlsx`` or a CSV with the columns ``TABLE_COLUMNS``.
+        info: the declared facts.
+
+    Returns:
+        The sample table of all rows, with ``image_path`` and ``lesion_masks`` relative to the table's folder.
+        Age is NaN where empty, density NaN where 0 (its scale is 1 to 4), the patient is ``STATUS/NUMBER`` since
+        numbers repeat across folders, and ``group_id`` is the patient.
+
+    Raises:
+        DatasetError: the table cannot be read, lacks a column, lists an image twice, names a path outside its
+            folder, or holds a value out of range.
+    """
+    path = Path(path)
+    raw = read_table_file(path, TABLE_COLUMNS)
+    raw["fullPath"] = [relative_path(text, path) for text in raw["fullPath"]]
+    patients = [_patient(*row, path) for row in zip(raw["fullPath"], raw["Status"], strict=True)]
+    contours = zip(without_unknown(raw["Tumour_Contour"]), without_unknown(raw["Tumour_Contour2"]), strict=True)
+    density = without_unknown(raw["Density"])
+    table = pd.DataFrame(
+        {
+            "sample_id": [str(PurePosixPath(name).with_suffix("")) for name in raw["fullPath"]],
+            "image_path": raw["fullPath"],
+            "label": raw["Status"].str.lower(),
+            "patient_id": patients,
+            "group_id": patients,
+            "age": without_unknown(raw["Age"]),
+            "density": density.mask(pd.to_numeric(density, errors="coerce") == 0, ""),
+            "view": without_unknown(raw["View"]).str.upper(),
+            "side": without_unknown(raw["Side"]).str.upper(),
+            "lesion_masks": [tuple(relative_path(mask, path) for mask in pair if mask) for pair in contours],
+        }
+    )
+    return check_sample_table(table, info.class_names, str(path))
+
+
+def _find_table(folder: Path) -> Path:
+    for name in TABLE_NAMES:
+        if (folder / name).is_file():
+            return folder / name
+    others = sorted(path for path in folder.glob("*.csv") if path.is_file())
+    if len(others) == 1:
+        return others[0]
+    found = ", ".join(path.name for path in others) or "no CSV file"
+    raise DatasetError(
+        f"Expected {TABLE_NAMES[0]}, {TABLE_NAMES[1]} or one CSV of the same columns. Received: "
+        f"root={str(folder)!r} with {found}. Give the folder that holds the table (layout: data/README.md)."
+    )
+
+
+def _patient(full_path: str, status: str, source: Path) -> str:
+    folders = PurePosixPath(full_path).parts[:-1]
+    if len(folders) < 2 or folders[-2].lower() != status.lower():
+        raise DatasetError(
+            f"Expected paths STATUS/NUMBER/FILE whose folder agrees with the column Status. Received: "
+            f"fullPath={full_path!r} with Status={status!r} in {source}. Correct the row."
+        )
+    return "/".join(folders[-2:])

@@ -1,0 +1,161 @@
+"""The two protocols' splits: how such numbers are usually made, and how they should be.
+
+``paper``: one stratified image-level 80/20 split; the 20 % both choose the epoch and give the score.
+``leak-free``: stratified group k-fold; inside each training part a group-disjoint validation part chooses
+the epoch, and the test fold is scored once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import StratifiedGroupKFold, train_test_split
+
+from mmdc_tf.datasets.schema import Dataset
+from mmdc_tf.errors import SplitError
+
+PROTOCOLS = ("paper", "leak-free")
+PAPER_TEST_SHARE = 0.2
+VALIDATION_FOLDS = 5  # one fifth of the groups of each training part validates
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which samples train, validate and test, by ``sample_id``.
+
+    Under ``paper`` the test part is the validation part, since that is how such numbers are made.
+    """
+
+    protocol: str
+    fold: int
+    folds: int
+    seed: int
+    dataset: str
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    test: tuple[str, ...]
+
+    @property
+    def hash(self) -> str:
+        """16 hexadecimal digits that change whenever a sample changes sides."""
+        facts = [self.protocol, self.train, self.validation, self.test]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+    def to_json(self) -> str:
+        return json.dumps({**asdict(self), "hash": self.hash}, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Split:
+        """Reads a saved split.
+
+        Raises:
+            SplitError: the content no longer fits its hash.
+        """
+        facts = json.loads(text)
+        expected = facts.pop("hash")
+        parts = {name: tuple(facts[name]) for name in ("train", "validation", "test")}
+        split = cls(**{**facts, **parts})
+        if split.hash != expected:
+            raise SplitError(
+                f"Expected a split whose content fits its hash. Received: hash={expected}, content={split.hash}. "
+                "The file was changed after it was written: make the split again."
+            )
+        return split
+
+
+def make_splits(dataset: Dataset, protocol: str, folds: int, seed: int) -> list[Split]:
+    """Makes the splits of one protocol.
+
+    Args:
+        dataset: its sample table gives labels and groups.
+        protocol: ``"paper"`` (one split, whatever ``folds`` says) or ``"leak-free"`` (``folds`` splits).
+        folds: at least 2.
+        seed: the same seed gives the same splits, whatever the row.
+
+    Raises:
+        SplitError: unknown protocol, a class with too few images or groups, or an overlap of groups.
+    """
+    if protocol == "paper":
+        return [_paper_split(dataset, seed)]
+    if protocol == "leak-free":
+        return list(_leak_free_splits(dataset, folds, seed))
+    raise SplitError(
+        f"Expected a protocol of {', '.join(PROTOCOLS)}. Received: protocol={protocol!r}. Choose one of them."
+    )
+
+
+def select(table: pd.DataFrame, sample_ids: tuple[str, ...]) -> pd.DataFrame:
+    """The rows of the sample table with these ids, in this order."""
+    return table.set_index("sample_id", drop=False).loc[list(sample_ids)].reset_index(drop=True)
+
+
+def check_groups_disjoint(split: Split, groups: pd.Series) -> None:
+    """Raises when a group (patient, near-twin cluster) stands on two sides of a leak-free split.
+
+    Args:
+        split: any split; one of the ``paper`` protocol is expected to fail.
+        groups: ``group_id`` indexed by ``sample_id``.
+
+    Raises:
+        SplitError: names the first such group.
+    """
+    parts = {name: set(groups.loc[list(getattr(split, name))]) for name in ("train", "validation", "test")}
+    for one, other in (("train", "validation"), ("train", "test"), ("validation", "test")):
+        shared = sorted(parts[one] & parts[other])
+        if shared:
+            raise SplitError(
+                f"Expected groups that stay on one side of the split. Received: group_id={shared[0]!r} in {one} and "
+                f"{other} ({len(shared)} shared groups). Make the split with the leak-free protocol."
+            )
+
+
+def _paper_split(dataset: Dataset, seed: int) -> Split:
+    table = dataset.table
+    _require_enough(table["label"].value_counts(), 2, "images", dataset)
+    train, test = train_test_split(
+        table["sample_id"].to_numpy(), test_size=PAPER_TEST_SHARE, stratify=table["label"], random_state=seed
+    )
+    held_out = tuple(sorted(test))
+    return Split("paper", 0, 1, seed, dataset.info.name, tuple(sorted(train)), held_out, held_out)
+
+
+def _leak_free_splits(dataset: Dataset, folds: int, seed: int) -> Iterator[Split]:
+    if folds < 2:
+        raise SplitError(
+            f"Expected at least 2 folds. Received: folds={folds}. Use --folds 5, or fewer for a quick look."
+        )
+    table = dataset.table
+    _require_enough(table.groupby("label")["group_id"].nunique(), folds, dataset.info.group_unit + "s", dataset)
+    groups = table.set_index("sample_id")["group_id"]
+    for fold, (rest, test) in enumerate(_group_folds(table, folds, seed)):
+        inner = table.iloc[rest]
+        train, validation = next(_group_folds(inner, _validation_folds(inner), seed))
+        parts = (inner.iloc[train], inner.iloc[validation], table.iloc[test])
+        split = Split("leak-free", fold, folds, seed, dataset.info.name, *(tuple(part["sample_id"]) for part in parts))
+        check_groups_disjoint(split, groups)
+        yield split
+
+
+def _group_folds(table: pd.DataFrame, folds: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    splitter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
+    return splitter.split(table, table["label"], table["group_id"])
+
+
+def _validation_folds(table: pd.DataFrame) -> int:
+    """A fifth validates; where a class has fewer than five groups, as large a part as keeps one group for it."""
+    return int(np.clip(table.groupby("label")["group_id"].nunique().min(), 2, VALIDATION_FOLDS))
+
+
+def _require_enough(counts: pd.Series, least: int, unit: str, dataset: Dataset) -> None:
+    for name in dataset.info.class_names:
+        found = int(counts.get(name, 0))
+        if found < least:
+            raise SplitError(
+                f"Expected at least {least} {unit} of each class. Received: {name}={found} in {dataset.root}. "
+                "Use fewer --folds or add images."
+            )

@@ -1,0 +1,63 @@
+"""Predictions are written once; every metric, interval, table and figure is computed from these files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from mmdc_tf.errors import InputError
+
+KEYS = ("sample_id", "patient_id", "group_id", "fold", "seed", "y_true", "y_pred")
+
+
+def predictions_table(
+    table: pd.DataFrame, probabilities: np.ndarray, class_names: tuple[str, ...], fold: int, seed: int
+) -> pd.DataFrame:
+    """One line a sample.
+
+    Args:
+        table: the sample table of the scored part, in the order of ``probabilities``.
+        probabilities: float (n, classes), each row summing to 1.
+        class_names: the order of the columns of ``probabilities``.
+        fold, seed: of the split and the training.
+
+    Returns:
+        Columns sample_id, patient_id, group_id, fold, seed, y_true, y_pred (class names) and p_<class> each.
+
+    Raises:
+        InputError: the two differ in length.
+    """
+    if probabilities.shape != (len(table), len(class_names)):
+        raise InputError(
+            f"Expected probabilities of shape {(len(table), len(class_names))}. "
+            f"Received: shape={probabilities.shape}. Predict exactly the rows of the table."
+        )
+    predictions = table.loc[:, ["sample_id", "patient_id", "group_id"]].reset_index(drop=True)
+    predictions = predictions.assign(
+        fold=fold,
+        seed=seed,
+        y_true=table["label"].to_numpy(),
+        y_pred=np.asarray(class_names, dtype=object)[probabilities.argmax(axis=1)],
+    )
+    for index, name in enumerate(class_names):
+        predictions[f"p_{name}"] = probabilities[:, index].astype("float64")
+    return predictions
+
+
+def read_predictions(paths: list[Path]) -> pd.DataFrame:
+    """Reads and joins predictions files.
+
+    Raises:
+        InputError: a file lacks a column.
+    """
+    tables = [pd.read_csv(path, dtype={"sample_id": str, "patient_id": str, "group_id": str}) for path in paths]
+    for path, table in zip(paths, tables, strict=True):
+        missing = [name for name in KEYS if name not in table.columns]
+        if missing:
+            raise InputError(
+                f"Expected a predictions file with the columns {', '.join(KEYS)}. "
+                f"Received: {path} without {', '.join(missing)}. Train this fold again."
+            )
+    return pd.concat(tables, ignore_index=True)

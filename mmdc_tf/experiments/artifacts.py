@@ -1,0 +1,131 @@
+"""The files of a run folder: written to a temporary name, then renamed, so that none is ever half-written."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mmdc_tf.errors import ConfigurationError
+
+PHANTOM_NOTICE = "phantom: not a reproduction"
+PACKAGES = ("mmdc_tf", "tensorflow", "keras", "numpy", "pandas", "opencv-python", "scikit-learn", "ImageHash")
+
+
+def write_with(path: Path, write: Callable[[Path], object]) -> None:
+    """Calls ``write`` with a temporary path beside ``path`` and renames the result."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        write(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes UTF-8 text."""
+    write_with(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Writes JSON that people can read."""
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The content, or None where the file is absent.
+
+    Raises:
+        ConfigurationError: the file is not JSON.
+    """
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ConfigurationError(
+            f"Expected a JSON file. Received: {path} ({error}). Use --fresh to start over, or another --output."
+        ) from error
+
+
+def require_writable(folder: Path) -> None:
+    """Makes the folder.
+
+    Raises:
+        ConfigurationError: it cannot be made or written to.
+    """
+    probe = folder / f".{os.getpid()}-probe"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ConfigurationError(
+            f"Expected a folder that can be written to. Received: output={folder} ({error.strerror}). "
+            "Choose another --output."
+        ) from error
+
+
+def require_same(path: Path, content: dict[str, Any]) -> None:
+    """Writes ``content`` where the file is absent; where it is there it must say the same.
+
+    Raises:
+        ConfigurationError: names what differs.
+    """
+    stored = read_json(path)
+    if stored is None:
+        write_json(path, content)
+        return
+    fresh = json.loads(json.dumps(content))
+    differing = [key for key in {**stored, **fresh} if stored.get(key) != fresh.get(key)]
+    if differing:
+        changes = "; ".join(f"{key}: {stored.get(key)!r} → {fresh.get(key)!r}" for key in differing)
+        raise ConfigurationError(
+            f"Expected the configuration and dataset that {path.parent} was made with. Received: {changes}. "
+            "Use another --output, the same options, or --fresh to start over."
+        )
+
+
+def set_aside(folder: Path) -> Path | None:
+    """Renames an earlier result so that a fresh run loses nothing; returns its new place."""
+    if not folder.exists():
+        return None
+    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S-%f")
+    return folder.rename(folder.with_name(f"{folder.name}.before-{stamp}"))
+
+
+def environment(fingerprint: str) -> dict[str, Any]:
+    """Versions, machine, git revision and the dataset's fingerprint."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cores": os.cpu_count(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "git_revision": _git_revision(),
+        "dataset_fingerprint": fingerprint,
+        "written": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git_revision() -> str | None:
+    """The revision of the checkout that the package runs from; None for an installed package."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except OSError:
+        return None
+    return result.stdout.strip() or None

@@ -1,0 +1,108 @@
+"""A table's results, computed from the predictions files of a run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mmdc_tf.datasets.splits import PROTOCOLS
+from mmdc_tf.evaluation.metrics import METRICS, metrics_by_fold
+from mmdc_tf.evaluation.predictions import read_predictions
+from mmdc_tf.evaluation.statistics import accuracy_interval
+from mmdc_tf.experiments.artifacts import read_json
+from mmdc_tf.experiments.rows import PaperTable, Row
+
+COLUMNS = (
+    "row",
+    "label",
+    "citation",
+    "protocol",
+    "status",
+    "accuracy",
+    "accuracy_std",
+    "accuracy_ci_low",
+    "accuracy_ci_high",
+    "precision",
+    "recall",
+    "f1",
+    "paper_accuracy",
+    "paper_precision",
+    "paper_recall",
+    "paper_f1",
+    "n_samples",
+    "n_groups",
+    "folds",
+    "seconds",
+)
+NOT_BUILT, NOT_RUN = "not built", "not run"
+
+
+def table_results(table: PaperTable, folder: Path) -> pd.DataFrame:
+    """One line a row and protocol, in the paper's order.
+
+    Args:
+        table: the paper's table.
+        folder: ``OUT/table1`` or ``OUT/table2``.
+
+    Returns:
+        The columns ``COLUMNS``; percentages (not rounded), NaN where there is no result.
+        ``accuracy_std`` is the standard deviation over folds and seeds, the interval a 95 % bootstrap over groups.
+        ``status`` is "ok", "not built", "not run", "incomplete: 2 of 5 folds" or "failed: …".
+    """
+    lines = [_line(row, protocol, folder) for row in table.rows for protocol in PROTOCOLS]
+    return pd.DataFrame(lines, columns=list(COLUMNS))
+
+
+def _line(row: Row, protocol: str, folder: Path) -> dict[str, Any]:
+    published = dict(zip((f"paper_{name}" for name in METRICS), row.paper, strict=True))
+    line = {"row": row.name, "label": row.label, "citation": row.citation, "protocol": protocol, **published}
+    cells = _cells(folder / row.name / protocol)
+    status = _status(row, cells)
+    finished = [cell for cell in cells if cell["status"] == "ok"]
+    if status != "ok":
+        return {**line, "status": status}
+    predictions = read_predictions([cell["folder"] / "predictions.csv" for cell in finished])
+    seconds = sum(cell["seconds"] for cell in finished)
+    return {**line, "status": status, **_scores(predictions), "seconds": round(seconds, 1)}
+
+
+def _scores(predictions: pd.DataFrame) -> dict[str, Any]:
+    folds = metrics_by_fold(predictions)
+    low, high = accuracy_interval(predictions)
+    means = {name: 100.0 * folds[name].mean() for name in METRICS}
+    return {
+        **means,
+        "accuracy_std": 100.0 * folds["accuracy"].std(ddof=1) if len(folds) > 1 else np.nan,
+        "accuracy_ci_low": 100.0 * low,
+        "accuracy_ci_high": 100.0 * high,
+        "n_samples": predictions["sample_id"].nunique(),
+        "n_groups": predictions["group_id"].nunique(),
+        "folds": folds["fold"].nunique(),
+    }
+
+
+def _cells(folder: Path) -> list[dict[str, Any]]:
+    """What each fold's folder says of itself, by name."""
+    cells = []
+    for path in sorted(folder.glob("fold*-seed*")):
+        status, config = read_json(path / "status.json"), read_json(path / "config.json")
+        if config is not None:
+            cells.append({"status": "not run", **(status or {}), "folder": path, "config": config})
+    return cells
+
+
+def _status(row: Row, cells: list[dict[str, Any]]) -> str:
+    started = [cell for cell in cells if cell["status"] != NOT_RUN]
+    if not started:
+        return NOT_BUILT if row.model is None else NOT_RUN
+    failed = [cell for cell in started if cell["status"] == "failed"]
+    if failed:
+        return f"failed: {failed[0]['error']}"
+    finished = [cell for cell in started if cell["status"] == "ok"]
+    seeds = {cell["config"]["training_seed"] for cell in cells}
+    leak_free = cells[0]["config"]["protocol"] == "leak-free"
+    expected = len(seeds) * (cells[0]["config"]["folds"] if leak_free else 1)
+    return "ok" if len(finished) == expected else f"incomplete: {len(finished)} of {expected} folds"

@@ -1,0 +1,149 @@
+"""Runs the trainings of a plan, one folder each; a failed one does not stop the others."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import pandas as pd
+
+from mmdc_tf.datasets.splits import select
+from mmdc_tf.errors import InputError
+from mmdc_tf.evaluation.metrics import paper_metrics
+from mmdc_tf.evaluation.predictions import predictions_table
+from mmdc_tf.experiments import artifacts
+from mmdc_tf.experiments.grid import Cell, Plan
+from mmdc_tf.experiments.progress import Progress
+from mmdc_tf.experiments.workshop import Workshop
+from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset
+from mmdc_tf.models import MODELS, resolve_weights
+from mmdc_tf.models.registry import look_up
+from mmdc_tf.preprocessing.recipes import get_recipe
+from mmdc_tf.training.trainer import TrainingParts, make_deterministic, train
+
+OK, FAILED, RUNNING = "ok", "failed", "running"
+
+
+def run_cells(plan: Plan, cells: list[Cell], after_cell: Callable[[], None]) -> int:
+    """Trains and scores every cell that is not finished yet.
+
+    Args:
+        plan: what the cells were made from.
+        cells: in the order in which they run.
+        after_cell: called after each cell, to bring the tables up to date.
+
+    Returns:
+        The number of cells that failed.
+
+    Raises:
+        InputError: a weight file, model, cut or run folder that does not fit; found before anything is trained.
+    """
+    weights = _weight_files(plan)
+    for cell in cells:
+        look_up("model", str(cell.row.model), MODELS)
+        artifacts.require_same(cell.folder / "config.json", cell.config(plan))
+    open_cells = [cell for cell in cells if not _is_finished(cell)]
+    progress = Progress(len(open_cells), plan.profile.recipe.epochs)
+    if len(open_cells) < len(cells):
+        progress.say(f"{len(cells) - len(open_cells)} of {len(cells)} trainings are already finished in {plan.folder}")
+    workshop = Workshop(plan, weights)
+    failures = 0
+    try:
+        for cell in open_cells:
+            failures += not _attempt(plan, cell, workshop, progress)
+            after_cell()
+    finally:
+        progress.close()
+    return failures
+
+
+def _attempt(plan: Plan, cell: Cell, workshop: Workshop, progress: Progress) -> bool:
+    """Runs one cell and writes how it ended; returns whether it succeeded."""
+    started = time.perf_counter()
+    status: dict[str, Any] = {"status": RUNNING}
+    artifacts.write_json(cell.folder / "status.json", status)
+    try:
+        metrics, epochs = _run(plan, cell, workshop, progress)
+        status = {"status": OK, "epochs": epochs, "seconds": round(time.perf_counter() - started, 1)}
+        message = (
+            f"accuracy {100 * metrics['accuracy']:.2f} %, macro F1 {100 * metrics['f1']:.2f} %, {status['seconds']} s"
+        )
+    except InputError:
+        raise
+    except Exception as error:  # whatever stops one row must not stop the table
+        workshop.clear()  # its state is unknown
+        epochs = 0
+        line = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+        artifacts.write_text(cell.folder / "error.txt", traceback.format_exc())
+        status = {"status": FAILED, "error": line, "seconds": round(time.perf_counter() - started, 1)}
+        message = f"failed: {line} (trace in {cell.folder / 'error.txt'})"
+    artifacts.write_json(cell.folder / "status.json", status)
+    progress.finish(cell, epochs, message)
+    return status["status"] == OK
+
+
+def _run(plan: Plan, cell: Cell, workshop: Workshop, progress: Progress) -> tuple[dict[str, float], int]:
+    artifacts.write_text(cell.folder / "split.json", cell.split.to_json())
+    artifacts.write_json(cell.folder / "environment.json", artifacts.environment(plan.dataset.fingerprint))
+    make_deterministic(cell.seed)
+    model = workshop.model(cell)
+    inputs = _input_settings(plan, cell)
+    table = plan.dataset.table
+    parts = TrainingParts(select(table, cell.split.train), select(table, cell.split.validation), inputs)
+    callbacks = [progress.callback(cell), keras.callbacks.TensorBoard(cell.folder / "tb", write_graph=False)]
+    pretrained = workshop.weights(cell) is not None
+    history = train(model, parts, plan.profile.recipe, cell.seed, pretrained, callbacks)
+    _write_csv(cell.folder / "history.csv", history)
+    test = select(table, cell.split.test)
+    probabilities = model.predict(evaluation_dataset(test, inputs), verbose=0)
+    predictions = predictions_table(test, probabilities, inputs.class_names, cell.split.fold, cell.seed)
+    _write_csv(cell.folder / "predictions.csv", predictions)
+    metrics = paper_metrics(predictions)
+    artifacts.write_json(cell.folder / "metrics.json", {"n": len(predictions), **metrics})
+    _save_model(plan, cell, model)
+    return metrics, len(history)
+
+
+def _input_settings(plan: Plan, cell: Cell) -> InputSettings:
+    recipe = plan.profile.recipe
+    return InputSettings(
+        plan.preprocessing,
+        recipe.image_size,
+        recipe.batch_size,
+        plan.dataset.info.class_names,
+        MODELS[str(cell.row.model)].inputs,
+    )
+
+
+def _save_model(plan: Plan, cell: Cell, model: keras.Model) -> None:
+    """The model, and beside it what a user of it must know."""
+    artifacts.write_with(cell.folder / "model.keras", model.save)
+    card = {
+        "research_use_only": True,
+        "phantom": artifacts.PHANTOM_NOTICE if plan.dataset.info.synthetic else None,
+        "class_names": list(plan.dataset.info.class_names),
+        "inputs": list(MODELS[str(cell.row.model)].inputs),
+        "image_size": plan.profile.recipe.image_size,
+        "preprocessing": get_recipe(plan.preprocessing).to_config(),
+        "split_hash": cell.split.hash,
+        "versions": artifacts.environment(plan.dataset.fingerprint)["packages"],
+    }
+    artifacts.write_json(cell.folder / "model.json", card)
+
+
+def _write_csv(path: Path, table: pd.DataFrame) -> None:
+    artifacts.write_with(path, lambda temporary: table.to_csv(temporary, index=False))
+
+
+def _is_finished(cell: Cell) -> bool:
+    status = artifacts.read_json(cell.folder / "status.json")
+    return status is not None and status["status"] == OK and (cell.folder / "predictions.csv").is_file()
+
+
+def _weight_files(plan: Plan) -> dict[str | None, Path | None]:
+    names = {row.arguments.get("backbone") for row in plan.rows} - {None}
+    return {name: resolve_weights(str(name), plan.weights) for name in sorted(map(str, names))}

@@ -1,0 +1,107 @@
+"""Age and density as vectors, with a learned vector for what is not known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from mmdc_tf.errors import ConfigurationError
+from mmdc_tf.layers.arguments import require_last_axis, require_whole_number
+
+
+@keras.saving.register_keras_serializable(package="mmdc_tf")
+class MetadataEmbedding(layers.Layer):
+    """Turns each raw number of a patient into a vector; an unknown one into a learned vector.
+
+    A known value x of feature f gives z · kernel[f] + bias[f] with z = (x − mean[f]) / sd[f]; an unknown one
+    gives unknown[f]. NaN means unknown, and so do +inf and −inf, which are no age and no density.
+
+    Why a vector and not an imputed number: any number put in for a missing age lands on the line
+    z · kernel + bias, where it cannot be told from a patient who has that age. The unknown vector lies off the
+    line, so that the next layer can treat "not known" as a finding of its own. On a line of width 1 it could
+    not, hence a width of at least 2. This stands in for the paper's "normalization and processing" of age and
+    density (section II-B a), which does not say what happens to missing values.
+
+    Mean and standard deviation are weights: set them with ``adapt``, and a saved model carries them and takes
+    raw values. Everything up to the output is computed in float32 whatever the dtype policy.
+
+    Input: (batch, F) float, raw values such as [age in years, density 1 to 4]. Output: (batch, F · width) in the
+    layer's compute dtype, feature after feature, always finite for values of a sensible size.
+
+    Args:
+        width: the length of each feature's vector.
+        **kwargs: passed to ``keras.layers.Layer``.
+
+    Raises:
+        ConfigurationError: ``width`` is not a whole number of at least 2.
+    """
+
+    def __init__(self, width: int = 16, **kwargs: Any) -> None:
+        # Without autocast: an age in float16 would be off by up to 1/32 of a year before it is standardised.
+        super().__init__(autocast=False, **kwargs)
+        self.width = require_whole_number("width", width, minimum=2)
+        self.input_spec = layers.InputSpec(ndim=2)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Creates statistics and vectors for F features."""
+        features = require_last_axis(self.name, input_shape)
+        self.mean = self._add_float32("mean", (features,), "zeros", trainable=False)
+        self.standard_deviation = self._add_float32("standard_deviation", (features,), "ones", trainable=False)
+        # Standard deviation 1: the entries are then as large as the standardised values themselves. Two
+        # initialisers: one alone gives the same numbers twice, and the unknown vector would lie on the line.
+        shape, random_normal = (features, self.width), keras.initializers.RandomNormal
+        self.kernel = self._add_float32("kernel", shape, random_normal(stddev=1.0))
+        self.bias = self._add_float32("bias", shape, "zeros")
+        self.unknown = self._add_float32("unknown", shape, random_normal(stddev=1.0))
+
+    def _add_float32(self, name: str, shape: tuple[int, ...], initializer: Any, trainable: bool = True) -> Any:
+        # autocast=False again: Keras (3.15) heeds the layer's own only inside another mixed-precision layer.
+        return self.add_weight(shape=shape, initializer=initializer, trainable=trainable, autocast=False, name=name)
+
+    def adapt(self, values: np.ndarray) -> None:
+        """Sets mean and standard deviation from training values; call it on the training part only.
+
+        Args:
+            values: (N, F) raw values; NaN and ±inf are left out. A feature without a known value gets mean 0
+                and standard deviation 1, a feature with one value only gets standard deviation 1.
+
+        Raises:
+            ConfigurationError: the array has another shape.
+        """
+        values = np.asarray(values, dtype="float64")
+        if not self.built and values.ndim == 2:
+            self.build((None, values.shape[1]))
+        if values.ndim != 2 or values.shape[1] != self.mean.shape[0]:
+            raise ConfigurationError(
+                f"Expected values of shape (samples, features) with the layer's number of features. Received: "
+                f"values.shape={values.shape}. Pass one row a sample, [age in years, density]."
+            )
+        known = np.ma.masked_invalid(values)
+        mean, deviation = known.mean(axis=0).filled(0.0), known.std(axis=0).filled(1.0)
+        # A constant column's standard deviation is 0 up to rounding, and dividing by that rounding is worse.
+        constant = deviation <= 1e-6 * np.abs(mean)
+        self.mean.assign(mean)
+        self.standard_deviation.assign(np.where(constant, 1.0, deviation))
+
+    def call(self, inputs: Any) -> Any:
+        """Returns one vector a feature, concatenated: (batch, F · width)."""
+        values = ops.cast(inputs, "float32")
+        known = ops.isfinite(values)
+        # Unknown values are replaced before the product: a NaN that only a later `where` hides still makes
+        # the kernel's gradient NaN (0 · NaN).
+        scaled = (ops.where(known, values, self.mean) - self.mean) / self.standard_deviation
+        vectors = scaled[:, :, None] * self.kernel + self.bias
+        chosen = ops.where(known[:, :, None], vectors, self.unknown)
+        flat = ops.reshape(chosen, (-1, self.kernel.shape[0] * self.width))
+        return ops.cast(flat, self.compute_dtype)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Returns (batch, F · width)."""
+        return (input_shape[0], require_last_axis(self.name, input_shape) * self.width)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {**super().get_config(), "width": self.width}

@@ -1,0 +1,227 @@
+"""Backbones of ``keras.applications``, with what belongs to them: scaling, cuts, weights, Grad-CAM layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+
+from mmdc_tf.errors import ConfigurationError, WeightsError
+from mmdc_tf.layers import InputScaling
+from mmdc_tf.models.registry import look_up
+
+WEIGHTS_HOST = "https://storage.googleapis.com/"
+SUFFIX = "_weights_tf_dim_ordering_tf_kernels_notop.h5"
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """One image backbone.
+
+    Args:
+        name: the registered name.
+        builder: the function of ``keras.applications``.
+        scaling: the mode of ``InputScaling`` that its ImageNet weights were trained with; ``"none"`` where the
+            network scales inside itself.
+        cuts: layers, early to late, up to which it may be frozen.
+        gradcam_layer: the last feature map.
+        weights_folder, weights_file, weights_md5: the official ImageNet weights without head.
+        native_size: the size of the ImageNet images in pixels.
+        smallest_size: the smallest image that it takes.
+        variance_is_deviation: EfficientNet's files hold a standard deviation where Keras divides by the root of
+            a variance (tensorflow issue 49930); Keras mends it only for ``weights="imagenet"``, so we do for files.
+    """
+
+    name: str
+    builder: Callable[..., keras.Model]
+    scaling: str
+    cuts: tuple[str, ...]
+    gradcam_layer: str
+    weights_folder: str
+    weights_file: str
+    weights_md5: str
+    native_size: int = 224
+    smallest_size: int = 32
+    variance_is_deviation: bool = False
+
+
+BACKBONES: dict[str, Backbone] = {}
+
+
+def register_backbone(backbone: Backbone) -> Backbone:
+    """Adds a backbone.
+
+    Raises:
+        ConfigurationError: the name is taken.
+    """
+    if backbone.name in BACKBONES:
+        raise ConfigurationError(
+            f"Expected a backbone name that is not taken. Received: name={backbone.name!r}. Choose another name."
+        )
+    BACKBONES[backbone.name] = backbone
+    return backbone
+
+
+def get_backbone(name: str) -> Backbone:
+    """The backbone of this name.
+
+    Raises:
+        ConfigurationError: suggests the nearest known name.
+    """
+    return BACKBONES[look_up("backbone", name, BACKBONES)]
+
+
+def feature_map(name: str, images: keras.KerasTensor, weights: Path | None) -> keras.KerasTensor:
+    """Builds a backbone on the model's own input, so that each of its layers stays reachable by name.
+
+    Args:
+        name: a registered backbone.
+        images: float32 (batch, S, S, 3) RGB in [0, 255].
+        weights: the official ``*_notop.h5`` file, or None for random weights.
+
+    Returns:
+        Its last feature map, (batch, h, w, channels).
+
+    Raises:
+        ConfigurationError: unknown backbone, or an image too small for it.
+        WeightsError: the file does not fit.
+    """
+    backbone = get_backbone(name)
+    if images.shape[1] < backbone.smallest_size:
+        raise ConfigurationError(
+            f"Expected images of at least {backbone.smallest_size} pixels for {name}. "
+            f"Received: image_size={images.shape[1]}. Use a larger --image-size."
+        )
+    scaled = InputScaling(backbone.scaling, name="input_scaling")(images)
+    network = backbone.builder(include_top=False, weights=None, input_tensor=scaled)
+    if weights is not None:
+        _load_weights(network, backbone, weights)
+    return network.output
+
+
+def resolve_weights(name: str, weights: str) -> Path | None:
+    """Finds the weight file of a backbone, before anything is built or trained.
+
+    Args:
+        name: a registered backbone.
+        weights: ``"none"`` for random weights, ``"imagenet"`` to download, or a folder that holds the official
+            keras-applications files.
+
+    Returns:
+        The file, or None for random weights.
+
+    Raises:
+        WeightsError: the download failed or the folder lacks the file; never a silent fall-back.
+    """
+    backbone = get_backbone(name)
+    if weights == "none":
+        return None
+    if weights == "imagenet":
+        return _download(backbone)
+    path = Path(weights) / backbone.weights_file
+    if not path.is_file():
+        raise WeightsError(
+            f"Expected the file {backbone.weights_file} for {name}. Received: --weights {weights} without it. "
+            "Put the official keras-applications file there, or use --weights none (random initialisation)."
+        )
+    return path
+
+
+def freeze_through(model: keras.Model, cut: str) -> None:
+    """Freezes the layer ``cut`` and all layers before it; frozen BatchNormalization runs in inference mode.
+
+    Raises:
+        ConfigurationError: the model has no such layer.
+    """
+    names = [layer.name for layer in model.layers]
+    if cut not in names:
+        raise ConfigurationError(
+            f"Expected a layer of the model to freeze up to. Received: cut={cut!r}. "
+            f"The backbone's cuts: {', '.join(sorted({c for b in BACKBONES.values() for c in b.cuts} & set(names)))}."
+        )
+    for layer in keras.Model(model.inputs, model.get_layer(cut).output).layers:
+        layer.trainable = False
+
+
+def _download(backbone: Backbone) -> Path:
+    try:
+        file = keras.utils.get_file(
+            backbone.weights_file,
+            WEIGHTS_HOST + backbone.weights_folder + backbone.weights_file,
+            cache_subdir="models",
+            file_hash=backbone.weights_md5,
+        )
+    except Exception as error:  # get_file raises a bare Exception for every network failure
+        raise WeightsError(
+            f"Expected to download the ImageNet weights of {backbone.name}. Received: {error}. "
+            f"Use --weights DIR with a folder that holds {backbone.weights_file}, "
+            "or --weights none for random initialisation."
+        ) from error
+    return Path(file)
+
+
+def _load_weights(network: keras.Model, backbone: Backbone, weights: Path) -> None:
+    try:
+        network.load_weights(str(weights))
+    except (ValueError, OSError, KeyError) as error:
+        raise WeightsError(
+            f"Expected the official weights {backbone.weights_file} for {backbone.name}. "
+            f"Received: {weights} ({str(error).splitlines()[0]}). Fetch the file again."
+        ) from error
+    if backbone.variance_is_deviation:
+        layer = next(layer for layer in network.layers if isinstance(layer, keras.layers.Normalization))
+        layer.adapt_variance.assign(keras.ops.square(layer.adapt_variance))
+        layer.finalize_state()
+
+
+register_backbone(
+    Backbone(
+        "densenet121",
+        keras.applications.DenseNet121,
+        "torch",
+        ("pool2_pool", "pool3_pool", "pool4_pool"),
+        "relu",
+        "tensorflow/keras-applications/densenet/",
+        "densenet121" + SUFFIX,
+        "30ee3e1110167f948a6b9946edeeb738",
+    )
+)
+register_backbone(
+    Backbone(
+        "densenet201",
+        keras.applications.DenseNet201,
+        "torch",
+        ("pool2_pool", "pool3_pool", "pool4_pool"),
+        "relu",
+        "tensorflow/keras-applications/densenet/",
+        "densenet201" + SUFFIX,
+        "c13680b51ded0fb44dff2d8f86ac8bb1",
+    )
+)
+register_backbone(
+    Backbone(
+        "efficientnetb0",
+        keras.applications.EfficientNetB0,
+        "none",
+        ("block2b_add", "block3b_add", "block4c_add", "block5c_add", "block6d_add"),
+        "top_activation",
+        "keras-applications/",
+        "efficientnetb0_notop.h5",
+        "50bc09e76180e00e4465e1a485ddc09d",
+        variance_is_deviation=True,
+    )
+)
+register_backbone(
+    Backbone(
+        "vgg16",
+        keras.applications.VGG16,
+        "caffe",
+        ("block1_pool", "block2_pool", "block3_pool", "block4_pool"),
+        "block5_pool",
+        "tensorflow/keras-applications/vgg16/",
+        "vgg16" + SUFFIX,
+        "6d6bbae143d832006294945121d1f1fc",
+    )
+)

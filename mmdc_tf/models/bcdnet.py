@@ -1,0 +1,31 @@
+"""BCDNet: a backbone with spatial self-attention, for ultrasound (paper, section III-1 and Table I)."""
+
+from __future__ import annotations
+
+import keras
+
+from mmdc_tf.layers import SpatialSelfAttention
+from mmdc_tf.models.backbones import feature_map
+from mmdc_tf.models.registry import ModelSettings, register_model
+
+
+@register_model("bcdnet", inputs=("image",))
+def bcdnet(settings: ModelSettings, backbone: str = "densenet121") -> keras.Model:
+    """Backbone → spatial self-attention → global average pooling → Dense with softmax.
+
+    α is DenseNet-121, β EfficientNetB0, γ VGG16; "VGG16 + Atten" of Table II is γ on mammograms. Assumed, the paper
+    being silent: queries and keys of an eighth of the channels, one attention layer after the last feature map.
+
+    Args:
+        settings: image size, classes, weight file.
+        backbone: a registered backbone.
+
+    Returns:
+        A functional model: image float32 (batch, S, S, 3) in [0, 255] → probabilities (batch, classes).
+    """
+    images = keras.Input((settings.image_size, settings.image_size, 3), name="image")
+    features = feature_map(backbone, images, settings.weights)
+    attended = SpatialSelfAttention(name="self_attention")(features)
+    pooled = keras.layers.GlobalAveragePooling2D(name="image_pool")(attended)
+    outputs = keras.layers.Dense(settings.class_count, "softmax", dtype="float32", name="probabilities")(pooled)
+    return keras.Model({"image": images}, outputs, name=f"bcdnet_{backbone}")

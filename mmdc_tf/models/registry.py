@@ -1,0 +1,100 @@
+"""Models by name: a builder, the tensors it takes, and what was assumed where the paper is silent."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from mmdc_tf.errors import ConfigurationError
+
+Builder = Callable[..., keras.Model]
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """What every builder needs to know.
+
+    Args:
+        image_size: height and width of the input image in pixels.
+        class_count: number of classes.
+        weights: a ``*_notop.h5`` file of keras-applications for the backbone, or None for random weights.
+    """
+
+    image_size: int
+    class_count: int = 3
+    weights: Path | None = None
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A registered model: its name, builder and the named input tensors it takes."""
+
+    name: str
+    builder: Builder
+    inputs: tuple[str, ...]
+
+
+MODELS: dict[str, ModelEntry] = {}
+
+
+def register_model(name: str, inputs: tuple[str, ...]) -> Callable[[Builder], Builder]:
+    """Registers a builder ``(settings: ModelSettings, **arguments) -> keras.Model``.
+
+    Args:
+        name: unique.
+        inputs: ``("image",)`` or ``("image", "metadata")``.
+
+    Raises:
+        ConfigurationError: the name is taken.
+    """
+
+    def register(builder: Builder) -> Builder:
+        if name in MODELS:
+            raise ConfigurationError(
+                f"Expected a model name that is not taken. Received: name={name!r}. Choose another name."
+            )
+        MODELS[name] = ModelEntry(name, builder, inputs)
+        return builder
+
+    return register
+
+
+def look_up(kind: str, name: str, known: Iterable[str]) -> str:
+    """Returns the name where it is known.
+
+    Raises:
+        ConfigurationError: suggests the nearest known name.
+    """
+    names = sorted(known)
+    if name in names:
+        return name
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"Did you mean {near[0]!r}?" if near else "Choose one of them."
+    raise ConfigurationError(f"Expected a {kind} of {', '.join(names)}. Received: {kind}={name!r}. {hint}")
+
+
+def build_model(name: str, settings: ModelSettings, **arguments: Any) -> keras.Model:
+    """Builds a registered model, all of it trainable.
+
+    Returns:
+        A functional model from ``{"image": float32 (batch, S, S, 3) RGB in [0, 255]}``, for multi-modal models also
+        ``"metadata": float32 (batch, 2)`` raw age in years and density 1 to 4 with NaN for unknown, to class
+        probabilities float32 (batch, classes).
+
+    Raises:
+        ConfigurationError: the name or an argument is unknown.
+    """
+    entry = MODELS[look_up("model", name, MODELS)]
+    try:
+        return entry.builder(settings, **arguments)
+    except TypeError as error:
+        if "argument" not in str(error):
+            raise
+        raise ConfigurationError(
+            f"Expected arguments that the model {name!r} takes. Received: {arguments} ({error}). Correct the row."
+        ) from error

@@ -1,0 +1,163 @@
+"""Recipes: named, ordered steps that turn a scan into the square RGB image that a model takes.
+
+The same recipe serves training, preprocessing of folders and prediction; ``Recipe.to_config`` is stored with
+each model.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mmdc_tf.errors import ConfigurationError, InputError
+from mmdc_tf.preprocessing import steps
+from mmdc_tf.preprocessing.steps import State, Step
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """An ordered list of steps from the pixels of a file to the pixels of a model.
+
+    Args:
+        name: the name on the command line and in stored configurations.
+        description: what it does and what it assumes, for people.
+        source: where it is specified.
+        steps: at least one; the last leaves an RGB image of the asked size.
+    """
+
+    name: str
+    description: str
+    source: str
+    steps: tuple[Step, ...]
+
+    def apply(self, image: np.ndarray, size: int) -> np.ndarray:
+        """Runs all steps.
+
+        Args:
+            image: uint8 (H, W) grey or (H, W, 3) RGB, in [0, 255], at least one pixel; not changed.
+            size: height and width of the result in pixels.
+
+        Returns:
+            uint8 (size, size, 3), RGB, in [0, 255]. The same input gives the same output, bit by bit.
+
+        Raises:
+            InputError: an image of another dtype or shape.
+            ConfigurationError: a size that is not a whole number of at least 1.
+            RuntimeError: a step failed in any other way. All three name the recipe and the step.
+        """
+        state = State(image, size)
+        for step in self.steps:
+            state = self._run(step, state)
+        return state.image
+
+    def trace(self, image: np.ndarray, size: int) -> list[tuple[str, np.ndarray]]:
+        """The picture after each step, to be looked at.
+
+        Args:
+            image: as for ``apply``.
+            size: as for ``apply``.
+
+        Returns:
+            A (step name, uint8 picture) a step, in order: the mask (0 and 255) for steps that make or change
+            a mask, the image for all others. The last picture equals ``apply``.
+
+        Raises:
+            InputError, ConfigurationError, RuntimeError: as ``apply``.
+        """
+        return [(step.name, step.picture(state)) for step, state in self.states(image, size)]
+
+    def states(self, image: np.ndarray, size: int) -> Iterator[tuple[Step, State]]:
+        """Yields each step with the image and mask that it leaves; arguments and errors as for ``apply``."""
+        state = State(image, size)
+        for step in self.steps:
+            state = self._run(step, state)
+            yield step, state
+
+    def to_config(self) -> dict[str, Any]:
+        """The recipe's name and its steps with their parameters, as JSON can hold them."""
+        listed = [{"name": step.name, "parameters": dict(step.parameters)} for step in self.steps]
+        return {"name": self.name, "steps": listed}
+
+    def _run(self, step: Step, state: State) -> State:
+        try:
+            return step(state)
+        except Exception as error:
+            # Input errors keep their class, which decides the exit code; anything else is a fault of the step.
+            kind = type(error) if isinstance(error, InputError) else RuntimeError
+            raise kind(f"Recipe {self.name!r}, step {step.name!r}: {error}") from error
+
+
+_CLAHE = Step("clahe", steps.clahe, {"clip_limit": 2.0, "tiles": 8})
+
+PAPER = Recipe(
+    name="paper",
+    description=(
+        "For mammograms: grey, Otsu mask, largest contour, all else blanked, cut to the box of what is kept, CLAHE, "
+        "resized, RGB. Cutting is our reading of 'eliminating … labels, skin-adjacent tissue, and black borders': "
+        "blanked borders would still be borders. Grey comes first because Otsu's threshold is defined on grey "
+        "levels; scans are grey already. Known weakness of the recipe itself: a label or a scanner's white strip "
+        "that touches the breast stays, and one that is larger than the bright part of the breast is kept in its place."
+    ),
+    source="Deep Multi-modal Breast Cancer Detection Network, section II-A and Fig. 1",
+    steps=(
+        Step("grey", steps.grey),
+        Step("otsu", steps.otsu, shows="mask"),
+        Step("largest-contour", steps.largest_contour, shows="mask"),
+        Step("blank-outside", steps.blank_outside),
+        Step("crop", steps.crop),
+        _CLAHE,
+        Step("resize", steps.resize),
+        Step("rgb", steps.rgb),
+    ),
+)
+
+ULTRASOUND = Recipe(
+    name="ultrasound",
+    description=(
+        "For ultrasound: grey, CLAHE, resized, RGB. No Otsu mask and no contour: the paper specifies them for "
+        "mammograms, and in ultrasound the lesion is often the darkest part. Colour is dropped: 764 of the 780 BUSI "
+        "images are grey, and in the other 16 it comes from marks added on the screen, from which a model could "
+        "learn what the tissue does not show. The marks themselves stay, in grey."
+    ),
+    source="Deep Multi-modal Breast Cancer Detection Network, section II-A (CLAHE and resizing)",
+    steps=(Step("grey", steps.grey), _CLAHE, Step("resize", steps.resize), Step("rgb", steps.rgb)),
+)
+
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (PAPER, ULTRASOUND)}
+DEFAULT_RECIPES: dict[str, Recipe] = {"mammography": PAPER, "ultrasound": ULTRASOUND}
+
+
+def get_recipe(name: str) -> Recipe:
+    """The recipe of this name.
+
+    Raises:
+        ConfigurationError: there is none; the message suggests the nearest name and lists all.
+    """
+    if name not in RECIPES:
+        raise ConfigurationError(_unknown("recipe", name, RECIPES))
+    return RECIPES[name]
+
+
+def default_recipe(modality: str) -> Recipe:
+    """The recipe for images of a modality, ``DatasetInfo.modality``: "paper" for mammography.
+
+    Args:
+        modality: ``"mammography"`` or ``"ultrasound"``.
+
+    Raises:
+        ConfigurationError: another modality; the message suggests the nearest and lists all.
+    """
+    if modality not in DEFAULT_RECIPES:
+        raise ConfigurationError(_unknown("modality", modality, DEFAULT_RECIPES))
+    return DEFAULT_RECIPES[modality]
+
+
+def _unknown(what: str, name: str, known: Iterable[str]) -> str:
+    known = list(known)
+    nearest = difflib.get_close_matches(str(name).lower(), known, n=1, cutoff=0.4)
+    hint = f"Did you mean {nearest[0]!r}?" if nearest else "Choose one of these."
+    return f"Expected {what} to be one of {', '.join(map(repr, known))}. Received: {what}={name!r}. {hint}"

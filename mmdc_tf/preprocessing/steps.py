@@ -1,0 +1,107 @@
+"""Steps of a recipe: an operation, its parameters, and what it hands on to the next step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+
+from mmdc_tf.errors import ConfigurationError
+from mmdc_tf.preprocessing import operations
+
+
+@dataclass(frozen=True)
+class State:
+    """What one step hands on to the next.
+
+    Args:
+        image: uint8 (H, W) or (H, W, 3): the picture so far.
+        size: height and width that the finished image will have, in pixels.
+        mask: uint8 (H, W) of 0 and 255, the region to keep, in the coordinates of ``image``; None before a
+            step has made one.
+    """
+
+    image: np.ndarray
+    size: int
+    mask: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """One named step of a recipe.
+
+    Args:
+        name: the name in traces, messages and stored configurations.
+        run: ``run(state, **parameters)`` returns the next state. A function of a module, so that recipes can
+            be sent to worker processes.
+        parameters: numbers that ``run`` takes, written out so that they are stored with a model.
+        shows: what a picture of this step should show, the image or the mask.
+    """
+
+    name: str
+    run: Callable[..., State]
+    parameters: Mapping[str, int | float] = field(default_factory=dict, hash=False)
+    shows: Literal["image", "mask"] = "image"
+
+    def __call__(self, state: State) -> State:
+        return self.run(state, **self.parameters)
+
+    def picture(self, state: State) -> np.ndarray:
+        """The image or mask of the state after this step, uint8."""
+        return required_mask(state) if self.shows == "mask" else state.image
+
+
+def grey(state: State) -> State:
+    """Drops colour."""
+    return replace(state, image=operations.to_grey(state.image))
+
+
+def otsu(state: State) -> State:
+    """Marks bright pixels."""
+    return replace(state, mask=operations.otsu_mask(state.image))
+
+
+def largest_contour(state: State) -> State:
+    """Keeps the mask's largest region, filled."""
+    return replace(state, mask=operations.largest_region_mask(required_mask(state)))
+
+
+def blank_outside(state: State) -> State:
+    """Blanks the image outside the mask."""
+    return replace(state, image=operations.apply_mask(state.image, required_mask(state)))
+
+
+def crop(state: State) -> State:
+    """Cuts image and mask to the mask's box."""
+    mask = required_mask(state)
+    return replace(state, image=operations.crop_to_mask(state.image, mask), mask=operations.crop_to_mask(mask, mask))
+
+
+def clahe(state: State, clip_limit: float, tiles: int) -> State:
+    """Enhances local contrast."""
+    return replace(state, image=operations.enhance_contrast(state.image, clip_limit, tiles))
+
+
+def resize(state: State) -> State:
+    """Brings the image to the asked size; the mask, of no use from here on, is dropped."""
+    return replace(state, image=operations.resize(state.image, state.size), mask=None)
+
+
+def rgb(state: State) -> State:
+    """Repeats the grey image in three channels."""
+    return replace(state, image=operations.grey_to_rgb(state.image))
+
+
+def required_mask(state: State) -> np.ndarray:
+    """The state's mask, uint8 (H, W).
+
+    Raises:
+        ConfigurationError: no step before this one made a mask.
+    """
+    if state.mask is None:
+        raise ConfigurationError(
+            "Expected a mask from an earlier step. Received: mask=None. Put a step that makes one, such as otsu, first."
+        )
+    return state.mask

@@ -1,0 +1,142 @@
+"""Training one model on one split. It never sees test data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from mmdc_tf.errors import TrainingDivergedError
+from mmdc_tf.inputs.augmentation import Augmentation
+from mmdc_tf.inputs.metadata import metadata_array
+from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset, training_dataset
+from mmdc_tf.layers import MetadataEmbedding
+from mmdc_tf.training.recipe import MONITORS, TrainingRecipe
+from mmdc_tf.training.schedule import WarmupCosine
+
+
+@dataclass(frozen=True)
+class TrainingParts:
+    """The sample tables of one split's training and validation parts, with how they become tensors."""
+
+    train: pd.DataFrame
+    validation: pd.DataFrame
+    inputs: InputSettings
+
+
+def make_deterministic(seed: int) -> None:
+    """Seeds Python, NumPy, Keras and TensorFlow: the same machine then gives the same numbers again."""
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+
+
+def train(
+    model: keras.Model,
+    parts: TrainingParts,
+    recipe: TrainingRecipe,
+    seed: int,
+    pretrained: bool,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> pd.DataFrame:
+    """Trains in place and leaves the weights of the best epoch by ``recipe.monitor``.
+
+    Args:
+        model: built and cut, compiled here where it is not yet; its metadata statistics are adapted to the training part here.
+        parts: training and validation tables.
+        recipe: optimiser, schedule, augmentation, stopping.
+        seed: order of the batches and movements of the augmentation.
+        pretrained: chooses between the two learning rates.
+        callbacks: more callbacks, for progress and TensorBoard.
+
+    Returns:
+        One line an epoch: epoch (from 1), loss, accuracy, val_loss, val_accuracy, learning_rate.
+
+    Raises:
+        TrainingDivergedError: a loss became NaN or infinite.
+    """
+    adapt_metadata(model, parts.train)
+    batches = training_dataset(parts.train, parts.inputs, Augmentation(**recipe.augmentation), seed)
+    if not model.compiled:
+        _compile(model, recipe)
+    peak = recipe.learning_rate if pretrained else recipe.learning_rate_random
+    schedule = WarmupCosine(peak, len(batches) * recipe.epochs, recipe.warmup_share)
+    history = model.fit(
+        batches,
+        validation_data=evaluation_dataset(parts.validation, parts.inputs),
+        epochs=recipe.epochs,
+        shuffle=False,  # the dataset shuffles itself
+        class_weight=class_weights(parts.train, parts.inputs.class_names) if recipe.class_weights else None,
+        callbacks=[schedule, keras.callbacks.TerminateOnNaN(), _early_stopping(recipe), *callbacks],
+        verbose=0,
+    )
+    table = pd.DataFrame(history.history)
+    _require_finite(table)
+    table.insert(0, "epoch", range(1, len(table) + 1))
+    return table
+
+
+def adapt_metadata(model: keras.Model, train: pd.DataFrame) -> None:
+    """Gives the model's metadata layer the mean and standard deviation of the training part."""
+    for layer in model.layers:
+        if isinstance(layer, MetadataEmbedding):
+            layer.adapt(metadata_array(train))
+
+
+def class_weights(train: pd.DataFrame, class_names: tuple[str, ...]) -> dict[int, float]:
+    """n / (classes · n_class) for each class index, so that a mean weight is 1; an absent class weighs 0."""
+    counts = train["label"].value_counts()
+    present = [name for name in class_names if counts.get(name, 0)]
+    return {
+        index: len(train) / (len(present) * int(counts[name])) if name in present else 0.0
+        for index, name in enumerate(class_names)
+    }
+
+
+def start_again(model: keras.Model, fresh: keras.Model) -> None:
+    """Brings a trained model back to the state of a newly built one of the same architecture.
+
+    Tracing a deep network takes longer than a short training of it; so the folds of a row share one compiled model. All
+    variables are replaced: weights, BatchNormalization statistics, seeds of dropout, optimiser moments and step count.
+    """
+    for variable, initial in zip(model.variables, fresh.variables, strict=True):
+        variable.assign(initial)
+    for variable in model.optimizer.variables:
+        variable.assign(keras.ops.zeros_like(variable))
+
+
+def _compile(model: keras.Model, recipe: TrainingRecipe) -> None:
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = recipe.batch_norm_momentum
+    optimizer = keras.optimizers.AdamW(weight_decay=recipe.weight_decay, global_clipnorm=recipe.clip_norm)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    model.compile(
+        optimizer,
+        loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
+        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+        jit_compile=False,
+    )
+    optimizer.build(model.trainable_variables)
+
+
+def _early_stopping(recipe: TrainingRecipe) -> keras.callbacks.EarlyStopping:
+    return keras.callbacks.EarlyStopping(
+        monitor=recipe.monitor,
+        mode=MONITORS[recipe.monitor],
+        patience=recipe.early_stopping_patience,
+        restore_best_weights=True,
+    )
+
+
+def _require_finite(history: pd.DataFrame) -> None:
+    losses = history.filter(like="loss")
+    if not np.isfinite(losses.to_numpy(dtype=float)).all():
+        epoch = int(np.flatnonzero(~np.isfinite(losses.to_numpy(dtype=float)).all(axis=1))[0]) + 1
+        raise TrainingDivergedError(
+            f"Expected a finite loss. Received: loss={losses.iloc[epoch - 1].to_dict()} in epoch {epoch}. "
+            "Lower the learning rate in the training recipe, or look at the images of this split."
+        )

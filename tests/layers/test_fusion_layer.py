@@ -1,0 +1,127 @@
+import keras
+import numpy as np
+import pytest
+from keras.src.testing import TestCase
+
+from mmdc_tf.errors import ConfigurationError
+from mmdc_tf.layers import TokenFusion
+
+
+class TokenFusionLayerTest(TestCase):
+    def test_keras_layer_test(self):
+        self.run_layer_test(
+            TokenFusion,
+            init_kwargs={"heads": 2, "width": 8},
+            input_shape=(2, 5, 8),
+            expected_output_shape=(2, 5, 8),
+            expected_num_trainable_weights=10,
+            expected_num_non_trainable_weights=0,
+            expected_num_seed_generators=0,
+            expected_num_losses=0,
+        )
+
+    def test_keras_layer_test_with_dropout(self):
+        self.run_layer_test(
+            TokenFusion,
+            init_kwargs={"heads": 2, "width": 8, "dropout": 0.5},
+            input_shape=(2, 5, 8),
+            expected_output_shape=(2, 5, 8),
+            expected_num_trainable_weights=10,
+            expected_num_seed_generators=1,
+        )
+
+
+def random_layer(shape, seed=0, **options):
+    rng = np.random.default_rng(seed)
+    layer = TokenFusion(width=shape[-1], **options)
+    layer.build(shape)
+    layer.set_weights([rng.normal(scale=0.3, size=w.shape) for w in layer.weights])
+    return layer, rng.normal(size=shape).astype("float32")
+
+
+def numpy_fusion(layer, tokens):
+    """Vaswani et al.'s formulas, head by head, in float64."""
+    weights = [np.asarray(w, dtype="float64") for w in layer.weights]
+    wq, bq, wk, bk, wv, bv, wo, bo, gamma, beta = weights
+    tokens = tokens.astype("float64")
+    total, all_scores = np.zeros_like(tokens), []
+    for head in range(wq.shape[1]):
+        query, key, value = (tokens @ w[:, head] + b[head] for w, b in ((wq, bq), (wk, bk), (wv, bv)))
+        scores = np.exp(query @ key.transpose(0, 2, 1) / np.sqrt(wq.shape[2]))
+        scores /= scores.sum(axis=-1, keepdims=True)
+        all_scores.append(scores)
+        total += scores @ value @ wo[head]
+    summed = tokens + total + bo
+    centred = summed - summed.mean(axis=-1, keepdims=True)
+    normed = centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-6)
+    return np.stack(all_scores, axis=1), normed * gamma + beta
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_equals_numpy_with_the_same_weights(dropout):
+    layer, tokens = random_layer((2, 5, 16), heads=4, dropout=dropout)
+    scores, output = numpy_fusion(layer, tokens)
+    np.testing.assert_allclose(np.asarray(layer(tokens)), output, atol=1e-5)
+    np.testing.assert_allclose(np.asarray(layer.attention_scores(tokens)), scores, atol=1e-5)
+
+
+def test_eight_heads_of_the_papers_width():
+    layer = TokenFusion()
+    tokens = np.random.default_rng(7).normal(size=(3, 17, 128)).astype("float32")
+    scores = np.asarray(layer.attention_scores(tokens))
+    assert scores.shape == (3, 8, 17, 17)
+    np.testing.assert_allclose(scores.sum(axis=-1), 1.0, atol=1e-5)
+    assert np.asarray(layer(tokens)).shape == (3, 17, 128)
+    # Q, K, V and output each 128·128 + 128, LayerNorm 2·128.
+    assert layer.count_params() == 4 * 16_512 + 256
+
+
+def test_without_attention_the_residual_is_normalised():
+    layer, tokens = random_layer((2, 5, 8), heads=2)
+    layer.attention.set_weights([np.zeros(w.shape) for w in layer.attention.weights])
+    layer.norm.set_weights([np.ones(8), np.zeros(8)])
+    centred = tokens - tokens.mean(axis=-1, keepdims=True)
+    np.testing.assert_allclose(np.asarray(layer(tokens)), centred / tokens.std(axis=-1, keepdims=True), atol=1e-4)
+
+
+def test_each_token_hears_every_other():
+    layer, tokens = random_layer((1, 5, 8), heads=2)
+    changed = tokens.copy()
+    changed[0, 4] += 1.0
+    difference = np.abs(np.asarray(layer(changed)) - np.asarray(layer(tokens))).max(axis=-1)
+    assert (difference > 1e-3).all()
+
+
+def test_dropout_acts_in_training_only():
+    layer, tokens = random_layer((2, 5, 8), heads=2, dropout=0.5)
+    rest = np.asarray(layer(tokens, training=False))
+    np.testing.assert_array_equal(rest, np.asarray(layer(tokens)))
+    assert np.abs(np.asarray(layer(tokens, training=True)) - rest).max() > 1e-3
+
+
+def test_scores_of_a_symbolic_input_are_float32_under_mixed_precision():
+    layer, tokens = random_layer((2, 5, 8), heads=2, dtype="mixed_float16")
+    given = keras.Input((5, 8))
+    scores = keras.Model(given, layer.attention_scores(given)).predict(tokens, verbose=0)
+    assert scores.dtype == np.float32
+    np.testing.assert_allclose(scores, numpy_fusion(layer, tokens)[0], atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"heads": 8, "width": 100}, r"Received: width=100, heads=8. Take width=104"),
+        ({"heads": 0}, r"Received: heads=0"),
+        ({"width": 0}, r"Received: width=0"),
+        ({"dropout": 1.0}, r"Received: dropout=1.0"),
+        ({"dropout": -0.1}, r"Received: dropout=-0.1"),
+    ],
+)
+def test_bad_arguments_are_named(arguments, message):
+    with pytest.raises(ConfigurationError, match=message):
+        TokenFusion(**arguments)
+
+
+def test_tokens_of_another_width_are_refused():
+    with pytest.raises(ConfigurationError, match=r"Received: shape=\(None, 5, 64\)"):
+        TokenFusion().build((None, 5, 64))

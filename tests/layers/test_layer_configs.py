@@ -1,0 +1,30 @@
+"""Every argument of every layer survives its configuration."""
+
+import inspect
+
+import pytest
+
+from mmdc_tf import layers
+
+ARGUMENTS = {
+    "DoubleConv": {"filters": 6, "kernel_size": 5},
+    "DoubleConvSE": {"filters": 6, "ratio": 2},
+    "InputScaling": {"mode": "caffe"},
+    "MetadataEmbedding": {"width": 5},
+    "SpatialSelfAttention": {"key_ratio": 4, "min_key_width": 3},
+    "SqueezeExcitation": {"ratio": 2},
+    "TokenFusion": {"heads": 4, "width": 20, "dropout": 0.25},
+}
+
+
+@pytest.mark.parametrize("name", layers.__all__)
+def test_arguments_that_are_not_the_defaults_survive(name):
+    layer_class, arguments = getattr(layers, name), ARGUMENTS[name]
+    parameters = inspect.signature(layer_class).parameters
+    assert arguments.keys() == parameters.keys() - {"kwargs"}
+    assert all(parameters[key].default != value for key, value in arguments.items())
+    layer = layer_class(**arguments, name="given", dtype="mixed_float16")
+    revived = layer_class.from_config(layer.get_config())
+    assert {key: getattr(revived, key) for key in arguments} == arguments
+    assert (revived.name, revived.dtype_policy.name) == ("given", "mixed_float16")
+    assert layer.get_config().items() >= arguments.items()

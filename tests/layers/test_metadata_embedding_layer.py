@@ -1,0 +1,209 @@
+import warnings
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras.src.testing import TestCase
+
+from mmdc_tf.errors import ConfigurationError
+from mmdc_tf.layers import MetadataEmbedding
+
+NAN = float("nan")
+PATIENTS = np.array([[50.0, 1.0], [60.0, NAN], [NAN, 3.0], [70.0, 4.0]])
+
+
+class MetadataEmbeddingLayerTest(TestCase):
+    def test_keras_layer_test(self):
+        self.run_layer_test(
+            MetadataEmbedding,
+            init_kwargs={"width": 5},
+            input_shape=(3, 2),
+            expected_output_shape=(3, 10),
+            expected_num_trainable_weights=3,
+            expected_num_non_trainable_weights=2,
+            expected_num_seed_generators=0,
+            expected_num_losses=0,
+        )
+
+    def test_keras_layer_test_with_unknown_values(self):
+        self.run_layer_test(
+            MetadataEmbedding,
+            init_kwargs={"width": 5},
+            input_data=PATIENTS.astype("float32"),
+            expected_output_shape=(4, 10),
+        )
+
+
+def hand_layer(**options):
+    """Width 2, mean (50, 2), standard deviation (10, 0.5), and weights that are easy to follow by hand."""
+    layer = MetadataEmbedding(width=2, **options)
+    layer.build((None, 2))
+    layer.mean.assign([50.0, 2.0])
+    layer.standard_deviation.assign([10.0, 0.5])
+    layer.kernel.assign([[1.0, -1.0], [2.0, 0.5]])
+    layer.bias.assign([[0.25, 0.5], [-1.0, 0.0]])
+    layer.unknown.assign([[7.0, 8.0], [-7.0, -8.0]])
+    return layer
+
+
+def test_known_and_unknown_by_hand():
+    # Age 65: z = 1.5. Density 3: z = 2. Age 40: z = -1.
+    raw = np.array([[65.0, 3.0], [40.0, NAN], [NAN, 3.0], [NAN, NAN]], dtype="float32")
+    expected = [
+        [1.75, -1.0, 3.0, 1.0],
+        [-0.75, 1.5, -7.0, -8.0],
+        [7.0, 8.0, 3.0, 1.0],
+        [7.0, 8.0, -7.0, -8.0],
+    ]
+    np.testing.assert_allclose(np.asarray(hand_layer()(raw)), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("infinite", [np.inf, -np.inf])
+def test_infinite_counts_as_unknown(infinite):
+    output = hand_layer()(np.array([[infinite, 3.0]], dtype="float32"))
+    np.testing.assert_allclose(np.asarray(output), [[7.0, 8.0, 3.0, 1.0]], atol=1e-6)
+
+
+@pytest.mark.parametrize("raw", [[[NAN, NAN]], [[55.0, NAN], [NAN, 2.0], [np.inf, -np.inf]]])
+def test_every_gradient_is_finite_and_goes_where_it_should(raw):
+    layer, values = hand_layer(), tf.constant(raw, dtype="float32")
+    with tf.GradientTape() as tape:
+        tape.watch(values)
+        output = layer(values)
+        loss = tf.reduce_sum(output**2)
+    sources = [values, *(w.value for w in layer.trainable_weights)]
+    gradients = [np.asarray(g) for g in tape.gradient(loss, sources)]
+    assert np.isfinite(output).all()
+    assert all(np.isfinite(g).all() for g in gradients)
+    by_values, by_kernel, by_bias, by_unknown = gradients
+    known = np.isfinite(raw)
+    assert (by_values[~known] == 0.0).all()
+    assert ((by_kernel != 0).any(axis=1) <= known.any(axis=0)).all()
+    assert ((by_bias != 0).any(axis=1) == known.any(axis=0)).all()
+    assert ((by_unknown != 0).all(axis=1) == (~known).any(axis=0)).all()
+
+
+def test_unknown_differs_from_every_guess():
+    keras.utils.set_random_seed(0)
+    layer = MetadataEmbedding()
+    layer.adapt(PATIENTS)
+    ages = np.linspace(0.0, 120.0, 1201)
+    guesses = np.asarray(layer(np.stack([ages, np.full_like(ages, 2.0)], axis=1)))
+    unknown = np.asarray(layer(np.array([[NAN, 2.0]])))
+    assert np.linalg.norm(guesses - unknown, axis=1).min() > 0.1
+    np.testing.assert_array_equal(guesses[:, 16:], np.repeat(unknown[:, 16:], 1201, axis=0))
+
+
+def test_unknown_lies_off_the_line_of_known_values():
+    keras.utils.set_random_seed(1)
+    layer = MetadataEmbedding()
+    layer.build((None, 2))
+    directions = np.asarray(layer.kernel) / np.linalg.norm(layer.kernel, axis=1, keepdims=True)
+    from_line = np.asarray(layer.unknown) - np.asarray(layer.bias)
+    along = (from_line * directions).sum(axis=1, keepdims=True) * directions
+    assert (np.linalg.norm(from_line - along, axis=1) > 0.1).all()
+
+
+def statistics(layer):
+    return np.asarray(layer.mean), np.asarray(layer.standard_deviation)
+
+
+def test_adapt_equals_nanmean_and_nanstd():
+    rng = np.random.default_rng(6)
+    values = np.stack([rng.normal(55.0, 12.0, 200), rng.integers(1, 5, 200)], axis=1)
+    values[rng.random(values.shape) < 0.3] = NAN
+    layer = MetadataEmbedding()
+    layer.adapt(values)
+    mean, deviation = statistics(layer)
+    np.testing.assert_allclose(mean, np.nanmean(values, axis=0), rtol=1e-6)
+    np.testing.assert_allclose(deviation, np.nanstd(values, axis=0), rtol=1e-6)
+    known = ~np.isnan(values).any(axis=1)
+    layer.kernel.assign(np.ones((2, 16)))
+    scaled = np.asarray(layer(values))[known][:, [0, 16]]
+    expected = ((values - np.nanmean(values, axis=0)) / np.nanstd(values, axis=0))[known]
+    np.testing.assert_allclose(scaled, expected, atol=1e-5)
+
+
+def test_adapt_leaves_infinite_values_out():
+    layer = MetadataEmbedding()
+    layer.adapt(np.array([[50.0, 1.0], [np.inf, 3.0], [70.0, -np.inf]]))
+    np.testing.assert_allclose(statistics(layer), [[60.0, 2.0], [10.0, 1.0]])
+
+
+@pytest.mark.parametrize(
+    ("values", "mean", "deviation"),
+    [
+        ([[NAN, 2.0], [NAN, 4.0]], [0.0, 3.0], [1.0, 1.0]),
+        ([[50.0, NAN], [50.0, NAN]], [50.0, 0.0], [1.0, 1.0]),
+        # Three times 53.2: the standard deviation in floating point is not 0 but rounding.
+        ([[53.2, 1.0], [53.2, 1.0], [53.2, 4.0]], [53.2, 2.0], [1.0, 2.0**0.5]),
+        (np.empty((0, 2)), [0.0, 0.0], [1.0, 1.0]),
+    ],
+)
+def test_adapt_without_spread_or_values(values, mean, deviation):
+    layer = MetadataEmbedding()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        layer.adapt(values)
+    np.testing.assert_allclose(statistics(layer), [mean, deviation], rtol=1e-6)
+
+
+def test_adapt_twice_keeps_the_last():
+    layer = MetadataEmbedding()
+    layer.adapt(PATIENTS)
+    layer.adapt(np.array([[1.0, 1.0], [3.0, 5.0]]))
+    np.testing.assert_allclose(statistics(layer), [[2.0, 3.0], [1.0, 2.0]])
+
+
+def test_before_adapt_values_are_taken_as_they_are():
+    layer = MetadataEmbedding()
+    layer.build((None, 2))
+    np.testing.assert_array_equal(statistics(layer), [[0.0, 0.0], [1.0, 1.0]])
+
+
+@pytest.mark.parametrize("in_a_model", [False, True])
+def test_mixed_precision_standardises_in_float32(in_a_model):
+    # In float16 the three ages and the mean are all 64; with a standard deviation of 0.01 they are one apart.
+    layer = hand_layer(dtype="mixed_float16")
+    layer.mean.assign([64.01, 2.0])
+    layer.standard_deviation.assign([0.01, 0.5])
+    patient = keras.Input((2,), dtype="float32")
+    call = keras.Model(patient, layer(patient)) if in_a_model else layer
+    output = call(np.array([[64.0, 2.0], [64.01, 2.0], [64.02, 2.0]], "float32"))
+    assert keras.backend.standardize_dtype(output.dtype) == "float16"
+    np.testing.assert_allclose(np.asarray(output)[:, 0], [-0.75, 0.25, 1.25], atol=0.01)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_float16"])
+def test_a_saved_model_keeps_the_adapted_statistics(tmp_path, dtype):
+    patient = keras.Input((2,), dtype="float32")
+    layer = MetadataEmbedding(width=3, dtype=dtype)
+    model = keras.Model(patient, layer(patient))
+    layer.adapt(PATIENTS)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    revived = next(candidate for candidate in loaded.layers if isinstance(candidate, MetadataEmbedding))
+    np.testing.assert_allclose(
+        statistics(revived), [np.nanmean(PATIENTS, axis=0), np.nanstd(PATIENTS, axis=0)], rtol=1e-6
+    )
+    np.testing.assert_array_equal(loaded.predict(PATIENTS, verbose=0), model.predict(PATIENTS, verbose=0))
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 3), (2, 2, 2)])
+def test_adapt_refuses_another_shape(shape):
+    layer = MetadataEmbedding()
+    layer.build((None, 2))
+    with pytest.raises(ConfigurationError, match=r"Received: values.shape="):
+        layer.adapt(np.ones(shape))
+
+
+def test_adapt_of_a_new_layer_refuses_a_flat_array():
+    with pytest.raises(ConfigurationError, match=r"Received: values.shape=\(4,\)"):
+        MetadataEmbedding().adapt(np.ones(4))
+
+
+@pytest.mark.parametrize("width", [1, 0, 2.0])
+def test_a_width_below_two_is_refused(width):
+    with pytest.raises(ConfigurationError, match=r"at least 2. Received: width="):
+        MetadataEmbedding(width=width)

@@ -1,0 +1,245 @@
+"""Operations against hand calculations, scikit-image and properties."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy.ndimage import binary_fill_holes
+from skimage.filters import threshold_otsu
+from skimage.measure import label, regionprops
+from skimage.transform import downscale_local_mean
+
+from mmdc_tf.errors import ConfigurationError, InputError
+from mmdc_tf.preprocessing.operations import (
+    apply_mask,
+    crop_to_mask,
+    enhance_contrast,
+    grey_to_rgb,
+    largest_region_mask,
+    otsu_mask,
+    resize,
+    to_grey,
+)
+
+GREYS = hnp.arrays(np.uint8, st.tuples(st.integers(1, 24), st.integers(1, 24)))
+MASKS = hnp.arrays(np.uint8, st.tuples(st.integers(1, 16), st.integers(1, 16)), elements=st.sampled_from([0, 255]))
+quick = settings(max_examples=60, deadline=None, derandomize=True)
+
+
+def grey(rows: list[list[int]]) -> np.ndarray:
+    return np.array(rows, dtype=np.uint8)
+
+
+# to_grey and grey_to_rgb
+
+
+def test_grey_weighs_red_green_and_blue_as_bt601() -> None:
+    pixels = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [100, 50, 200]]], np.uint8)
+    # 0.299·255 = 76.2; 0.587·255 = 149.7; 0.114·255 = 29.1; 29.9 + 29.35 + 22.8 = 82.05
+    assert to_grey(pixels).tolist() == [[76, 150, 29, 82]]
+
+
+def test_grey_then_rgb_then_grey_changes_none_of_the_256_levels() -> None:
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    colour = grey_to_rgb(levels)
+    assert colour.shape == (16, 16, 3)
+    assert all(np.array_equal(colour[..., channel], levels) for channel in range(3))
+    assert np.array_equal(to_grey(colour), levels)
+
+
+# otsu_mask
+
+
+def test_otsu_splits_two_levels_between_them() -> None:
+    assert otsu_mask(grey([[10, 10, 200], [10, 200, 10]])).tolist() == [[0, 0, 255], [0, 255, 0]]
+
+
+@quick
+@given(GREYS.filter(lambda image: image.min() < image.max()))
+def test_otsu_is_a_maximum_of_the_between_class_variance(image: np.ndarray) -> None:
+    def between(chosen: np.ndarray) -> float:
+        share = chosen.mean()
+        return share * (1 - share) * (image[chosen].mean() - image[~chosen].mean()) ** 2
+
+    mask = otsu_mask(image) == 255
+    assert image[~mask].max() < image[mask].min()
+    assert between(mask) >= between(image > threshold_otsu(image)) * (1 - 1e-9)
+
+
+def test_otsu_equals_scikit_image_on_a_textured_scene() -> None:
+    rng = np.random.default_rng(0)
+    image = np.clip(rng.normal(40, 15, (60, 80)), 0, 255)
+    image[20:50, 30:70] = np.clip(rng.normal(150, 30, (30, 40)), 0, 255)
+    image = image.astype(np.uint8)
+    assert np.array_equal(otsu_mask(image) == 255, image > threshold_otsu(image))
+
+
+@pytest.mark.parametrize("value", [0, 7, 255])
+def test_otsu_keeps_all_of_a_constant_image(value: int) -> None:
+    assert (otsu_mask(np.full((3, 4), value, np.uint8)) == 255).all()
+
+
+# largest_region_mask
+
+
+def test_the_largest_region_is_kept_filled_and_the_others_go() -> None:
+    ring = grey([[1, 1, 1, 1, 0, 0, 9], [1, 0, 0, 1, 0, 0, 0], [1, 1, 1, 1, 0, 9, 9]])
+    expected = grey([[255] * 4 + [0] * 3] * 3)
+    assert np.array_equal(largest_region_mask(ring), expected)
+
+
+def test_regions_that_touch_at_a_corner_are_one_and_the_image_border_counts() -> None:
+    mask = grey([[1, 1, 0, 0, 0, 0], [1, 1, 0, 0, 1, 1], [0, 0, 1, 1, 0, 0], [0, 0, 1, 1, 0, 0]])
+    everything = np.full((4, 5), 255, np.uint8)
+    assert np.array_equal(largest_region_mask(mask), mask * 255)
+    assert np.array_equal(largest_region_mask(everything), everything)
+
+
+def test_largest_means_area_not_outline() -> None:
+    mask = np.zeros((12, 20), np.uint8)
+    mask[0:2, 0:20] = 255  # 2 × 20: 40 contour pixels, 1 × 19 between pixel centres
+    mask[4:10, 3:9] = 255  # 6 × 6: 20 contour pixels, 5 × 5 between pixel centres
+    kept = largest_region_mask(mask)
+    assert kept[4:10, 3:9].all()
+    assert np.count_nonzero(kept) == 36
+
+
+def test_among_lines_without_area_the_longest_is_kept() -> None:
+    lines = grey([[1, 1, 0, 0], [0, 0, 0, 0], [1, 1, 1, 1], [0, 0, 0, 0], [1, 0, 0, 0]])
+    assert np.array_equal(largest_region_mask(lines), grey([[0] * 4, [0] * 4, [255] * 4, [0] * 4, [0] * 4]))
+
+
+@quick
+@given(MASKS)
+def test_the_kept_region_is_one_filled_region_of_scikit_image(mask: np.ndarray) -> None:
+    kept = largest_region_mask(mask) > 0
+    regions, count = label(mask, connectivity=2, return_num=True)
+    filled = [binary_fill_holes(regions == number) for number in range(1, count + 1)]
+    assert any(np.array_equal(kept, region) for region in filled) if filled else not kept.any()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_largest_of_separate_rectangles_is_the_one_scikit_image_finds(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    mask = np.zeros((60, 60), np.uint8)
+    for row in range(3):
+        for column in range(3):
+            height, width = rng.integers(3, 18, 2)
+            mask[row * 20 : row * 20 + height, column * 20 : column * 20 + width] = 255
+    regions = regionprops(label(mask))
+    inside = [(r.image.shape[0] - 1) * (r.image.shape[1] - 1) for r in regions]  # between pixel centres
+    top, left, bottom, right = regions[int(np.argmax(inside))].bbox
+    kept = largest_region_mask(mask)
+    assert (kept[top:bottom, left:right] == 255).all()
+    assert np.count_nonzero(kept) == (bottom - top) * (right - left)
+
+
+# apply_mask and crop_to_mask
+
+
+def test_masking_blanks_outside_and_cropping_cuts_to_the_box() -> None:
+    image = grey([[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12]])
+    mask = grey([[0, 0, 0, 0], [0, 255, 0, 0], [0, 0, 1, 0]])
+    assert apply_mask(image, mask).tolist() == [[0, 0, 0, 0], [0, 6, 0, 0], [0, 0, 11, 0]]
+    assert crop_to_mask(image, mask).tolist() == [[6, 7], [10, 11]]
+
+
+def test_an_empty_mask_keeps_the_image() -> None:
+    image = grey([[1, 2], [3, 4]])
+    empty = np.zeros_like(image)
+    assert np.array_equal(apply_mask(image, empty), image)
+    assert np.array_equal(crop_to_mask(image, empty), image)
+    assert not largest_region_mask(empty).any()
+
+
+@pytest.mark.parametrize("operation", [apply_mask, crop_to_mask])
+def test_a_mask_of_another_size_is_refused(operation: Callable[..., np.ndarray]) -> None:
+    with pytest.raises(InputError, match=r"size \(2, 3\).*Received: mask of shape=\(3, 2\)"):
+        operation(np.zeros((2, 3), np.uint8), np.zeros((3, 2), np.uint8))
+
+
+# enhance_contrast
+
+
+def test_without_clipping_one_tile_is_histogram_equalisation() -> None:
+    # Cumulated shares 2/4, 3/4, 4/4 of 255: 127.5, 191.25, 255.
+    assert enhance_contrast(grey([[0, 0], [50, 200]]), clip_limit=256, tiles=1).tolist() == [[128, 128], [191, 255]]
+
+
+def test_the_clip_limit_bounds_the_gain_in_contrast() -> None:
+    halves = np.repeat(grey([[100], [101]]), 32, axis=0).repeat(64, axis=1)
+    free = enhance_contrast(halves, clip_limit=256, tiles=1)
+    clipped = enhance_contrast(halves, clip_limit=2, tiles=1)
+    assert np.ptp(free) == 127  # half of the pixels lie on each level
+    assert np.ptp(clipped) in (2, 3)  # at most the limit and the redistributed 1: 3 levels of 255
+
+
+def test_tiles_make_the_enhancement_local() -> None:
+    image = np.zeros((64, 64), np.uint8)
+    image[::2, :32] = 8  # on the left 8 is the brightest level
+    image[:, 32:] = np.arange(32, dtype=np.uint8) * 8  # on the right it is the second of 32
+    one, four = enhance_contrast(image, 256, tiles=1), enhance_contrast(image, 256, tiles=2)
+    assert one[0, 0] == one[0, 33]  # one histogram: equal levels stay equal
+    assert four[0, 0] == 255
+    assert enhance_contrast(image[:, 32:], 256, tiles=1)[0, 1] == 16  # 2/32 of 255
+    assert four[0, 33] < 255
+
+
+@pytest.mark.parametrize("value", [0, 100, 255])
+def test_an_image_of_one_value_is_not_enhanced(value: int) -> None:
+    image = np.full((9, 5), value, np.uint8)
+    assert np.array_equal(enhance_contrast(image), image)
+
+
+@pytest.mark.parametrize("bad", [{"clip_limit": 0}, {"clip_limit": float("nan")}, {"tiles": 0}, {"tiles": 2.5}])
+def test_parameters_out_of_range_are_refused(bad: dict[str, float]) -> None:
+    name = next(iter(bad))
+    with pytest.raises(ConfigurationError, match=f"Expected {name} .*Received: {name}="):
+        enhance_contrast(np.zeros((4, 4), np.uint8), **bad)
+
+
+# resize
+
+
+def test_shrinking_averages_areas() -> None:
+    image = grey([[0, 4, 100, 100], [8, 8, 100, 104], [0, 0, 255, 255], [0, 0, 255, 255]])
+    assert resize(image, 2).tolist() == [[5, 101], [0, 255]]
+    rng = np.random.default_rng(1)
+    noise = rng.integers(0, 256, (60, 80), dtype=np.uint8)
+    assert np.abs(resize(noise, 20) - downscale_local_mean(noise.astype(float), (3, 4))).max() <= 0.5 + 1e-6
+
+
+def test_growing_interpolates_linearly_between_pixel_centres() -> None:
+    # New centres lie at −0.25, 0.25, 0.75, 1.25 of the old ones; outside the first and last the value stays.
+    assert resize(grey([[0, 100]]), 4).tolist() == [[0, 25, 75, 100]] * 4
+
+
+def test_where_one_side_shrinks_and_the_other_grows_the_shrinking_side_is_averaged() -> None:
+    stripes = np.tile(grey([[0, 0, 0, 200]]), (1, 8))  # (1, 32): every fourth column is bright
+    assert (resize(stripes, 8) == 50).all()
+
+
+def test_resizing_to_the_same_size_changes_nothing_and_colours_keep_their_place() -> None:
+    image = np.random.default_rng(2).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    assert np.array_equal(resize(image, 8), image)
+    per_channel = [resize(image[..., channel], 3) for channel in range(3)]
+    assert np.array_equal(resize(image, 3), np.stack(per_channel, axis=-1))
+
+
+@quick
+@given(GREYS, st.integers(1, 30))
+def test_resizing_leaves_no_value_outside_the_range(image: np.ndarray, size: int) -> None:
+    result = resize(image, size)
+    assert result.shape == (size, size)
+    assert image.min() <= result.min() <= result.max() <= image.max()
+
+
+@pytest.mark.parametrize("size", [0, -1, 2.0, True, "224", None])
+def test_a_size_that_is_no_positive_whole_number_is_refused(size: object) -> None:
+    with pytest.raises(ConfigurationError, match=r"Expected size to be a whole number.*Received: size="):
+        resize(np.zeros((4, 4), np.uint8), size)  # type: ignore[arg-type]
