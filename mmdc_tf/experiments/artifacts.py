@@ -14,7 +14,6 @@ from typing import Any
 
 from mmdc_tf.errors import ConfigurationError
 
-PHANTOM_NOTICE = "phantom: not a reproduction"
 PACKAGES = ("mmdc_tf", "tensorflow", "keras", "numpy", "pandas", "opencv-python", "scikit-learn", "ImageHash")
 
 

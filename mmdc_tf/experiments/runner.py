@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import pandas as pd
 
+from mmdc_tf.datasets.phantom_folder import NOTICE
 from mmdc_tf.datasets.splits import select
 from mmdc_tf.errors import InputError
 from mmdc_tf.evaluation.metrics import paper_metrics
@@ -28,7 +29,7 @@ from mmdc_tf.training.trainer import TrainingParts, make_deterministic, train
 OK, FAILED, RUNNING = "ok", "failed", "running"
 
 
-def run_cells(plan: Plan, cells: list[Cell], after_cell: Callable[[], None]) -> int:
+def run_cells(plan: Plan, cells: list[Cell], after_cell: Callable[[], object]) -> int:
     """Trains and scores every cell that is not finished yet.
 
     Args:
@@ -124,7 +125,7 @@ def _save_model(plan: Plan, cell: Cell, model: keras.Model) -> None:
     artifacts.write_with(cell.folder / "model.keras", model.save)
     card = {
         "research_use_only": True,
-        "phantom": artifacts.PHANTOM_NOTICE if plan.dataset.info.synthetic else None,
+        "phantom": NOTICE if plan.dataset.info.synthetic else None,
         "class_names": list(plan.dataset.info.class_names),
         "inputs": list(MODELS[str(cell.row.model)].inputs),
         "image_size": plan.profile.recipe.image_size,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from mmdc_tf.experiments.artifacts import PHANTOM_NOTICE, read_json, write_text, write_with
+from mmdc_tf.datasets.phantom_folder import NOTICE
+from mmdc_tf.experiments.artifacts import read_json, write_text, write_with
 from mmdc_tf.experiments.results import table_results
-from mmdc_tf.experiments.rows import PaperTable, load_table
+from mmdc_tf.experiments.rows import PaperTable
 
 RESEARCH_USE = "Research use only, not a medical device."
 HEADER = (
@@ -22,6 +26,15 @@ HEADER = (
     "ours, paper protocol",
     "ours, leak-free",
 )
+COMPARED = (  # the columns of numbers of which the best is in bold: (protocol, name in the results)
+    ("paper", "paper_accuracy"),
+    ("paper", "accuracy"),
+    ("leak-free", "accuracy"),
+    ("paper", "paper_f1"),
+    ("paper", "f1"),
+    ("leak-free", "f1"),
+)
+Emphasis = Callable[[str], str]
 
 
 def write_tables(table: PaperTable, output: Path) -> pd.DataFrame:
@@ -36,34 +49,40 @@ def write_tables(table: PaperTable, output: Path) -> pd.DataFrame:
     """
     results = table_results(table, output / table.name)
     run = read_json(output / table.name / "run.json") or {}
-    write_with(
-        output / f"{table.name}.csv", lambda path: _csv(results, run).to_csv(path, index=False, float_format="%.2f")
-    )
+    lines = _csv_lines(results, run)
+    write_with(output / f"{table.name}.csv", lambda path: lines.to_csv(path, index=False, float_format="%.2f"))
     write_text(output / f"{table.name}.md", markdown(table, results, run))
     write_text(output / f"{table.name}.tex", latex(table, results, run))
     return results
 
 
-def markdown(table: PaperTable, results: pd.DataFrame, run: dict) -> str:
-    """The table for reading: one line a row; the best of each column in bold."""
-    lines = [f"# {table.title}", "", *(f"{note}  " for note in notes(run)), ""]
-    lines += ["| " + " | ".join(HEADER) + " |", "|" + "|".join(["---", "---", *["---:"] * (len(HEADER) - 2)]) + "|"]
-    lines += ["| " + " | ".join(cells) + " |" for cells in _rows(results, "**{}**".format)]
-    return "\n".join([*lines, "", *(f"{note}  " for note in legend(run)), ""])
+def markdown(table: PaperTable, results: pd.DataFrame, run: dict[str, Any]) -> str:
+    """The table for reading: one line a row; the best of each column in bold.
+
+    Args:
+        table: its title is the heading.
+        results: as from ``table_results``.
+        run: the content of ``run.json``; empty where nothing was run yet.
+    """
+    rule = ["---", "---", *["---:"] * (len(HEADER) - 2)]
+    lines = [HEADER, rule, *_cells(results, lambda text: f"**{text}**")]
+    body = ["| " + " | ".join(line) + " |" for line in lines]
+    return "\n\n".join([f"# {table.title}", "  \n".join(notes(run)), "\n".join(body), "  \n".join(legend(run))]) + "\n"
 
 
-def latex(table: PaperTable, results: pd.DataFrame, run: dict) -> str:
-    """The same for a paper: a ``table*`` environment that needs no package but ``graphicx``."""
-    body = [" & ".join(map(_escape, cells)) + r" \\" for cells in _rows(results, r"\textbf{{{}}}".format)]
-    caption = " ".join([table.title + ".", *notes(run), *legend(run)])
+def latex(table: PaperTable, results: pd.DataFrame, run: dict[str, Any]) -> str:
+    """The same as a ``table*`` environment; needs the package ``graphicx``."""
+    lines = [HEADER, *_cells(results, lambda text: rf"\textbf{{{text}}}")]
+    header, *body = [" & ".join(_escape(cell) for cell in line) + r" \\" for line in lines]
+    caption = _escape(" ".join([table.title + ".", *notes(run), *legend(run)]))
     return "\n".join(
         [
             r"\begin{table*}",
-            rf"\caption{{{_escape(caption)}}}",
+            rf"\caption{{{caption}}}",
             r"\resizebox{\textwidth}{!}{%",
             r"\begin{tabular}{ll" + "r" * (len(HEADER) - 2) + "}",
             r"\hline",
-            " & ".join(map(_escape, HEADER)) + r" \\",
+            header,
             r"\hline",
             *body,
             r"\hline",
@@ -74,24 +93,15 @@ def latex(table: PaperTable, results: pd.DataFrame, run: dict) -> str:
     )
 
 
-def notes(run: dict) -> list[str]:
+def notes(run: dict[str, Any]) -> list[str]:
     """What stands above every table: what it was made from, and what it is not."""
     if not run:
         return [RESEARCH_USE]
-    phantom = [f"{PHANTOM_NOTICE}. Synthetic images; the numbers say that the program works, nothing else."]
-    training = run["training"]
-    weights = {"none": "random initialisation", "imagenet": "ImageNet weights"}.get(
-        run["weights"], "weights from a folder"
-    )
-    made = (
-        f"Made from {run['dataset']} (fingerprint {run['dataset_fingerprint']}), {training['image_size']} pixels, "
-        f"at most {training['epochs']} epochs, {run['folds']} folds, {weights}, "
-        f"preprocessing {run['preprocessing']!r}, seed {run['seed']}."
-    )
-    return [*(phantom if run["synthetic"] else []), made, RESEARCH_USE]
+    phantom = f"{NOTICE}. Synthetic images; the numbers say that the program works, nothing else."
+    return [*([phantom] if run["synthetic"] else []), _made_from(run), RESEARCH_USE]
 
 
-def legend(run: dict) -> list[str]:
+def legend(run: dict[str, Any]) -> list[str]:
     """How to read the columns."""
     unit = run.get("group_unit", "group")
     return [
@@ -101,65 +111,68 @@ def legend(run: dict) -> list[str]:
     ]
 
 
-def load_and_write(number: int, output: Path) -> pd.DataFrame:
-    """``write_tables`` by the table's number."""
-    return write_tables(load_table(number), output)
+def _made_from(run: dict[str, Any]) -> str:
+    training = run["training"]
+    names = {"none": "random initialisation", "imagenet": "ImageNet weights"}
+    return (
+        f"Made from {run['dataset']} (fingerprint {run['dataset_fingerprint']}), {training['image_size']} pixels, "
+        f"at most {training['epochs']} epochs, {run['folds']} folds, "
+        f"{names.get(run['weights'], 'weights from a folder')}, preprocessing {run['preprocessing']!r}, "
+        f"seed {run['seed']}."
+    )
 
 
-def _csv(results: pd.DataFrame, run: dict) -> pd.DataFrame:
+def _csv_lines(results: pd.DataFrame, run: dict[str, Any]) -> pd.DataFrame:
     """The columns are fixed, so that a phantom is named in the label: it goes wherever a line is copied."""
     if not run.get("synthetic"):
         return results
-    return results.assign(label=results["label"] + f" ({PHANTOM_NOTICE})")
+    return results.assign(label=results["label"] + f" ({NOTICE})")
 
 
-def _rows(results: pd.DataFrame, bold) -> list[list[str]]:
-    wide = results.set_index(["row", "protocol"])
-    paper, free = wide.xs("paper", level="protocol"), wide.xs("leak-free", level="protocol")
-    columns = [
-        paper["paper_accuracy"],
-        paper["accuracy"],
-        free["accuracy"],
-        None,
-        paper["paper_f1"],
-        paper["f1"],
-        free["f1"],
+def _cells(results: pd.DataFrame, bold: Emphasis) -> list[list[str]]:
+    """The texts of the table's lines, in the order of ``HEADER``."""
+    lines = results.set_index(["row", "protocol"]).to_dict("index")
+    best = {(protocol, name): results.loc[results["protocol"] == protocol, name].max() for protocol, name in COMPARED}
+    return [_line(lines[row, "paper"], lines[row, "leak-free"], best, bold) for row in dict.fromkeys(results["row"])]
+
+
+def _line(paper: dict[Any, Any], free: dict[Any, Any], best: dict[tuple[str, str], float], bold: Emphasis) -> list[str]:
+    sides = {"paper": paper, "leak-free": free}
+    texts = {
+        (protocol, name): _number(sides[protocol][name], best[protocol, name], bold) for protocol, name in COMPARED
+    }
+    change = free["accuracy"] - paper["accuracy"]
+    return [
+        paper["label"],
+        paper["citation"],
+        texts["paper", "paper_accuracy"],
+        texts["paper", "accuracy"] or paper["status"],
+        (texts["leak-free", "accuracy"] or free["status"]) + _spread(free),
+        f"{change:+.2f}" if np.isfinite(change) else "",
+        texts["paper", "paper_f1"],
+        texts["paper", "f1"],
+        texts["leak-free", "f1"],
     ]
-    best = [None if column is None else column.max() for column in columns]
-    rows = []
-    for name in dict.fromkeys(results["row"]):
-        values = [None if column is None else column[name] for column in columns]
-        texts = [_number(value, top, bold) for value, top in zip(values, best, strict=True)]
-        texts[1], texts[5] = _or_status(texts[1], paper, name), _or_status(texts[5], paper, name, short=True)
-        texts[2], texts[6] = _or_status(texts[2], free, name), _or_status(texts[6], free, name, short=True)
-        texts[2] += _spread(free.loc[name])
-        texts[3] = _difference(free["accuracy"][name], paper["accuracy"][name])
-        rows.append([paper["label"][name], paper["citation"][name], *texts])
-    return rows
 
 
-def _number(value: float | None, best: float | None, bold) -> str:
-    if value is None or pd.isna(value):
+def _number(value: float, best: float, bold: Emphasis) -> str:
+    """Two decimals like the paper's; nothing where there is no number."""
+    if not np.isfinite(value):
         return ""
-    text = f"{value:.2f}"
-    return bold(text) if value == best else text
+    return bold(f"{value:.2f}") if value == best else f"{value:.2f}"
 
 
-def _or_status(text: str, lines: pd.DataFrame, name: str, short: bool = False) -> str:
-    return text or ("–" if short else lines["status"][name])
-
-
-def _spread(line: pd.Series) -> str:
-    if pd.isna(line["accuracy"]):
+def _spread(line: dict[Any, Any]) -> str:
+    if not np.isfinite(line["accuracy"]):
         return ""
-    deviation = "" if pd.isna(line["accuracy_std"]) else f" ± {line['accuracy_std']:.2f}"
+    deviation = f" ± {line['accuracy_std']:.2f}" if np.isfinite(line["accuracy_std"]) else ""
     return f"{deviation} ({line['accuracy_ci_low']:.2f}–{line['accuracy_ci_high']:.2f})"
 
 
-def _difference(free: float, paper: float) -> str:
-    return "–" if pd.isna(free - paper) else f"{free - paper:+.2f}"
-
-
 def _escape(text: str) -> str:
-    escaped = text.replace("%", r"\%").replace("&", r"\&").replace("_", r"\_").replace("−", "$-$").replace("–", "--")
-    return escaped.replace("±", r"$\pm$").replace("α", r"$\alpha$").replace("β", r"$\beta$").replace("γ", r"$\gamma$")
+    """LaTeX's special characters that occur in labels, notes and numbers; commands in cells stay."""
+    special = {"%": r"\%", "&": r"\&", "_": r"\_", "−": "$-$", "–": "--", "±": r"$\pm$"}
+    greek = {"α": r"$\alpha$", "β": r"$\beta$", "γ": r"$\gamma$"}
+    for character, command in {**special, **greek}.items():
+        text = text.replace(character, command)
+    return text

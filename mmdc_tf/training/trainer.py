@@ -45,7 +45,7 @@ def train(
     """Trains in place and leaves the weights of the best epoch by ``recipe.monitor``.
 
     Args:
-        model: built and cut, compiled here where it is not yet; its metadata statistics are adapted to the training part here.
+        model: built and cut, compiled here where it is not yet; its metadata layer is adapted to the training part.
         parts: training and validation tables.
         recipe: optimiser, schedule, augmentation, stopping.
         seed: order of the batches and movements of the augmentation.
