@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmdc_tf.errors import ConfigurationError, InputError
+from mmdc_tf.experiments.native_log import native_messages_to
 from mmdc_tf.experiments.rows import TABLES, PaperTable, choose_rows, load_table
 from mmdc_tf.version import __version__
 
@@ -142,8 +142,8 @@ def _run(options: argparse.Namespace) -> int:
     table = load_table(options.table)
     choose_rows(table, options.rows)
     plan = _plan(table, options)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    return _train(plan, options.fresh)
+    with native_messages_to(plan.output / "tensorflow.log"):
+        return _train(plan, options.fresh)
 
 
 def _print_rows(table: PaperTable) -> None:
@@ -192,10 +192,12 @@ def _plan(table: PaperTable, options: argparse.Namespace) -> Plan:
 def _dataset(name: str, options: argparse.Namespace, output: Path, profile: str) -> Dataset:
     """The real dataset, or the phantom written into the run's folder."""
     from mmdc_tf.datasets.catalogue import load_dataset
+    from mmdc_tf.datasets.check import require_readable
     from mmdc_tf.datasets.phantom import phantom_mammograms, phantom_ultrasound
 
     if options.dataset_root is not None:
         dataset = load_dataset(name, options.dataset_root)
+        require_readable(dataset)
     elif name == "phantom-mammogram":
         dataset = phantom_mammograms(output / name, patients=PHANTOM_PATIENTS[profile], seed=options.seed)
     else:

@@ -47,6 +47,20 @@ def check_dataset(name: str, root: str | Path) -> dict:
     return _report(name, dataset, images + masks, grouped)
 
 
+def require_readable(dataset: Dataset) -> None:
+    """Decodes every image, so that a broken one ends a command before hours of training and not after.
+
+    Raises:
+        UnreadableImageError: names the first that cannot be read and says how many there are.
+    """
+    broken = _unreadable(dataset.table["image_path"], "image")
+    if broken:
+        raise UnreadableImageError(
+            f"Expected images that can be decoded. Received: {broken[0]['path']} ({broken[0]['reason']}), one of "
+            f"{len(broken):,} unreadable images. Restore or remove them; `mmdc-tf datasets check` lists them all."
+        )
+
+
 def _report(name: str, dataset: Dataset, unreadable: list[dict], grouped: bool) -> dict:
     table, info = dataset.table, dataset.info
     broken = sum(entry["kind"] == "image" for entry in unreadable)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,14 +79,15 @@ class Dataset:
         counts = self.table["label"].value_counts()
         return {name: int(counts.get(name, 0)) for name in self.info.class_names}
 
-    @property
+    @functools.cached_property
     def fingerprint(self) -> str:
-        """A hash of what the table says and of each image file's size: 16 hexadecimal digits."""
+        """A hash of what the table says and of each image file's content: 16 hexadecimal digits."""
         digest = hashlib.sha256()
         facts = self.table[["sample_id", "label", "group_id", "age", "density"]]
         digest.update(facts.to_csv(index=False).encode())
         for path in self.table["image_path"]:
-            digest.update(str(Path(path).stat().st_size).encode())
+            with Path(path).open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
         return digest.hexdigest()[:16]
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 from mmdc_tf.errors import InputError
 
 KEYS = ("sample_id", "patient_id", "group_id", "fold", "seed", "y_true", "y_pred")
+TEXT = ("sample_id", "patient_id", "group_id", "y_true", "y_pred")
 
 
 def predictions_table(
@@ -47,12 +48,12 @@ def predictions_table(
 
 
 def read_predictions(paths: list[Path]) -> pd.DataFrame:
-    """Reads and joins predictions files.
+    """Reads and joins predictions files; names and classes stay text, even "0029", "2" or "NA".
 
     Raises:
         InputError: a file lacks a column.
     """
-    tables = [pd.read_csv(path, dtype={"sample_id": str, "patient_id": str, "group_id": str}) for path in paths]
+    tables = [pd.read_csv(path, dtype=dict.fromkeys(TEXT, str), keep_default_na=False) for path in paths]
     for path, table in zip(paths, tables, strict=True):
         missing = [name for name in KEYS if name not in table.columns]
         if missing:

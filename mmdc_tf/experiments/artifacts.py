@@ -82,14 +82,22 @@ def require_same(path: Path, content: dict[str, Any]) -> None:
     if stored is None:
         write_json(path, content)
         return
-    fresh = json.loads(json.dumps(content))
-    differing = [key for key in {**stored, **fresh} if stored.get(key) != fresh.get(key)]
+    before, now = _flat(stored), _flat(json.loads(json.dumps(content)))
+    differing = [key for key in {**before, **now} if before.get(key) != now.get(key)]
     if differing:
-        changes = "; ".join(f"{key}: {stored.get(key)!r} → {fresh.get(key)!r}" for key in differing)
+        changes = "; ".join(f"{key}: {before.get(key)!r} → {now.get(key)!r}" for key in differing)
         raise ConfigurationError(
             f"Expected the configuration and dataset that {path.parent} was made with. Received: {changes}. "
             "Use another --output, the same options, or --fresh to start over."
         )
+
+
+def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """``{"training": {"epochs": 4}}`` as ``{"training.epochs": 4}``, so that a message names what differs and no more."""
+    flat: dict[str, Any] = {}
+    for key, value in content.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
 
 
 def set_aside(folder: Path) -> Path | None:
@@ -125,6 +133,6 @@ def _git_revision() -> str | None:
     command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
     try:
         result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    except OSError:
+    except (OSError, subprocess.SubprocessError):
         return None
     return result.stdout.strip() or None

@@ -9,6 +9,7 @@ from typing import Any
 from mmdc_tf.datasets.schema import Dataset
 from mmdc_tf.datasets.splits import Split, make_splits
 from mmdc_tf.experiments.rows import PaperTable, Row
+from mmdc_tf.preprocessing.recipes import get_recipe
 from mmdc_tf.training.recipe import Profile
 
 AUTOMATIC_CUT = "auto"
@@ -60,6 +61,7 @@ class Plan:
             "group_unit": self.dataset.info.group_unit,
             "class_names": list(self.dataset.info.class_names),
             "preprocessing": self.preprocessing,
+            "preprocessing_steps": get_recipe(self.preprocessing).to_config()["steps"],
             "profile": self.profile.name,
             "folds": self.profile.folds,
             "training": asdict(self.profile.recipe),

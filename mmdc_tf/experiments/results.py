@@ -37,6 +37,7 @@ COLUMNS = (
     "folds",
     "seconds",
 )
+COUNTS = ("n_samples", "n_groups", "folds")
 NOT_BUILT, NOT_RUN = "not built", "not run"
 
 
@@ -50,10 +51,11 @@ def table_results(table: PaperTable, folder: Path) -> pd.DataFrame:
     Returns:
         The columns ``COLUMNS``; percentages (not rounded), NaN where there is no result.
         ``accuracy_std`` is the standard deviation over folds and seeds, the interval a 95 % bootstrap over groups.
+        ``n_samples``, ``n_groups`` and ``folds`` are whole numbers (Int64), <NA> where there is no result.
         ``status`` is "ok", "not built", "not run", "incomplete: 2 of 5 folds" or "failed: …".
     """
     lines = [_line(row, protocol, folder) for row in table.rows for protocol in PROTOCOLS]
-    return pd.DataFrame(lines, columns=list(COLUMNS))
+    return pd.DataFrame(lines, columns=list(COLUMNS)).astype(dict.fromkeys(COUNTS, "Int64"))
 
 
 def _line(row: Row, protocol: str, folder: Path) -> dict[str, Any]:
@@ -85,12 +87,14 @@ def _scores(predictions: pd.DataFrame) -> dict[str, Any]:
 
 
 def _cells(folder: Path) -> list[dict[str, Any]]:
-    """What each fold's folder says of itself, by name."""
+    """What each fold's folder says of itself, by name; without its predictions a fold counts as not run."""
     cells = []
     for path in sorted(folder.glob("fold*-seed*")):
-        status, config = read_json(path / "status.json"), read_json(path / "config.json")
+        status, config = read_json(path / "status.json") or {"status": NOT_RUN}, read_json(path / "config.json")
+        if status["status"] == "ok" and not (path / "predictions.csv").is_file():
+            status = {"status": NOT_RUN}
         if config is not None:
-            cells.append({"status": "not run", **(status or {}), "folder": path, "config": config})
+            cells.append({**status, "folder": path, "config": config})
     return cells
 
 

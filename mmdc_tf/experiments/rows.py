@@ -75,14 +75,18 @@ def load_table(number: int) -> PaperTable:
 
 
 def choose_rows(table: PaperTable, names: list[str] | None) -> tuple[Row, ...]:
-    """The named rows in the order given, or all that are built where no name is given.
+    """The named rows in the order given, each once, or all that are built where ``names`` is None.
 
     Raises:
-        ConfigurationError: a name is unknown, repeated, or not built yet.
+        ConfigurationError: a name is unknown or not built yet, or there is none.
     """
     if names is None:
         return tuple(row for row in table.rows if row.model is not None)
     known = {row.name: row for row in table.rows}
+    if not names:
+        raise ConfigurationError(
+            f"Expected rows of {table.name}: {', '.join(known)}. Received: rows=''. Name some, or leave --rows out."
+        )
     for name in names:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
