@@ -12,7 +12,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from mmdc_tf.errors import ConfigurationError, InputError
 from mmdc_tf.experiments.native_log import native_messages_to
@@ -29,8 +29,18 @@ PHANTOM_PATIENTS = {"quick": 36, "full": 120}
 PHANTOM_IMAGES = {"quick": 144, "full": 480}
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line as for all bad input, where argparse would print the usage first."""
+        self.exit(EXIT_BAD_INPUT, f"{self.prog}: {' '.join(message.split())}. See {self.prog} --help.\n")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs ``mmdc-tf``; returns the exit code: 0, 1 (a row failed), 2 (bad input), 130 (interrupted)."""
+    """Runs ``mmdc-tf``; returns the exit code: 0, 1 (a row failed), 2 (bad input), 130 (interrupted).
+
+    Raises:
+        SystemExit: an option is unknown or its value is bad (code 2), or help was asked for (code 0).
+    """
     options = _parser().parse_args(arguments)
     try:
         return options.command(options)
@@ -50,7 +60,7 @@ def run_experiments() -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="mmdc-tf", description="MMDCNet and BCDNet for breast imaging. Research use only, not a medical device."
     )
     parser.add_argument("--version", action="version", version=f"mmdc-tf {__version__}")
@@ -141,6 +151,11 @@ def _run(options: argparse.Namespace) -> int:
         raise ConfigurationError("Expected --table 1 or --table 2. Received: no table. See --list for their rows.")
     table = load_table(options.table)
     choose_rows(table, options.rows)
+    if options.dataset is not None and options.dataset_root is None:
+        raise ConfigurationError(
+            f"Expected --dataset-root together with --dataset. Received: dataset={options.dataset!r} without a folder. "
+            "Add --dataset-root DIR, or leave --dataset out to use the built-in phantom."
+        )
     plan = _plan(table, options)
     with native_messages_to(plan.output / "tensorflow.log"):
         return _train(plan, options.fresh)
@@ -178,7 +193,7 @@ def _plan(table: PaperTable, options: argparse.Namespace) -> Plan:
         table=table,
         rows=choose_rows(table, options.rows),
         dataset=dataset,
-        preprocessing=default_recipe(dataset.info.modality).name,
+        preprocessing=default_recipe(table.modality if name == "folder" else dataset.info.modality).name,
         profile=profile,
         weights=options.weights or ("imagenet" if real else "none"),
         cut=options.cut,
@@ -209,17 +224,13 @@ def _dataset(name: str, options: argparse.Namespace, output: Path, profile: str)
 
 def _train(plan: Plan, fresh: bool) -> int:
     """Runs the plan; the tables are brought up to date after each fold and printed at the end."""
-    from mmdc_tf.experiments.artifacts import require_same, set_aside
     from mmdc_tf.experiments.grid import make_cells
     from mmdc_tf.experiments.runner import run_cells
     from mmdc_tf.report.tables import markdown, write_tables
 
     cells = make_cells(plan)
-    if fresh and (earlier := set_aside(plan.folder)) is not None:
-        print(f"the earlier result is now {earlier}")
-    require_same(plan.folder / "run.json", plan.shared_config())
     print(_introduction(plan, len(cells)))
-    failures = run_cells(plan, cells, after_cell=lambda: write_tables(plan.table, plan.output))
+    failures = run_cells(plan, cells, after_cell=lambda: write_tables(plan.table, plan.output), fresh=fresh)
     results = write_tables(plan.table, plan.output)
     print(markdown(plan.table, results, plan.shared_config()))
     print(f"written: {plan.output / plan.table.name}.csv, .md, .tex; curves: tensorboard --logdir {plan.output}")
@@ -240,3 +251,6 @@ def _introduction(plan: Plan, trainings: int) -> str:
 
 with contextlib.suppress(AttributeError, ValueError):  # a terminal that cannot print α shows a stand-in, not a trace
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
@@ -20,6 +21,7 @@ from mmdc_tf.datasets.schema import Dataset
 from mmdc_tf.errors import SplitError
 
 PROTOCOLS = ("paper", "leak-free")
+PARTS = ("train", "validation", "test")
 PAPER_TEST_SHARE = 0.2
 VALIDATION_FOLDS = 5  # one fifth of the groups of each training part validates
 
@@ -54,12 +56,16 @@ class Split:
         """Reads a saved split.
 
         Raises:
-            SplitError: the content no longer fits its hash.
+            SplitError: not a split as ``to_json`` writes it, or its content no longer fits its hash.
         """
-        facts = json.loads(text)
-        expected = facts.pop("hash")
-        parts = {name: tuple(facts[name]) for name in ("train", "validation", "test")}
-        split = cls(**{**facts, **parts})
+        try:
+            facts = json.loads(text)
+            expected = facts.pop("hash")
+            split = cls(**{**facts, **{name: tuple(facts[name]) for name in PARTS}})
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise SplitError(
+                f"Expected a split as JSON with its hash. Received: {text[:60]!r} ({error!r}). Make the split again."
+            ) from error
         if split.hash != expected:
             raise SplitError(
                 f"Expected a split whose content fits its hash. Received: hash={expected}, content={split.hash}. "
@@ -104,7 +110,7 @@ def check_groups_disjoint(split: Split, groups: pd.Series) -> None:
     Raises:
         SplitError: names the first such group.
     """
-    parts = {name: set(groups.loc[list(getattr(split, name))]) for name in ("train", "validation", "test")}
+    parts = {name: set(groups.loc[list(getattr(split, name))]) for name in PARTS}
     for one, other in (("train", "validation"), ("train", "test"), ("validation", "test")):
         shared = sorted(parts[one] & parts[other])
         if shared:
@@ -117,11 +123,15 @@ def check_groups_disjoint(split: Split, groups: pd.Series) -> None:
 def _paper_split(dataset: Dataset, seed: int) -> Split:
     table = dataset.table
     _require_enough(table["label"].value_counts(), 2, "images", dataset)
+    # A fifth of a few images may be fewer than there are classes, which scikit-learn refuses.
+    size = max(math.ceil(PAPER_TEST_SHARE * len(table)), len(dataset.info.class_names))
     train, test = train_test_split(
-        table["sample_id"].to_numpy(), test_size=PAPER_TEST_SHARE, stratify=table["label"], random_state=seed
+        table["sample_id"].to_numpy(), test_size=size, stratify=table["label"], random_state=seed
     )
     held_out = tuple(sorted(test))
-    return Split("paper", 0, 1, seed, dataset.info.name, tuple(sorted(train)), held_out, held_out)
+    split = Split("paper", 0, 1, seed, dataset.info.name, tuple(sorted(train)), held_out, held_out)
+    _require_every_class(split, dataset)
+    return split
 
 
 def _leak_free_splits(dataset: Dataset, folds: int, seed: int) -> Iterator[Split]:
@@ -130,15 +140,26 @@ def _leak_free_splits(dataset: Dataset, folds: int, seed: int) -> Iterator[Split
             f"Expected at least 2 folds. Received: folds={folds}. Use --folds 5, or fewer for a quick look."
         )
     table = dataset.table
-    _require_enough(table.groupby("label")["group_id"].nunique(), folds, dataset.info.group_unit + "s", dataset)
+    # With two folds, half of the groups is left to be divided again, into training and validation.
+    least = 4 if folds == 2 else folds
+    _require_enough(table.groupby("label")["group_id"].nunique(), least, dataset.info.group_unit + "s", dataset)
     groups = table.set_index("sample_id")["group_id"]
     for fold, (rest, test) in enumerate(_group_folds(table, folds, seed)):
         inner = table.iloc[rest]
-        train, validation = next(_group_folds(inner, _validation_folds(inner), seed))
+        train, validation = _training_and_validation(inner, seed)
         parts = (inner.iloc[train], inner.iloc[validation], table.iloc[test])
         split = Split("leak-free", fold, folds, seed, dataset.info.name, *(tuple(part["sample_id"]) for part in parts))
         check_groups_disjoint(split, groups)
+        _require_every_class(split, dataset)
         yield split
+
+
+def _training_and_validation(table: pd.DataFrame, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first inner fold with every class on both sides; where there is none, the first."""
+    candidates = list(_group_folds(table, _validation_folds(table), seed))
+    count = table["label"].nunique()
+    complete = (pair for pair in candidates if all(table["label"].iloc[part].nunique() == count for part in pair))
+    return next(complete, candidates[0])
 
 
 def _group_folds(table: pd.DataFrame, folds: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -157,5 +178,16 @@ def _require_enough(counts: pd.Series, least: int, unit: str, dataset: Dataset) 
         if found < least:
             raise SplitError(
                 f"Expected at least {least} {unit} of each class. Received: {name}={found} in {dataset.root}. "
-                "Use fewer --folds or add images."
+                "Use fewer --folds (at least 2) or add images."
+            )
+
+
+def _require_every_class(split: Split, dataset: Dataset) -> None:
+    labels = dataset.table.set_index("sample_id")["label"]
+    for part in PARTS:
+        absent = set(dataset.info.class_names) - set(labels.loc[list(getattr(split, part))])
+        if absent:
+            raise SplitError(
+                f"Expected every class in every part. Received: no {sorted(absent)[0]} in {part} of fold {split.fold}: "
+                f"too few {dataset.info.group_unit}s. Use fewer --folds (at least 2), another --seed, or add images."
             )

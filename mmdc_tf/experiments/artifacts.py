@@ -93,7 +93,7 @@ def require_same(path: Path, content: dict[str, Any]) -> None:
 
 
 def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """``{"training": {"epochs": 4}}`` as ``{"training.epochs": 4}``, so that a message names what differs and no more."""
+    """``{"training": {"epochs": 4}}`` as ``{"training.epochs": 4}``: a message then names what differs and no more."""
     flat: dict[str, Any] = {}
     for key, value in content.items():
         flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}

@@ -44,6 +44,7 @@ class PaperTable:
         number: 1 or 2.
         title: its caption.
         dataset: the real dataset's name.
+        modality: ``"mammography"`` or ``"ultrasound"``; it chooses the preprocessing of a user's own folder.
         phantom: the phantom that stands in where no data are given.
         rows: in the paper's order.
     """
@@ -51,6 +52,7 @@ class PaperTable:
     number: int
     title: str
     dataset: str
+    modality: str
     phantom: str
     rows: tuple[Row, ...]
 
@@ -89,7 +91,7 @@ def choose_rows(table: PaperTable, names: list[str] | None) -> tuple[Row, ...]:
         )
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
+            near = difflib.get_close_matches(name.lower(), known, n=1)
             hint = f"Did you mean {near[0]!r}?" if near else "See --list."
             raise ConfigurationError(
                 f"Expected rows of {table.name}: {', '.join(known)}. Received: rows={name!r}. {hint}"

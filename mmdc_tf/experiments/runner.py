@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 import traceback
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from mmdc_tf.errors import InputError
 from mmdc_tf.evaluation.metrics import paper_metrics
 from mmdc_tf.evaluation.predictions import predictions_table
 from mmdc_tf.experiments import artifacts
-from mmdc_tf.experiments.grid import Cell, Plan
+from mmdc_tf.experiments.grid import AUTOMATIC_CUT, NO_CUT, Cell, Plan
 from mmdc_tf.experiments.progress import Progress
 from mmdc_tf.experiments.workshop import Workshop
 from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset
@@ -29,29 +30,28 @@ from mmdc_tf.training.trainer import TrainingParts, make_deterministic, train
 OK, FAILED, RUNNING = "ok", "failed", "running"
 
 
-def run_cells(plan: Plan, cells: list[Cell], after_cell: Callable[[], object]) -> int:
+def run_cells(plan: Plan, cells: list[Cell], after_cell: Callable[[], object], fresh: bool = False) -> int:
     """Trains and scores every cell that is not finished yet.
 
     Args:
         plan: what the cells were made from.
         cells: in the order in which they run.
         after_cell: called after each cell, to bring the tables up to date.
+        fresh: start over; an earlier result is renamed.
 
     Returns:
         The number of cells that failed.
 
     Raises:
-        InputError: a weight file, model, cut or run folder that does not fit; found before anything is trained.
+        InputError: a weight file, model, cut or run folder that does not fit; found before anything is trained, and
+            the first three before anything is written, so that the corrected command starts from a clean folder.
     """
-    weights = _weight_files(plan)
-    for cell in cells:
-        look_up("model", str(cell.row.model), MODELS)
-        artifacts.require_same(cell.folder / "config.json", cell.config(plan))
+    workshop = _checked_workshop(plan, cells)
+    _prepare_folder(plan, cells, fresh)
     open_cells = [cell for cell in cells if not _is_finished(cell)]
     progress = Progress(len(open_cells), plan.profile.recipe.epochs)
     if len(open_cells) < len(cells):
         progress.say(f"{len(cells) - len(open_cells)} of {len(cells)} trainings are already finished in {plan.folder}")
-    workshop = Workshop(plan, weights)
     failures = 0
     try:
         for cell in open_cells:
@@ -62,10 +62,33 @@ def run_cells(plan: Plan, cells: list[Cell], after_cell: Callable[[], object]) -
     return failures
 
 
+def _checked_workshop(plan: Plan, cells: list[Cell]) -> Workshop:
+    """Looks for the weights, models and, where one was asked for by name, the cut of every row."""
+    workshop = Workshop(plan, _weight_files(plan))
+    rows = {cell.row.name: cell for cell in cells}
+    for cell in rows.values():
+        look_up("model", str(cell.row.model), MODELS)
+    if plan.cut not in (AUTOMATIC_CUT, NO_CUT):
+        for cell in rows.values():  # a layer's name fits some backbones only, which is seen by building them
+            workshop.model(cell)
+        workshop.clear()
+    return workshop
+
+
+def _prepare_folder(plan: Plan, cells: list[Cell], fresh: bool) -> None:
+    """Writes what the run and its trainings are made with, or finds the same there."""
+    if fresh and (earlier := artifacts.set_aside(plan.folder)) is not None:
+        print(f"the earlier result is now {earlier}")
+    artifacts.require_same(plan.folder / "run.json", plan.shared_config())
+    for cell in cells:
+        artifacts.require_same(cell.folder / "config.json", cell.config(plan))
+
+
 def _attempt(plan: Plan, cell: Cell, workshop: Workshop, progress: Progress) -> bool:
     """Runs one cell and writes how it ended; returns whether it succeeded."""
     started = time.perf_counter()
     status: dict[str, Any] = {"status": RUNNING}
+    _remove_traces(cell)
     artifacts.write_json(cell.folder / "status.json", status)
     try:
         metrics, epochs = _run(plan, cell, workshop, progress)
@@ -74,6 +97,7 @@ def _attempt(plan: Plan, cell: Cell, workshop: Workshop, progress: Progress) -> 
             f"accuracy {100 * metrics['accuracy']:.2f} %, macro F1 {100 * metrics['f1']:.2f} %, {status['seconds']} s"
         )
     except InputError:
+        (cell.folder / "status.json").unlink()  # it ends the command: nothing is running here any more
         raise
     except Exception as error:  # whatever stops one row must not stop the table
         workshop.clear()  # its state is unknown
@@ -85,6 +109,12 @@ def _attempt(plan: Plan, cell: Cell, workshop: Workshop, progress: Progress) -> 
     artifacts.write_json(cell.folder / "status.json", status)
     progress.finish(cell, epochs, message)
     return status["status"] == OK
+
+
+def _remove_traces(cell: Cell) -> None:
+    """Removes an earlier attempt's error and curves, which TensorBoard would draw together with the new ones."""
+    (cell.folder / "error.txt").unlink(missing_ok=True)
+    shutil.rmtree(cell.folder / "tb", ignore_errors=True)
 
 
 def _run(plan: Plan, cell: Cell, workshop: Workshop, progress: Progress) -> tuple[dict[str, float], int]:

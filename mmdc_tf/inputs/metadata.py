@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from mmdc_tf.errors import DatasetError
+
 METADATA_COLUMNS = ("age", "density")
 
 
@@ -18,6 +20,15 @@ def metadata_array(table: pd.DataFrame) -> np.ndarray:
 
 
 def label_array(table: pd.DataFrame, class_names: tuple[str, ...]) -> np.ndarray:
-    """One-hot labels in the order of ``class_names``: float32 (n, classes)."""
-    indices = pd.Categorical(table["label"], categories=list(class_names)).codes
+    """One-hot labels in the order of ``class_names``: float32 (n, classes).
+
+    Raises:
+        DatasetError: a label is none of the class names.
+    """
+    indices = pd.Index(class_names).get_indexer(pd.Index(table["label"]))
+    unknown = table["label"][indices < 0]
+    if len(unknown):
+        raise DatasetError(
+            f"Expected labels of {', '.join(class_names)}. Received: label={unknown.iloc[0]!r}. Correct the table."
+        )
     return np.eye(len(class_names), dtype="float32")[indices]

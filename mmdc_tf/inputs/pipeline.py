@@ -45,7 +45,7 @@ def training_dataset(
     """
     dataset = _preprocessed(table, settings).shuffle(len(table), seed=seed, reshuffle_each_iteration=True)
     dataset = _batched(dataset, settings)
-    if augmentation is not None:
+    if augmentation is not None and "image" in settings.inputs:
         dataset = _augmented(dataset, augmentation, seed)
     return dataset.prefetch(tf.data.AUTOTUNE)
 

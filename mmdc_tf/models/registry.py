@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,10 +92,9 @@ def build_model(name: str, settings: ModelSettings, **arguments: Any) -> keras.M
     """
     entry = MODELS[look_up("model", name, MODELS)]
     try:
-        return entry.builder(settings, **arguments)
+        inspect.signature(entry.builder).bind(settings, **arguments)
     except TypeError as error:
-        if "argument" not in str(error):
-            raise
         raise ConfigurationError(
             f"Expected arguments that the model {name!r} takes. Received: {arguments} ({error}). Correct the row."
         ) from error
+    return entry.builder(settings, **arguments)

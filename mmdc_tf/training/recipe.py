@@ -3,13 +3,36 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from importlib import resources
 from typing import Any
 
 from mmdc_tf.errors import ConfigurationError
 
 MONITORS = {"val_accuracy": "max", "val_loss": "min"}
+
+Limit = tuple[Callable[[float], bool], str]
+
+_AT_LEAST_ONE: Limit = (lambda value: value >= 1, "of at least 1")
+_AT_LEAST_ZERO: Limit = (lambda value: value >= 0, "of at least 0")
+_ABOVE_ZERO: Limit = (lambda value: value > 0, "above 0")
+_SHARE: Limit = (lambda value: 0 <= value < 1, "of at least 0 and below 1")
+
+# Which values a number of the recipe may have; NaN passes none of them.
+LIMITS: dict[str, Limit] = {
+    "image_size": _AT_LEAST_ONE,
+    "epochs": _AT_LEAST_ONE,
+    "batch_size": _AT_LEAST_ONE,
+    "learning_rate": _ABOVE_ZERO,
+    "learning_rate_random": _ABOVE_ZERO,
+    "weight_decay": _AT_LEAST_ZERO,
+    "warmup_share": _SHARE,
+    "clip_norm": _ABOVE_ZERO,
+    "label_smoothing": _SHARE,
+    "batch_norm_momentum": _SHARE,
+    "early_stopping_patience": _AT_LEAST_ONE,
+}
 
 
 @dataclass(frozen=True)
@@ -31,6 +54,9 @@ class TrainingRecipe:
         early_stopping_patience: epochs without a better ``monitor``.
         monitor: ``"val_accuracy"`` or ``"val_loss"``; the best epoch's weights are kept.
         augmentation: the settings of ``mmdc_tf.inputs.augmentation.Augmentation``.
+
+    Raises:
+        ConfigurationError: a value out of range.
     """
 
     image_size: int
@@ -49,10 +75,10 @@ class TrainingRecipe:
     augmentation: dict[str, Any]
 
     def __post_init__(self) -> None:
-        for name in ("image_size", "epochs", "batch_size"):
-            if getattr(self, name) < 1:
+        for name, (fits, wanted) in LIMITS.items():
+            if not fits(getattr(self, name)):
                 raise ConfigurationError(
-                    f"Expected {name} of at least 1. Received: {name}={getattr(self, name)}. Use a larger value."
+                    f"Expected {name} {wanted}. Received: {name}={getattr(self, name)}. Correct it."
                 )
         if self.monitor not in MONITORS:
             raise ConfigurationError(
@@ -77,7 +103,7 @@ def load_profile(name: str, **overrides: Any) -> Profile:
         overrides: fields of ``TrainingRecipe``, or ``folds``, that replace the file's; None keeps the file's value.
 
     Raises:
-        ConfigurationError: unknown profile, or a value out of range.
+        ConfigurationError: unknown profile or field, or a value out of range.
     """
     content = tomllib.loads(resources.files(__package__).joinpath("recipe.toml").read_text())
     profiles = content["profile"]
@@ -88,4 +114,9 @@ def load_profile(name: str, **overrides: Any) -> Profile:
     given = {key: value for key, value in overrides.items() if value is not None}
     values = {**content["optimisation"], "augmentation": content["augmentation"], **profiles[name], **given}
     folds = values.pop("folds")
+    unknown = sorted(set(values) - {field.name for field in fields(TrainingRecipe)})
+    if unknown:
+        raise ConfigurationError(
+            f"Expected fields of the training recipe. Received: {unknown[0]}={values[unknown[0]]!r}. Correct its name."
+        )
     return Profile(name, folds, TrainingRecipe(**values))

@@ -8,7 +8,7 @@ import keras
 
 
 class WarmupCosine(keras.callbacks.Callback):
-    """Sets the learning rate before every step.
+    """Sets the learning rate before every step, and reports the last one of each epoch to the history.
 
     A callback and not a schedule inside the optimiser: the number of steps differs between folds, and a compiled model
     is used for all of them.
@@ -35,3 +35,8 @@ class WarmupCosine(keras.callbacks.Callback):
         """Sets the optimiser's learning rate."""
         self.model.optimizer.learning_rate = self.at(self._step)
         self._step += 1
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Adds ``learning_rate``, that of the epoch's last step, for the callbacks that come after this one."""
+        if logs is not None:
+            logs["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))

@@ -18,6 +18,8 @@ from mmdc_tf.layers import MetadataEmbedding
 from mmdc_tf.training.recipe import MONITORS, TrainingRecipe
 from mmdc_tf.training.schedule import WarmupCosine
 
+HISTORY_COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
+
 
 @dataclass(frozen=True)
 class TrainingParts:
@@ -53,7 +55,8 @@ def train(
         callbacks: more callbacks, for progress and TensorBoard.
 
     Returns:
-        One line an epoch: epoch (from 1), loss, accuracy, val_loss, val_accuracy, learning_rate.
+        One line an epoch, columns ``HISTORY_COLUMNS``: epoch (from 1), loss, accuracy, val_loss, val_accuracy,
+        learning_rate (of the epoch's last step).
 
     Raises:
         TrainingDivergedError: a loss became NaN or infinite.
@@ -76,7 +79,7 @@ def train(
     table = pd.DataFrame(history.history)
     _require_finite(table)
     table.insert(0, "epoch", range(1, len(table) + 1))
-    return table
+    return table[list(HISTORY_COLUMNS)]
 
 
 def adapt_metadata(model: keras.Model, train: pd.DataFrame) -> None:
@@ -109,7 +112,7 @@ def start_again(model: keras.Model, fresh: keras.Model) -> None:
 
 
 def _compile(model: keras.Model, recipe: TrainingRecipe) -> None:
-    for layer in model.layers:
+    for layer in model._flatten_layers():  # also inside DoubleConvSE; Keras has no public way to list them
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = recipe.batch_norm_momentum
     optimizer = keras.optimizers.AdamW(weight_decay=recipe.weight_decay, global_clipnorm=recipe.clip_norm)
