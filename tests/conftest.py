@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,3 +23,26 @@ def real_data() -> Path:
     if os.environ.get("MMDC_TF_REQUIRE_DATA"):
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+@pytest.fixture
+def tiny_backbone() -> Iterator[str]:
+    """Registers the backbone ``"tiny"`` for one test: two convolutions that build and train in a moment."""
+    import keras
+
+    from mmdc_tf.models.backbones import BACKBONES, Backbone, register_backbone
+
+    def tiny(include_top: bool, weights: None, input_tensor: keras.KerasTensor) -> keras.Model:
+        x = keras.layers.Conv2D(4, 3, padding="same", use_bias=False, name="tiny_conv1")(input_tensor)
+        x = keras.layers.BatchNormalization(name="tiny_bn1")(x)
+        x = keras.layers.ReLU(name="tiny_relu1")(x)
+        x = keras.layers.MaxPooling2D(2, name="tiny_pool1")(x)
+        x = keras.layers.Conv2D(8, 3, padding="same", name="tiny_conv2_linear")(x)
+        x = keras.layers.BatchNormalization(name="tiny_bn2")(x)
+        x = keras.layers.ReLU(name="tiny_conv2")(x)
+        return keras.Model(keras.utils.get_source_inputs(input_tensor), x, name="tiny")
+
+    backbone = Backbone("tiny", tiny, "none", ("tiny_pool1",), "tiny_conv2", "nowhere/", "tiny_notop.h5", "0" * 32)
+    register_backbone(backbone)
+    yield backbone.name
+    del BACKBONES[backbone.name]

@@ -21,27 +21,33 @@ class Progress:
 
     def __init__(self, cells: int, epochs: int) -> None:
         self._epochs = epochs
+        self._ticked = 0
         self._bar = tqdm(
             total=cells * epochs, unit="epoch", disable=None, file=sys.stderr, dynamic_ncols=True, smoothing=0.1
         )
 
     def callback(self, cell: Cell) -> keras.callbacks.Callback:
         """A Keras callback that moves the bar one epoch on."""
-        bar, epochs, name = self._bar, self._epochs, describe(cell)
+        progress, name = self, describe(cell)
 
         class EpochTick(keras.callbacks.Callback):
             def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-                bar.set_description(f"{name} epoch {epoch + 1}/{epochs}")
+                progress._bar.set_description(f"{name} epoch {epoch + 1}/{progress._epochs}")
 
             def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-                bar.update()
+                progress._tick(1)
 
         return EpochTick()
 
-    def finish(self, cell: Cell, epochs_run: int, message: str) -> None:
-        """Says how a training ended, and counts the epochs that early stopping saved."""
-        self._bar.update(self._epochs - epochs_run)
+    def finish(self, cell: Cell, message: str) -> None:
+        """Says how a training ended, and counts the epochs that early stopping or a failure left out."""
+        self._tick(self._epochs - self._ticked)
+        self._ticked = 0
         self.say(f"{describe(cell)}: {message}")
+
+    def _tick(self, epochs: int) -> None:
+        self._bar.update(epochs)
+        self._ticked += epochs
 
     def say(self, message: str) -> None:
         """Prints a line without breaking the bar."""

@@ -101,13 +101,12 @@ def _attempt(plan: Plan, cell: Cell, workshop: Workshop, progress: Progress) -> 
         raise
     except Exception as error:  # whatever stops one row must not stop the table
         workshop.clear()  # its state is unknown
-        epochs = 0
         line = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
         artifacts.write_text(cell.folder / "error.txt", traceback.format_exc())
         status = {"status": FAILED, "error": line, "seconds": round(time.perf_counter() - started, 1)}
         message = f"failed: {line} (trace in {cell.folder / 'error.txt'})"
     artifacts.write_json(cell.folder / "status.json", status)
-    progress.finish(cell, epochs, message)
+    progress.finish(cell, message)
     return status["status"] == OK
 
 
@@ -134,7 +133,7 @@ def _run(plan: Plan, cell: Cell, workshop: Workshop, progress: Progress) -> tupl
     predictions = predictions_table(test, probabilities, inputs.class_names, cell.split.fold, cell.seed)
     _write_csv(cell.folder / "predictions.csv", predictions)
     metrics = paper_metrics(predictions)
-    artifacts.write_json(cell.folder / "metrics.json", {"n": len(predictions), **metrics})
+    artifacts.write_json(cell.folder / "metrics.json", {"n": len(predictions), **metrics, **_notice(plan)})
     _save_model(plan, cell, model)
     return metrics, len(history)
 
@@ -152,10 +151,11 @@ def _input_settings(plan: Plan, cell: Cell) -> InputSettings:
 
 def _save_model(plan: Plan, cell: Cell, model: keras.Model) -> None:
     """The model, and beside it what a user of it must know."""
-    artifacts.write_with(cell.folder / "model.keras", model.save)
+    # a new model over the same layers has no optimiser, whose state is twice as large as the weights
+    artifacts.write_with(cell.folder / "model.keras", keras.Model(model.input, model.output, name=model.name).save)
     card = {
         "research_use_only": True,
-        "phantom": NOTICE if plan.dataset.info.synthetic else None,
+        **_notice(plan),
         "class_names": list(plan.dataset.info.class_names),
         "inputs": list(MODELS[str(cell.row.model)].inputs),
         "image_size": plan.profile.recipe.image_size,
@@ -164,6 +164,10 @@ def _save_model(plan: Plan, cell: Cell, model: keras.Model) -> None:
         "versions": artifacts.environment(plan.dataset.fingerprint)["packages"],
     }
     artifacts.write_json(cell.folder / "model.json", card)
+
+
+def _notice(plan: Plan) -> dict[str, str]:
+    return {"notice": NOTICE} if plan.dataset.info.synthetic else {}
 
 
 def _write_csv(path: Path, table: pd.DataFrame) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ COMPARED = (  # the columns of numbers of which the best is in bold: (protocol, 
     ("paper", "f1"),
     ("leak-free", "f1"),
 )
-Emphasis = Callable[[str], str]
+Markup = Callable[[str], str]
 
 
 def write_tables(table: PaperTable, output: Path) -> pd.DataFrame:
@@ -65,16 +66,17 @@ def markdown(table: PaperTable, results: pd.DataFrame, run: dict[str, Any]) -> s
         run: the content of ``run.json``; empty where nothing was run yet.
     """
     rule = ["---", "---", *["---:"] * (len(HEADER) - 2)]
-    lines = [HEADER, rule, *_cells(results, lambda text: f"**{text}**")]
+    lines = [HEADER, rule, *_cells(results, _markdown_text, lambda text: f"**{text}**")]
     body = ["| " + " | ".join(line) + " |" for line in lines]
     return "\n\n".join([f"# {table.title}", "  \n".join(notes(run)), "\n".join(body), "  \n".join(legend(run))]) + "\n"
 
 
 def latex(table: PaperTable, results: pd.DataFrame, run: dict[str, Any]) -> str:
     """The same as a ``table*`` environment; needs the package ``graphicx``."""
-    lines = [HEADER, *_cells(results, lambda text: rf"\textbf{{{text}}}")]
-    header, *body = [" & ".join(_escape(cell) for cell in line) + r" \\" for line in lines]
-    caption = _escape(" ".join([table.title + ".", *notes(run), *legend(run)]))
+    titles = [_latex_text(title) for title in HEADER]
+    lines = [titles, *_cells(results, _latex_text, lambda text: rf"\textbf{{{text}}}")]
+    header, *body = [" & ".join(line) + r" \\" for line in lines]
+    caption = _latex_text(" ".join([table.title + ".", *notes(run), *legend(run)]))
     return "\n".join(
         [
             r"\begin{table*}",
@@ -129,37 +131,35 @@ def _csv_lines(results: pd.DataFrame, run: dict[str, Any]) -> pd.DataFrame:
     return results.assign(label=results["label"] + f" ({NOTICE})")
 
 
-def _cells(results: pd.DataFrame, bold: Emphasis) -> list[list[str]]:
-    """The texts of the table's lines, in the order of ``HEADER``."""
+def _cells(results: pd.DataFrame, plain: Markup, bold: Markup) -> list[list[str]]:
+    """The lines in the order of ``HEADER``: each text through ``plain``, the best of a column also through ``bold``."""
     lines = results.set_index(["row", "protocol"]).to_dict("index")
     best = {(protocol, name): results.loc[results["protocol"] == protocol, name].max() for protocol, name in COMPARED}
-    return [_line(lines[row, "paper"], lines[row, "leak-free"], best, bold) for row in dict.fromkeys(results["row"])]
-
-
-def _line(paper: dict[Any, Any], free: dict[Any, Any], best: dict[tuple[str, str], float], bold: Emphasis) -> list[str]:
-    sides = {"paper": paper, "leak-free": free}
-    texts = {
-        (protocol, name): _number(sides[protocol][name], best[protocol, name], bold) for protocol, name in COMPARED
-    }
-    change = free["accuracy"] - paper["accuracy"]
     return [
-        paper["label"],
-        paper["citation"],
-        texts["paper", "paper_accuracy"],
-        texts["paper", "accuracy"] or paper["status"],
-        (texts["leak-free", "accuracy"] or free["status"]) + _spread(free),
-        f"{change:+.2f}" if np.isfinite(change) else "",
-        texts["paper", "paper_f1"],
-        texts["paper", "f1"],
-        texts["leak-free", "f1"],
+        [
+            bold(plain(text)) if is_best else plain(text)
+            for text, is_best in _line(lines[row, "paper"], lines[row, "leak-free"], best)
+        ]
+        for row in dict.fromkeys(results["row"])
     ]
 
 
-def _number(value: float, best: float, bold: Emphasis) -> str:
+def _line(paper: dict[Any, Any], free: dict[Any, Any], best: dict[tuple[str, str], float]) -> list[tuple[str, bool]]:
+    """A row's texts, each with whether it is the best of its column."""
+    sides = {"paper": paper, "leak-free": free}
+    texts = {(side, name): _number(sides[side][name]) for side, name in COMPARED}
+    is_best = {(side, name): sides[side][name] == best[side, name] for side, name in COMPARED}
+    texts["paper", "accuracy"] = texts["paper", "accuracy"] or paper["status"]
+    texts["leak-free", "accuracy"] = (texts["leak-free", "accuracy"] or free["status"]) + _spread(free)
+    numbers = [(texts[column], is_best[column]) for column in COMPARED]
+    change = free["accuracy"] - paper["accuracy"]
+    difference = (f"{change:+.2f}" if np.isfinite(change) else "", False)
+    return [(paper["label"], False), (paper["citation"], False), *numbers[:3], difference, *numbers[3:]]
+
+
+def _number(value: float) -> str:
     """Two decimals like the paper's; nothing where there is no number."""
-    if not np.isfinite(value):
-        return ""
-    return bold(f"{value:.2f}") if value == best else f"{value:.2f}"
+    return f"{value:.2f}" if np.isfinite(value) else ""
 
 
 def _spread(line: dict[Any, Any]) -> str:
@@ -169,10 +169,14 @@ def _spread(line: dict[Any, Any]) -> str:
     return f"{deviation} ({line['accuracy_ci_low']:.2f}–{line['accuracy_ci_high']:.2f})"
 
 
-def _escape(text: str) -> str:
-    """LaTeX's special characters that occur in labels, notes and numbers; commands in cells stay."""
-    special = {"%": r"\%", "&": r"\&", "_": r"\_", "−": "$-$", "–": "--", "±": r"$\pm$"}
-    greek = {"α": r"$\alpha$", "β": r"$\beta$", "γ": r"$\gamma$"}
-    for character, command in {**special, **greek}.items():
-        text = text.replace(character, command)
-    return text
+def _markdown_text(text: str) -> str:
+    """A text that stays in its cell and shows as it is."""
+    return re.sub(r"([|*`<\\])", r"\\\1", text)
+
+
+def _latex_text(text: str) -> str:
+    """A text with LaTeX's special characters and the symbols of these tables as commands."""
+    commands = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    symbols = {"−": "$-$", "–": "--", "±": r"$\pm$", "α": r"$\alpha$", "β": r"$\beta$", "γ": r"$\gamma$"}
+    escaped = {character: "\\" + character for character in "%&_#${}"}
+    return "".join({**commands, **symbols, **escaped}.get(character, character) for character in text)

@@ -1,0 +1,160 @@
+"""A table's lines from hand-made predictions files, and what each fold's state makes of them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mmdc_tf.errors import ConfigurationError
+from mmdc_tf.experiments.results import table_results
+from mmdc_tf.experiments.rows import PaperTable, load_table
+
+COLUMNS = (
+    "row,label,citation,protocol,status,accuracy,accuracy_std,accuracy_ci_low,accuracy_ci_high,precision,recall,f1,"
+    "paper_accuracy,paper_precision,paper_recall,paper_f1,n_samples,n_groups,folds,seconds"
+)
+OK = {"status": "ok", "epochs": 4, "seconds": 2.25}
+
+
+@pytest.fixture
+def table() -> PaperTable:
+    """One row that is not built and one that is."""
+    table = load_table(1)
+    return replace(table, rows=(table.rows[0], table.rows[-1]))
+
+
+def write_fold(folder: Path, fold: int, truth: str, guess: str, seed: int = 0, status: dict | None = OK) -> None:
+    """A fold of two, one class a letter; the samples of a fold are one group."""
+    place = folder / "bcdnet_gamma" / "leak-free" / f"fold{fold}-seed{seed}"
+    place.mkdir(parents=True)
+    config = {"protocol": "leak-free", "folds": 2, "fold": fold, "training_seed": seed}
+    (place / "config.json").write_text(json.dumps(config))
+    if status is not None:
+        (place / "status.json").write_text(json.dumps(status))
+    lines = [f"s{fold}{i},,g{fold},{fold},{seed},{t},{g}" for i, (t, g) in enumerate(zip(truth, guess, strict=True))]
+    header = "sample_id,patient_id,group_id,fold,seed,y_true,y_pred"
+    (place / "predictions.csv").write_text("\n".join([header, *lines]) + "\n")
+
+
+def leak_free(table: PaperTable, folder: Path):
+    return table_results(table, folder).set_index(["row", "protocol"]).loc[("bcdnet_gamma", "leak-free")]
+
+
+def test_the_columns_are_the_promised_ones_in_order(table, tmp_path):
+    assert ",".join(table_results(table, tmp_path).columns) == COLUMNS
+
+
+def test_one_line_a_row_and_protocol_in_the_papers_order(tmp_path):
+    table = load_table(2)
+    results = table_results(table, tmp_path / "nowhere")
+    expected = [(row.name, protocol) for row in table.rows for protocol in ("paper", "leak-free")]
+    assert list(zip(results["row"], results["protocol"], strict=True)) == expected
+    built = {row.name for row in table.rows if row.model}
+    for row, status in zip(results["row"], results["status"], strict=True):
+        assert status == ("not run" if row in built else "not built")
+
+
+def test_a_row_that_is_not_built_shows_the_published_numbers(table, tmp_path):
+    line = table_results(table, tmp_path).iloc[0]
+    assert (line["row"], line["status"]) == ("moon_densenet121", "not built")
+    published = line[["paper_accuracy", "paper_precision", "paper_recall", "paper_f1"]].tolist()
+    assert published == [88.46, 77.50, 83.78, 80.52]
+    assert line[["accuracy", "accuracy_std", "f1", "n_samples", "seconds"]].isna().all()
+
+
+def test_means_deviation_and_interval_worked_by_hand(table, tmp_path):
+    """Fold 0: precision (2/3 + 1)/2, recall 3/4, F1 (4/5 + 2/3)/2. Fold 1: all one half.
+
+    Two groups, 3/4 and 1/2 right: a draw of two gives 1/2, 5/8 or 3/4, a quarter, a half and a quarter of the time.
+    """
+    write_fold(tmp_path, 0, "aabb", "aaba")
+    write_fold(tmp_path, 1, "aabb", "abba")
+    line = leak_free(table, tmp_path)
+    assert line["status"] == "ok"
+    assert line["accuracy"] == pytest.approx((75 + 50) / 2)
+    assert line["accuracy_std"] == pytest.approx(25 / np.sqrt(2))
+    assert (line["accuracy_ci_low"], line["accuracy_ci_high"]) == pytest.approx((50, 75))
+    assert line["precision"] == pytest.approx((100 * 5 / 6 + 50) / 2)
+    assert line["recall"] == pytest.approx((75 + 50) / 2)
+    assert line["f1"] == pytest.approx((100 * 11 / 15 + 50) / 2)
+    assert (line["n_samples"], line["n_groups"], line["folds"], line["seconds"]) == (8, 2, 2, 4.5)
+    assert line[["paper_accuracy", "paper_f1"]].tolist() == [92.56, 91.79]
+
+
+def test_other_rows_and_the_other_protocol_are_not_touched(table, tmp_path):
+    write_fold(tmp_path, 0, "aabb", "aaba")
+    write_fold(tmp_path, 1, "aabb", "abba")
+    assert table_results(table, tmp_path)["status"].tolist() == ["not built", "not built", "not run", "ok"]
+
+
+def test_seeds_count_as_folds_do(table, tmp_path):
+    """Four trainings: accuracies 100, 50, 50, 100; each sample is one sample, whatever the number of seeds."""
+    for fold, seed, guess in ((0, 0, "ab"), (1, 0, "aa"), (0, 1, "aa"), (1, 1, "ab")):
+        write_fold(tmp_path, fold, "ab", guess, seed)
+    line = leak_free(table, tmp_path)
+    assert (line["status"], line["accuracy"]) == ("ok", 75)
+    assert line["accuracy_std"] == pytest.approx(np.std([100, 50, 50, 100], ddof=1))
+    assert (line["n_samples"], line["folds"], line["seconds"]) == (4, 2, 9.0)
+
+
+def test_a_single_split_has_no_deviation(table, tmp_path):
+    write_fold(tmp_path, 0, "aabb", "aaba")
+    folder = tmp_path / "bcdnet_gamma"
+    (folder / "leak-free").rename(folder / "paper")
+    config = {"protocol": "paper", "folds": 5, "fold": 0, "training_seed": 0}
+    (folder / "paper/fold0-seed0/config.json").write_text(json.dumps(config))
+    line = table_results(table, tmp_path).set_index(["row", "protocol"]).loc[("bcdnet_gamma", "paper")]
+    assert (line["status"], line["accuracy"], line["folds"]) == ("ok", 75, 1)
+    assert np.isnan(line["accuracy_std"])
+
+
+@pytest.mark.parametrize(
+    ("second", "expected"),
+    [
+        (None, "incomplete: 1 of 2 folds"),
+        ({"status": "running"}, "incomplete: 1 of 2 folds"),
+        ({"status": "failed", "error": "ValueError: no", "seconds": 1.0}, "failed: ValueError: no"),
+    ],
+)
+def test_an_unfinished_row_says_how_far_it_is_and_has_no_numbers(table, tmp_path, second, expected):
+    write_fold(tmp_path, 0, "aabb", "aaba")
+    write_fold(tmp_path, 1, "aabb", "aaba", status=second)
+    line = leak_free(table, tmp_path)
+    assert line["status"] == expected
+    assert line[["accuracy", "accuracy_ci_low", "f1", "n_samples", "folds"]].isna().all()
+
+
+def test_a_second_seed_that_was_only_begun_leaves_the_row_incomplete(table, tmp_path):
+    for fold in (0, 1):
+        write_fold(tmp_path, fold, "ab", "ab")
+    write_fold(tmp_path, 0, "ab", "ab", seed=1)
+    assert leak_free(table, tmp_path)["status"] == "incomplete: 3 of 4 folds"
+
+
+def test_a_fold_whose_predictions_are_gone_is_not_finished(table, tmp_path):
+    for fold in (0, 1):
+        write_fold(tmp_path, fold, "ab", "ab")
+    (tmp_path / "bcdnet_gamma/leak-free/fold1-seed0/predictions.csv").unlink()
+    assert leak_free(table, tmp_path)["status"] == "incomplete: 1 of 2 folds"
+
+
+def test_a_broken_status_file_is_named(table, tmp_path):
+    write_fold(tmp_path, 0, "ab", "ab")
+    path = tmp_path / "bcdnet_gamma/leak-free/fold0-seed0/status.json"
+    path.write_text("{")
+    with pytest.raises(ConfigurationError, match=r"Received: .*fold0-seed0/status\.json"):
+        table_results(table, tmp_path)
+
+
+def test_counts_are_written_as_whole_numbers(table, tmp_path):
+    for fold in (0, 1):
+        write_fold(tmp_path, fold, "aabb", "aaba")
+    lines = table_results(table, tmp_path).to_csv(index=False, float_format="%.2f").splitlines()
+    assert lines[-1] == (
+        "bcdnet_gamma,BCDNet γ (VGG16),the paper,leak-free,ok,75.00,0.00,75.00,75.00,83.33,75.00,73.33,"
+        "92.56,94.44,89.93,91.79,8,2,2,4.50"
+    )

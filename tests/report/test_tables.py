@@ -1,0 +1,232 @@
+"""The tables that people read and copy: one line a row, best in bold, and a phantom is called one everywhere."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import unicodedata
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mmdc_tf.experiments.results import table_results
+from mmdc_tf.experiments.rows import PaperTable, load_table
+from mmdc_tf.report.tables import latex, markdown, write_tables
+
+PHANTOM = "phantom: not a reproduction"
+RUN = {
+    "table": "table2",
+    "dataset": "phantom-mammogram",
+    "dataset_fingerprint": "0123456789abcdef",
+    "synthetic": True,
+    "group_unit": "patient",
+    "preprocessing": "paper",
+    "folds": 2,
+    "training": {"image_size": 64, "epochs": 4},
+    "weights": "none",
+    "seed": 0,
+}
+# Under `paper`, then in the two leak-free folds, how many of four samples are right.
+RIGHT = {"vgg16": (4, 2, 1), "mmdcnet_gamma": (3, 3, 3), "mmdcnet_beta": (1, 4, 0)}
+COLUMNS = (
+    "row,label,citation,protocol,status,accuracy,accuracy_std,accuracy_ci_low,accuracy_ci_high,precision,recall,f1,"
+    "paper_accuracy,paper_precision,paper_recall,paper_f1,n_samples,n_groups,folds,seconds"
+)
+METHOD, SOURCE, PUBLISHED, PAPER, FREE, DIFFERENCE, PUBLISHED_F1, PAPER_F1, FREE_F1 = range(9)
+
+
+def write_fold(folder: Path, protocol: str, fold: int, right: int, status: dict) -> None:
+    """Two samples of each of two classes; ``right`` of them are predicted right."""
+    place = folder / protocol / f"fold{fold}-seed0"
+    place.mkdir(parents=True)
+    config = {"protocol": protocol, "folds": 2, "fold": fold, "training_seed": 0}
+    (place / "config.json").write_text(json.dumps(config))
+    (place / "status.json").write_text(json.dumps(status))
+    other = {"a": "b", "b": "a"}
+    lines = [f"s{fold}{i},,g{fold},{fold},0,{t},{t if i < right else other[t]}" for i, t in enumerate("abab")]
+    header = "sample_id,patient_id,group_id,fold,seed,y_true,y_pred"
+    (place / "predictions.csv").write_text("\n".join([header, *lines]) + "\n")
+
+
+def write_run(output: Path, run: dict, failure: str = "ValueError: no") -> None:
+    """Three rows that ran, one that failed; the others of Table II did not run or are not built."""
+    for row, (paper, *folds) in RIGHT.items():
+        write_fold(output / "table2" / row, "paper", 0, paper, {"status": "ok", "seconds": 1.0})
+        for fold, right in enumerate(folds):
+            write_fold(output / "table2" / row, "leak-free", fold, right, {"status": "ok", "seconds": 1.0})
+    failed = {"status": "failed", "error": failure, "seconds": 1.0}
+    write_fold(output / "table2" / "mmdcnet_alpha", "paper", 0, 0, failed)
+    (output / "table2" / "run.json").write_text(json.dumps(run))
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory) -> Path:
+    """A phantom run's folder with its three tables."""
+    output = tmp_path_factory.mktemp("run")
+    write_run(output, RUN)
+    write_tables(load_table(2), output)
+    return output
+
+
+def markdown_lines(text: str) -> list[list[str]]:
+    """The cells of each line of the table, the header first, without the rule."""
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert set("".join(cells[1])) <= set("-:")
+    return [cells[0], *cells[2:]]
+
+
+def row_of(text: str, label: str) -> list[str]:
+    (cells,) = [cells for cells in markdown_lines(text) if cells[METHOD] == label and cells[SOURCE] == "the paper"]
+    return cells
+
+
+def latex_lines(text: str) -> list[list[str]]:
+    lines = re.findall(r"^(.*) \\\\$", text, flags=re.MULTILINE)
+    return [re.split(r"(?<!\\) & ", line) for line in lines]
+
+
+def test_the_csv_has_the_promised_columns_and_two_lines_a_row(written):
+    with (written / "table2.csv").open(encoding="utf-8") as file:
+        header, *lines = csv.reader(file)
+    assert ",".join(header) == COLUMNS
+    assert [line[0] for line in lines] == [row.name for row in load_table(2).rows for _ in range(2)]
+    assert [line[3] for line in lines] == ["paper", "leak-free"] * 17
+
+
+def test_the_csv_gives_percentages_with_two_decimals(written):
+    """mmdcnet_gamma: 3 of 4 right in both folds; truths abab, guesses abaa: F1 (4/5 + 2/3)/2."""
+    (line,) = [line for line in (written / "table2.csv").read_text().splitlines() if "mmdcnet_gamma" in line][1:]
+    assert line == (
+        f"mmdcnet_gamma,MMDCNet γ (VGG16) ({PHANTOM}),the paper,leak-free,ok,75.00,0.00,75.00,75.00,"
+        "83.33,75.00,73.33,78.46,79.68,79.28,79.44,8,2,2,2.00"
+    )
+
+
+def test_markdown_has_one_line_a_row_in_the_papers_order(written):
+    header, *lines = markdown_lines((written / "table2.md").read_text(encoding="utf-8"))
+    assert [line[METHOD] for line in lines] == [row.label for row in load_table(2).rows]
+    assert {len(line) for line in (header, *lines)} == {9}
+
+
+def test_markdown_says_how_it_was_made(written):
+    text = (written / "table2.md").read_text(encoding="utf-8")
+    for fact in ("phantom-mammogram", "0123456789abcdef", "64 pixels", "4 epochs", "2 folds", "random initialisation"):
+        assert fact in text
+    assert "Research use only, not a medical device." in text
+
+
+def test_numbers_and_their_difference_worked_by_hand(written):
+    """VGG16: 100 under paper; 50 and 25 leak-free, so 37.5 ± 25/√2, between 25 and 50; 62.5 less than under paper."""
+    cells = row_of((written / "table2.md").read_text(encoding="utf-8"), "VGG16")
+    assert [text.strip("*") for text in cells[PUBLISHED : FREE + 2]] == [
+        "55.00",
+        "100.00",
+        "37.50 ± 17.68 (25.00–50.00)",
+        "-62.50",
+    ]
+    gain = row_of((written / "table2.md").read_text(encoding="utf-8"), "MMDCNet β (EfficientNetB0)")
+    assert gain[DIFFERENCE] == "+25.00"  # 25 under paper, 100 and 0 leak-free
+
+
+def test_the_best_of_each_column_is_bold_and_nothing_else(written):
+    _, *lines = markdown_lines((written / "table2.md").read_text(encoding="utf-8"))
+    bold = [(cells[METHOD], column) for cells in lines for column in range(9) if "**" in cells[column]]
+    assert bold == [
+        ("VGG16", PAPER),
+        ("VGG16", PAPER_F1),
+        ("MMDCNet α (DenseNet-201)", PUBLISHED),
+        ("MMDCNet α (DenseNet-201)", PUBLISHED_F1),
+        ("MMDCNet γ (VGG16)", FREE),
+        ("MMDCNet γ (VGG16)", FREE_F1),
+    ]
+    assert row_of((written / "table2.md").read_text(encoding="utf-8"), "VGG16")[PAPER] == "**100.00**"
+
+
+def test_rows_without_a_result_keep_the_published_numbers_and_say_why(written):
+    text = (written / "table2.md").read_text(encoding="utf-8")
+    kacher = next(cells for cells in markdown_lines(text) if cells[SOURCE] == "Kacher et al. 2024 [26]")
+    assert kacher[PUBLISHED : FREE + 1] == ["86.51", "not built", "not built"]
+    assert kacher[PUBLISHED_F1] == "86.54"
+    assert row_of(text, "EfficientNetB0")[PUBLISHED : FREE + 1] == ["70.00", "not run", "not run"]
+    failed = row_of(text, "MMDCNet α (DenseNet-201)")
+    assert (failed[PAPER], failed[FREE]) == ("failed: ValueError: no", "not run")
+    assert not re.search(r"\d", failed[DIFFERENCE])
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".md", ".tex"])
+def test_a_phantom_is_called_one_in_every_file(written, suffix):
+    assert PHANTOM in (written / f"table2{suffix}").read_text(encoding="utf-8")
+
+
+def test_every_line_of_a_phantoms_csv_says_so(written):
+    _, *lines = (written / "table2.csv").read_text(encoding="utf-8").splitlines()
+    assert all(PHANTOM in line for line in lines)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".md", ".tex"])
+def test_real_data_are_not_called_a_phantom(tmp_path, suffix):
+    write_run(tmp_path, {**RUN, "synthetic": False, "dataset": "mini-ddsm"})
+    write_tables(load_table(2), tmp_path)
+    assert "phantom" not in (tmp_path / f"table2{suffix}").read_text(encoding="utf-8")
+
+
+def test_before_any_run_the_published_numbers_stand_alone(tmp_path):
+    write_tables(load_table(1), tmp_path)
+    text = (tmp_path / "table1.md").read_text(encoding="utf-8")
+    assert len(markdown_lines(text)) == 16
+    assert row_of(text, "BCDNet α (DenseNet-121)")[PUBLISHED : FREE + 1] == ["**97.05**", "not run", "not run"]
+
+
+def test_latex_has_the_same_lines_and_cells(written):
+    text = (written / "table2.tex").read_text(encoding="utf-8")
+    header, *lines = latex_lines(text)
+    assert len(lines) == 17
+    assert {len(line) for line in (header, *lines)} == {9}
+    columns = re.search(r"\\begin\{tabular\}\{([lrc]+)\}", text)
+    assert columns is not None
+    assert len(columns[1]) == 9
+    assert r"\textbf{90.87}" in text
+    assert r"MMDCNet $\gamma$ (VGG16)" in text
+
+
+def check_latex(text: str) -> None:
+    """Balanced groups and environments, no special character outside a command, only letters beyond ASCII."""
+    assert text.count("{") - text.count(r"\{") == text.count("}") - text.count(r"\}")
+    for name in re.findall(r"\\begin\{([a-z*]+)\}", text):
+        assert text.count(rf"\begin{{{name}}}") == text.count(rf"\end{{{name}}}") == 1
+    body = re.sub(r"%\n", "\n", text)  # a per cent sign at the end of a line joins two lines, as meant
+    assert not re.search(r"(?<!\\)[%#_^~]", body)
+    assert len(re.findall(r"(?<!\\)\$", body)) % 2 == 0
+    strange = {character for character in text if ord(character) > 127 and "LATIN" not in unicodedata.name(character)}
+    assert not strange
+
+
+def test_latex_is_well_formed(written):
+    check_latex((written / "table2.tex").read_text(encoding="utf-8"))
+
+
+AWKWARD = r"ValueError: 50 % of {x} | #1 a_b & c~d ^ $5 \path"
+
+
+def awkward_table(tmp_path: Path) -> tuple[PaperTable, object]:
+    table = load_table(2)
+    table = replace(table, rows=tuple(row for row in table.rows if row.name == "mmdcnet_alpha"))
+    write_run(tmp_path, RUN, failure=AWKWARD)
+    return table, table_results(table, tmp_path / "table2")
+
+
+def test_an_errors_text_does_not_break_a_markdown_line(tmp_path):
+    table, results = awkward_table(tmp_path)
+    (line,) = [line for line in markdown(table, results, RUN).splitlines() if line.startswith("| MMDCNet")]
+    assert len(re.split(r"(?<!\\)\|", line.strip("|"))) == 9
+
+
+def test_an_errors_text_does_not_break_the_latex(tmp_path):
+    table, results = awkward_table(tmp_path)
+    text = latex(table, results, RUN)
+    assert {len(line) for line in latex_lines(text)} == {9}
+    check_latex(text)
+    assert r"\path" not in text
