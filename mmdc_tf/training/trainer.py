@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from mmdc_tf.layers import MetadataEmbedding
 from mmdc_tf.training.recipe import MONITORS, TrainingRecipe
 from mmdc_tf.training.schedule import WarmupCosine
 
+TENSORFLOW_SEED = 0
 HISTORY_COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
 
 
@@ -31,9 +33,16 @@ class TrainingParts:
 
 
 def make_deterministic(seed: int) -> None:
-    """Seeds Python, NumPy, Keras and TensorFlow: the same machine then gives the same numbers again."""
-    keras.utils.set_random_seed(seed)
+    """Seeds Python and NumPy, from which Keras draws its own seeds: the same machine gives the same numbers again.
+
+    TensorFlow's global seed stays at one value: setting it empties TensorFlow's cache of compiled functions, which
+    costs every fold of a deep network half a minute, and all our random operations have seeds of their own.
+    """
+    random.seed(seed)
+    np.random.seed(seed)
     tf.config.experimental.enable_op_determinism()
+    if tf.compat.v1.get_seed(1)[0] != TENSORFLOW_SEED:
+        tf.random.set_seed(TENSORFLOW_SEED)
 
 
 def train(
