@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -33,7 +34,9 @@ def tiny_backbone() -> Iterator[str]:
     from mmdc_tf.models.backbones import BACKBONES, Backbone, register_backbone
 
     def tiny(include_top: bool, weights: None, input_tensor: keras.KerasTensor) -> keras.Model:
-        x = keras.layers.Conv2D(4, 3, padding="same", use_bias=False, name="tiny_conv1")(input_tensor)
+        # Raw pixels would drive an untrained softmax into 0 and 1: like EfficientNet, it scales inside itself.
+        x = keras.layers.Rescaling(1 / 255, name="tiny_rescaling")(input_tensor)
+        x = keras.layers.Conv2D(4, 3, padding="same", use_bias=False, name="tiny_conv1")(x)
         x = keras.layers.BatchNormalization(name="tiny_bn1")(x)
         x = keras.layers.ReLU(name="tiny_relu1")(x)
         x = keras.layers.MaxPooling2D(2, name="tiny_pool1")(x)
@@ -46,3 +49,32 @@ def tiny_backbone() -> Iterator[str]:
     register_backbone(backbone)
     yield backbone.name
     del BACKBONES[backbone.name]
+
+
+@pytest.fixture
+def small_phantoms(monkeypatch) -> None:
+    """The command's own phantoms, of a few patients."""
+    from mmdc_tf import cli
+
+    monkeypatch.setattr(cli, "PHANTOM_PATIENTS", {"quick": 12, "full": 12})
+    monkeypatch.setattr(cli, "PHANTOM_IMAGES", {"quick": 40, "full": 40})
+
+
+@pytest.fixture(scope="module")
+def shared_output(tmp_path_factory) -> Path:
+    """An output folder for several runs, so that the phantom is drawn once."""
+    return tmp_path_factory.mktemp("output")
+
+
+@pytest.fixture
+def busi(tmp_path) -> Path:
+    """A folder in the layout of BUSI with six images of each class, no two alike."""
+    from mmdc_tf.opencv import cv2
+
+    rng = np.random.default_rng(0)
+    for name in ("benign", "malignant", "normal"):
+        for number in range(1, 7):
+            path = tmp_path / "busi" / name / f"{name} ({number}).png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            assert cv2.imwrite(str(path), rng.integers(0, 256, (40, 40), dtype=np.uint8))
+    return tmp_path / "busi"

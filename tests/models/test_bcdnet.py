@@ -18,6 +18,7 @@ def images() -> np.ndarray:
 
 @pytest.fixture
 def model(tiny_backbone) -> keras.Model:
+    keras.utils.set_random_seed(0)
     return build_model("bcdnet", SETTINGS, backbone=tiny_backbone)
 
 

@@ -70,14 +70,6 @@ def test_which_value_is_unknown_makes_a_difference(model):
     assert min(pairs) > 1e-4
 
 
-def test_unknown_values_can_be_trained_on(model):
-    model.compile("adam", loss="categorical_crossentropy", jit_compile=False)
-    images = np.zeros((4, 32, 32, 3), "float32")
-    metadata = np.array([[NAN, NAN], [50.0, NAN], [NAN, 3.0], [61.0, 2.0]], "float32")
-    model.train_on_batch({"image": images, "metadata": metadata}, np.eye(3, dtype="float32")[[0, 1, 2, 0]])
-    assert all(np.isfinite(weight).all() for weight in model.get_weights())
-
-
 def test_the_sizes_that_the_paper_names(model):
     # Section II-B.1.a: "projected into a 128-dimensional space", "self attention mechanism with eight heads".
     assert model.get_layer("clinical_embedding").output.shape == (None, 128)

@@ -166,6 +166,7 @@ def test_metadata_and_batch_norm_are_set_up_from_training_part_and_recipe(tiny_b
     norms = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
     assert len(norms) == 5  # two of the backbone, two inside DoubleConv+SE, one of the metadata
     assert {layer.momentum for layer in norms} == {0.8}
+    assert all(np.isfinite(weight).all() for weight in model.get_weights())  # in spite of the unknown densities
 
 
 def test_adapting_a_model_without_metadata_changes_nothing(tiny_backbone, table):

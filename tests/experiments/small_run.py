@@ -1,0 +1,68 @@
+"""The small run that the tests of run folders share: what it consists of, and how to look into its folder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from mmdc_tf.datasets.schema import Dataset
+from mmdc_tf.experiments.grid import Plan, make_cells
+from mmdc_tf.experiments.rows import Row, load_table
+from mmdc_tf.experiments.runner import run_cells
+from mmdc_tf.training.recipe import load_profile
+
+NUMBERS = (90.0, 90.0, 90.0, 90.0)
+FUSED = Row("fused", "Fused", "here", NUMBERS, "mmdcnet", {"backbone": "tiny", "conv_filters": 16, "grid": 2})
+PLAIN = Row("plain", "Plain", "here", NUMBERS, "backbone_classifier", {"backbone": "tiny"})
+DOCUMENTED = {
+    "config.json",
+    "split.json",
+    "environment.json",
+    "status.json",
+    "history.csv",
+    "predictions.csv",
+    "metrics.json",
+    "model.keras",
+    "model.json",
+    "tb",
+}
+CELLS = ["paper/fold0-seed3", "leak-free/fold0-seed3", "leak-free/fold1-seed3"]
+
+
+def make_plan(dataset: Dataset, output: Path, rows: tuple[Row, ...], **changes) -> Plan:
+    plan = Plan(
+        table=replace(load_table(2), rows=rows),
+        rows=rows,
+        dataset=dataset,
+        preprocessing="paper",
+        profile=load_profile("quick", image_size=32, epochs=2, folds=2),
+        weights="none",
+        cut="auto",
+        protocols=("paper", "leak-free"),
+        seed=3,
+        seeds=1,
+        output=output,
+    )
+    return replace(plan, **changes)
+
+
+def execute(plan: Plan, **options) -> tuple[int, int]:
+    """Failed cells, and how often the tables were brought up to date."""
+    calls: list[int] = []
+    return run_cells(plan, make_cells(plan), after_cell=lambda: calls.append(1), **options), len(calls)
+
+
+def snapshot(folder: Path) -> dict[str, int]:
+    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def folder_of(plan: Plan, cell: str) -> Path:
+    return plan.folder / "fused" / cell
+
+
+def read(plan: Plan, cell: str, name: str):
+    path = folder_of(plan, cell) / name
+    return pd.read_csv(path) if path.suffix == ".csv" else json.loads(path.read_text(encoding="utf-8"))
