@@ -33,7 +33,7 @@ def main(csv: Path) -> None:
     axes.set(xlim=(0, 100), ylim=(-0.6, len(names) - 0.4), xlabel="accuracy (%)")
     axes.grid(axis="x", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.set_title(_title(csv, bool(phantom)), fontsize=10, loc="left")
+    figure.suptitle(_title(csv, bool(phantom)), fontsize=10, x=0.02, ha="left")
     handles, texts = axes.get_legend_handles_labels()
     unique = dict(zip(texts, handles, strict=True))
     figure.legend(unique.values(), unique.keys(), loc="lower center", ncols=3, frameon=False, fontsize=9)
@@ -53,7 +53,7 @@ def _title(csv: Path, phantom: bool) -> str:
     number = {"table1": "I", "table2": "II"}[csv.stem]
     if not phantom:
         return f"Table {number}"
-    return f"Table {number} on the built-in phantom: not a reproduction; the published numbers are of real data"
+    return f"Table {number} on the built-in phantom: not a reproduction (the published numbers are of real data)"
 
 
 if __name__ == "__main__":
