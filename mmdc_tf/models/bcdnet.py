@@ -6,6 +6,7 @@ import keras
 
 from mmdc_tf.layers import SpatialSelfAttention
 from mmdc_tf.models.backbones import feature_map
+from mmdc_tf.models.image_head import image_input, pooled_probabilities
 from mmdc_tf.models.registry import ModelSettings, register_model
 
 
@@ -23,9 +24,8 @@ def bcdnet(settings: ModelSettings, backbone: str = "densenet121") -> keras.Mode
     Returns:
         A functional model: image float32 (batch, S, S, 3) in [0, 255] → probabilities (batch, classes).
     """
-    images = keras.Input((settings.image_size, settings.image_size, 3), name="image")
+    images = image_input(settings)
     features = feature_map(backbone, images, settings.weights)
     attended = SpatialSelfAttention(name="self_attention")(features)
-    pooled = keras.layers.GlobalAveragePooling2D(name="image_pool")(attended)
-    outputs = keras.layers.Dense(settings.class_count, "softmax", dtype="float32", name="probabilities")(pooled)
+    outputs = pooled_probabilities(attended, settings)
     return keras.Model({"image": images}, outputs, name=f"bcdnet_{backbone}")

@@ -6,6 +6,7 @@ import keras
 
 from mmdc_tf.layers import DoubleConvSE, MetadataEmbedding, TokenFusion
 from mmdc_tf.models.backbones import feature_map
+from mmdc_tf.models.image_head import image_input
 from mmdc_tf.models.registry import ModelSettings, register_model
 
 TOKEN_WIDTH = 128  # "projected into a 128-dimensional space", section II-B.1.a
@@ -43,7 +44,7 @@ def mmdcnet(
         A functional model: {"image": float32 (batch, S, S, 3) in [0, 255], "metadata": float32 (batch, 2) raw age in
         years and density 1 to 4, NaN = unknown} → probabilities (batch, classes).
     """
-    images = keras.Input((settings.image_size, settings.image_size, 3), name="image")
+    images = image_input(settings)
     metadata = keras.Input((2,), name="metadata")
     image_tokens = _image_tokens(feature_map(backbone, images, settings.weights), conv_filters, grid)
     clinical_token = _clinical_token(metadata, clinical_width, clinical_dropout)

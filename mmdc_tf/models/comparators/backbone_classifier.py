@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 
 from mmdc_tf.models.backbones import feature_map
+from mmdc_tf.models.image_head import image_input, pooled_probabilities
 from mmdc_tf.models.registry import ModelSettings, register_model
 
 
@@ -19,8 +20,7 @@ def backbone_classifier(settings: ModelSettings, backbone: str) -> keras.Model:
     Returns:
         A functional model: image float32 (batch, S, S, 3) in [0, 255] → probabilities (batch, classes).
     """
-    images = keras.Input((settings.image_size, settings.image_size, 3), name="image")
+    images = image_input(settings)
     features = feature_map(backbone, images, settings.weights)
-    pooled = keras.layers.GlobalAveragePooling2D(name="image_pool")(features)
-    outputs = keras.layers.Dense(settings.class_count, "softmax", dtype="float32", name="probabilities")(pooled)
+    outputs = pooled_probabilities(features, settings)
     return keras.Model({"image": images}, outputs, name=f"{backbone}_classifier")
