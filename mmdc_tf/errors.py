@@ -5,6 +5,9 @@ Every message says what was expected, then ``Received: name=value``, then what t
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class InputError(ValueError):
     """Bad input from the user: ends a command with one clear line and exit code 2."""
@@ -36,3 +39,16 @@ class SystemLibraryError(InputError, ImportError):
 
 class TrainingDivergedError(RuntimeError):
     """A loss that became NaN or infinite: the row fails, the others go on."""
+
+
+def did_you_mean(name: str, known: Iterable[str], otherwise: str, cutoff: float = 0.6) -> str:
+    """The last sentence of a message on an unknown name: the nearest known one, or ``otherwise``.
+
+    Args:
+        name: what was given; upper and lower case do not matter.
+        known: the names, in lower case.
+        otherwise: what to do where no name is near.
+        cutoff: how near is near, in [0, 1], as in ``difflib.get_close_matches``.
+    """
+    near = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=cutoff)
+    return f"Did you mean {near[0]!r}?" if near else otherwise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from mmdc_tf.datasets.busi import list_busi, load_busi
 from mmdc_tf.datasets.folder import load_folder
 from mmdc_tf.datasets.mini_ddsm import load_mini_ddsm
 from mmdc_tf.datasets.schema import Dataset
-from mmdc_tf.errors import ConfigurationError, DatasetError
+from mmdc_tf.errors import ConfigurationError, DatasetError, did_you_mean
 
 Loader = Callable[[Path], Dataset]
 
@@ -51,8 +50,7 @@ def list_dataset(name: str, root: str | Path) -> Dataset:
 def _loader(name: str, loaders: dict[str, Loader]) -> Loader:
     if name in loaders:
         return loaders[name]
-    near = difflib.get_close_matches(name.lower(), loaders, n=1, cutoff=0.4)
-    hint = f"Did you mean {near[0]!r}?" if near else "Choose one of them; 'folder' reads your own images."
+    hint = did_you_mean(name, loaders, "Choose one of them; 'folder' reads your own images.", cutoff=0.4)
     raise ConfigurationError(
         f"Expected a dataset of {', '.join(map(repr, loaders))}. Received: dataset={name!r}. {hint}"
     )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
-from mmdc_tf.errors import ConfigurationError
+from mmdc_tf.errors import ConfigurationError, did_you_mean
 
 TABLES = (1, 2)
 
@@ -91,8 +90,7 @@ def choose_rows(table: PaperTable, names: list[str] | None) -> tuple[Row, ...]:
         )
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name.lower(), known, n=1)
-            hint = f"Did you mean {near[0]!r}?" if near else "See --list."
+            hint = did_you_mean(name, known, "See --list.")
             raise ConfigurationError(
                 f"Expected rows of {table.name}: {', '.join(known)}. Received: rows={name!r}. {hint}"
             )

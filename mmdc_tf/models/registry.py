@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any
 
 import keras
 
-from mmdc_tf.errors import ConfigurationError
+from mmdc_tf.errors import ConfigurationError, did_you_mean
 
 Builder = Callable[..., keras.Model]
 
@@ -74,8 +73,7 @@ def look_up(kind: str, name: str, known: Iterable[str]) -> str:
     names = sorted(known)
     if name in names:
         return name
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"Did you mean {near[0]!r}?" if near else "Choose one of them."
+    hint = did_you_mean(name, names, "Choose one of them.")
     raise ConfigurationError(f"Expected a {kind} of {', '.join(names)}. Received: {kind}={name!r}. {hint}")
 
 

@@ -6,14 +6,13 @@ each model.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from mmdc_tf.errors import ConfigurationError, InputError
+from mmdc_tf.errors import ConfigurationError, InputError, did_you_mean
 from mmdc_tf.preprocessing import steps
 from mmdc_tf.preprocessing.steps import State, Step
 
@@ -158,6 +157,5 @@ def default_recipe(modality: str) -> Recipe:
 
 def _unknown(what: str, name: str, known: Iterable[str]) -> str:
     known = list(known)
-    nearest = difflib.get_close_matches(str(name).lower(), known, n=1, cutoff=0.4)
-    hint = f"Did you mean {nearest[0]!r}?" if nearest else "Choose one of these."
+    hint = did_you_mean(str(name), known, "Choose one of these.", cutoff=0.4)
     return f"Expected {what} to be one of {', '.join(map(repr, known))}. Received: {what}={name!r}. {hint}"

@@ -35,8 +35,8 @@ class TrainingParts:
 def make_deterministic(seed: int) -> None:
     """Seeds Python and NumPy, from which Keras draws its own seeds: the same machine gives the same numbers again.
 
-    TensorFlow's global seed stays at one value: setting it empties TensorFlow's cache of compiled functions, which
-    costs every fold of a deep network half a minute, and all our random operations have seeds of their own.
+    TensorFlow's global seed stays at one value: setting it empties TensorFlow's cache of compiled functions, so that
+    every fold would prepare its graphs again, and all our random operations have seeds of their own.
     """
     random.seed(seed)
     np.random.seed(seed)
