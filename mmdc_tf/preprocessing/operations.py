@@ -8,12 +8,10 @@ no error: the function says what it returns then, so that one odd scan does not 
 
 from __future__ import annotations
 
-from numbers import Integral
-
 import numpy as np
 
-from mmdc_tf.errors import ConfigurationError, InputError
 from mmdc_tf.opencv import cv2
+from mmdc_tf.preprocessing.checks import checked_image, checked_pair, require_positive, require_positive_whole
 
 
 def to_grey(image: np.ndarray) -> np.ndarray:
@@ -28,7 +26,7 @@ def to_grey(image: np.ndarray) -> np.ndarray:
     Raises:
         InputError: another dtype or shape.
     """
-    image = _checked(image, "image", colour=True)
+    image = checked_image(image, "image", colour=True)
     return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
 
 
@@ -48,7 +46,7 @@ def otsu_mask(grey: np.ndarray) -> np.ndarray:
     Raises:
         InputError: another dtype or shape.
     """
-    grey = _checked(grey, "grey")
+    grey = checked_image(grey, "grey")
     if grey.min() == grey.max():
         return np.full_like(grey, 255)
     _, mask = cv2.threshold(grey, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
@@ -71,7 +69,7 @@ def largest_region_mask(mask: np.ndarray) -> np.ndarray:
     Raises:
         InputError: another dtype or shape.
     """
-    mask = _checked(mask, "mask")
+    mask = checked_image(mask, "mask")
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     kept = np.zeros_like(mask)
     if contours:
@@ -94,7 +92,7 @@ def apply_mask(grey: np.ndarray, mask: np.ndarray) -> np.ndarray:
     Raises:
         InputError: another dtype or shape, or a mask of another size than the image.
     """
-    grey, mask = _checked_pair(grey, mask)
+    grey, mask = checked_pair(grey, mask)
     return cv2.bitwise_and(grey, grey, mask=mask) if mask.any() else grey
 
 
@@ -111,7 +109,7 @@ def crop_to_mask(grey: np.ndarray, mask: np.ndarray) -> np.ndarray:
     Raises:
         InputError: another dtype or shape, or a mask of another size than the image.
     """
-    grey, mask = _checked_pair(grey, mask)
+    grey, mask = checked_pair(grey, mask)
     left, top, width, height = cv2.boundingRect(mask)
     return grey[top : top + height, left : left + width].copy() if width else grey
 
@@ -135,9 +133,9 @@ def enhance_contrast(grey: np.ndarray, clip_limit: float = 2.0, tiles: int = 8) 
         InputError: another dtype or shape.
         ConfigurationError: a clip limit or number of tiles out of range.
     """
-    grey = _checked(grey, "grey")
-    _require_positive(clip_limit, "clip_limit")
-    _require_positive_whole(tiles, "tiles")
+    grey = checked_image(grey, "grey")
+    require_positive(clip_limit, "clip_limit")
+    require_positive_whole(tiles, "tiles")
     if grey.min() == grey.max():
         return grey
     return cv2.createCLAHE(clipLimit=clip_limit, tileGridSize=(tiles, tiles)).apply(grey)
@@ -160,8 +158,8 @@ def resize(image: np.ndarray, size: int) -> np.ndarray:
         InputError: another dtype or shape.
         ConfigurationError: the size is not a whole number of at least 1.
     """
-    image = _checked(image, "image", colour=True)
-    _require_positive_whole(size, "size")
+    image = checked_image(image, "image", colour=True)
+    require_positive_whole(size, "size")
     height, width = image.shape[:2]
     shrunk = cv2.resize(image, (min(width, size), min(height, size)), interpolation=cv2.INTER_AREA)
     return cv2.resize(shrunk, (size, size), interpolation=cv2.INTER_LINEAR)
@@ -179,40 +177,4 @@ def grey_to_rgb(grey: np.ndarray) -> np.ndarray:
     Raises:
         InputError: another dtype or shape.
     """
-    return cv2.cvtColor(_checked(grey, "grey"), cv2.COLOR_GRAY2RGB)
-
-
-def _checked(array: np.ndarray, name: str, colour: bool = False) -> np.ndarray:
-    """The array, or an error that says what it should have been."""
-    shapes = "(H, W) or (H, W, 3)" if colour else "(H, W)"
-    kind = getattr(array, "dtype", type(array).__name__)
-    shape: tuple[int, ...] = getattr(array, "shape", ())
-    right_shape = len(shape) == 2 or (colour and len(shape) == 3 and shape[2] == 3)
-    if not (isinstance(array, np.ndarray) and array.dtype == np.uint8 and right_shape and array.size):
-        raise InputError(
-            f"Expected {name} to be a uint8 array of shape {shapes} with at least one pixel. Received: {name} of "
-            f"dtype={kind}, shape={shape}. Read files with mmdc_tf.datasets.images.read_image, which gives such arrays."
-        )
-    return array
-
-
-def _checked_pair(grey: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    grey, mask = _checked(grey, "grey"), _checked(mask, "mask")
-    if grey.shape != mask.shape:
-        raise InputError(
-            f"Expected a mask of the image's size {grey.shape}. Received: mask of shape={mask.shape}. "
-            "Make the mask from this very image."
-        )
-    return grey, mask
-
-
-def _require_positive(value: float, name: str) -> None:
-    if not value > 0:
-        raise ConfigurationError(f"Expected {name} above 0. Received: {name}={value!r}. Choose a larger value.")
-
-
-def _require_positive_whole(value: int, name: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise ConfigurationError(
-            f"Expected {name} to be a whole number of at least 1. Received: {name}={value!r}. Choose such a number."
-        )
+    return cv2.cvtColor(checked_image(grey, "grey"), cv2.COLOR_GRAY2RGB)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from mmdc_tf.errors import ConfigurationError, InputError, did_you_mean
-from mmdc_tf.preprocessing import steps
+from mmdc_tf.preprocessing import brint_steps, steps
 from mmdc_tf.preprocessing.steps import State, Step
 
 
@@ -126,7 +126,51 @@ ULTRASOUND = Recipe(
     steps=(Step("grey", steps.grey), _CLAHE, Step("resize", steps.resize), Step("rgb", steps.rgb)),
 )
 
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (PAPER, ULTRASOUND)}
+_SCALE = {"reference_height": brint_steps.REFERENCE_HEIGHT}
+
+BRINT = Recipe(
+    name="brint",
+    description=(
+        "For mammograms: white (255) becomes black, a border of 40 pixels is blanked, Otsu mask, closed and opened by "
+        "a disc of 31 pixels, largest contour, grown by a disc of 157 pixels, all else blanked, the breast flipped to "
+        "the left, CLAHE, resized; then three channels: grey, BRINT_S and BRINT_M at radius 2 with 16 samples. "
+        f"Assumed: these pixels are those of a scan {brint_steps.REFERENCE_HEIGHT} pixels high, the median of 72 "
+        "Mini-DDSM files, and grow and shrink with a scan's height, so that small images keep their proportions; the "
+        "breast is on the side of the half that holds more light. Where a step would leave nothing, it leaves the "
+        "image as it is."
+    ),
+    source=(
+        "Marroquín and Cáceres 2024, reference [20] of the paper, whose preprocessing section II-A says it shares; "
+        "steps and numbers as in the first author's thesis code"
+    ),
+    steps=(
+        Step("grey", steps.grey),
+        Step("drop-white", brint_steps.drop_white),
+        Step("blank-border", brint_steps.blank_border, {"pixels": 40, **_SCALE}),
+        Step("otsu", steps.otsu, shows="mask"),
+        Step("close", brint_steps.close_mask, {"diameter": 31, **_SCALE}, shows="mask"),
+        Step("open", brint_steps.open_mask, {"diameter": 31, **_SCALE}, shows="mask"),
+        Step("largest-contour", steps.largest_contour, shows="mask"),
+        Step("dilate", brint_steps.dilate_mask, {"diameter": 157, **_SCALE}, shows="mask"),
+        Step("blank-outside", steps.blank_outside),
+        Step("flip-left", brint_steps.flip_left),
+        _CLAHE,
+        Step("resize", steps.resize),
+        Step("brint-channels", brint_steps.brint_channels, {"radius": 2, "q": 2, "background": 10}),
+    ),
+)
+
+PLAIN = Recipe(
+    name="plain",
+    description=(
+        "For any image: grey, resized, RGB, and nothing else. For the probes that show what raw pixels alone are worth "
+        "(nearest neighbour, HOG)."
+    ),
+    source="ours; the resizing is that of section II-A",
+    steps=(Step("grey", steps.grey), Step("resize", steps.resize), Step("rgb", steps.rgb)),
+)
+
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (PAPER, ULTRASOUND, BRINT, PLAIN)}
 DEFAULT_RECIPES: dict[str, Recipe] = {"mammography": PAPER, "ultrasound": ULTRASOUND}
 
 

@@ -110,7 +110,7 @@ def test_any_image_gives_a_square_rgb_image_again_and_again(name: str, data: st.
     assert np.array_equal(image, before)
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", [name for name in RECIPES if name != "brint"])  # its other channels are codes
 @pytest.mark.parametrize("value", [0, 128, 255])
 @pytest.mark.parametrize("shape", [(1, 1), (1, 50), (30, 20), (30, 20, 3)])
 def test_images_of_one_value_pass_unchanged(name: str, value: int, shape: tuple[int, ...]) -> None:

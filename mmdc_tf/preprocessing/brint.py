@@ -1,0 +1,198 @@
+"""BRINT, a binary rotation-invariant and noise-tolerant texture descriptor.
+
+Source: L. Liu, Y. Long, P. W. Fieguth, S. Lao and G. Zhao, "BRINT: Binary rotation invariant and noise tolerant texture
+classification", IEEE Trans. Image Processing 23(7):3071-3084, 2014.
+
+For a radius r, p = 8q samples x_0 … x_(p-1) lie on a ring around a centre x_c: x_n at the angle 2πn/p, counted from the
+right, counter-clockwise as the image is seen, by bilinear interpolation at the sample point. Only centres around which
+the ring lies inside the image are used. Each arc of q samples is averaged before anything is thresholded, which is
+what makes the descriptor tolerant of noise:
+
+- S (sign): bit i is 1 where the mean of the arc's samples ≥ x_c, i = 0 … 7.
+- M (magnitude): bit i is 1 where the mean of the arc's |x_n − x_c| ≥ the mean of the eight such means.
+- C (centre): 1 where x_c ≥ the mean of all centres.
+
+The least of a code's eight bit rotations is the same however the ring is turned by an arc: 36 of the 256 codes remain
+(``CODES``).
+
+Ties. Flat regions make exact ties common, and rounding would break them at random. The image is therefore brought to
+[0, 1] by its own least and greatest value, and ≥ means "not smaller by more than ``TIE_TOLERANCE``" of that range. The
+tolerance has no unit, so codes and histograms are exactly those of the image turned by 90°, 180° or 270° and those of
+a·image + b, a > 0 (where its dtype holds it without rounding: float32 with a large b does not). Differences of less
+than a millionth of the range count as none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from mmdc_tf.errors import InputError
+from mmdc_tf.opencv import cv2
+from mmdc_tf.preprocessing.checks import require_positive_whole
+
+ARCS = 8
+TIE_TOLERANCE = 1e-6
+"""In units of the image's range: far above float64's rounding, far below a grey level (4e-3 of 8 bits)."""
+
+ROTATION_MINIMUM = np.array(
+    [min((code >> turn | code << ARCS - turn) & 255 for turn in range(ARCS)) for code in range(256)], np.uint8
+)
+"""uint8 (256,): the least of the eight bit rotations of each code."""
+
+CODES: tuple[int, ...] = tuple(int(code) for code in np.unique(ROTATION_MINIMUM))
+"""The 36 codes that are the least of their rotations, ascending; their places are the bins of a histogram."""
+
+_BINS = np.searchsorted(CODES, ROTATION_MINIMUM)
+
+
+class BrintMaps(NamedTuple):
+    """A code a centre; all three uint8 (H − 2r, W − 2r), of the pixels [r, H − r) × [r, W − r).
+
+    Args:
+        s: sign codes.
+        m: magnitude codes.
+        c: 1 where the centre is at least as bright as the mean of all centres, else 0.
+    """
+
+    s: np.ndarray
+    m: np.ndarray
+    c: np.ndarray
+
+
+def brint_maps(image: np.ndarray, radius: int, q: int) -> BrintMaps:
+    """BRINT's maps: the codes that do not change when the ring is turned by an arc (45°).
+
+    Args:
+        image: (H, W), integers or finite floats of any range, at least 2·radius + 1 pixels high and wide.
+        radius: of the ring, in pixels, at least 1.
+        q: samples that are averaged to one of the eight arcs, at least 1. Liu et al. take 1 at radius 1, else 3.
+
+    Returns:
+        Maps whose ``s`` and ``m`` hold values of ``CODES`` only.
+
+    Raises:
+        InputError: another dtype or shape, an image too small for the ring, or a value that is not finite.
+        ConfigurationError: ``radius`` or ``q`` is not a whole number of at least 1.
+    """
+    patterns = brint_patterns(image, radius, q)
+    return BrintMaps(ROTATION_MINIMUM[patterns.s], ROTATION_MINIMUM[patterns.m], patterns.c)
+
+
+def brint_patterns(image: np.ndarray, radius: int, q: int) -> BrintMaps:
+    """The maps before the minimum over rotations: ``s`` and ``m`` hold bit i of arc i, in [0, 255].
+
+    Args:
+        image, radius, q: as for ``brint_maps``.
+
+    Raises:
+        InputError, ConfigurationError: as ``brint_maps``.
+    """
+    require_positive_whole(radius, "radius")
+    require_positive_whole(q, "q")
+    scaled = _scaled(image, radius)
+    centres = _shifted(scaled, radius, 0, 0)
+    signs, magnitudes = _arc_means(scaled, centres, radius, q)
+    local_mean = magnitudes.mean(axis=0)
+    return BrintMaps(_packed(signs, centres), _packed(magnitudes, local_mean), _reaches(centres, centres.mean()))
+
+
+def brint_histogram(image: np.ndarray, radii: Iterable[int] = range(1, 10), q: int = 3) -> np.ndarray:
+    """The descriptor BRINT_CS_CM: for each radius the joint histograms of (C, S) and of (C, M), one after the other.
+
+    Args:
+        image: (H, W), integers or finite floats of any range, at least 2·max(radii) + 1 pixels high and wide.
+        radii: in pixels, one scale each; Liu et al. take 1 to 9.
+        q: samples an arc at radii above 1. At radius 1 it is 1: more samples would lie between the same pixels.
+
+    Returns:
+        float64 (144 · number of radii,), 1,296 by default, in [0, 1]. Of a scale's 144 bins the first 72 are
+        (C, S): 36·c + the place of s in ``CODES``; then 72 of (C, M). Each 72 sum to 1.
+
+    Raises:
+        InputError, ConfigurationError: as ``brint_maps``.
+    """
+    scales = [_scale_histogram(brint_patterns(image, radius, q if radius > 1 else 1)) for radius in radii]
+    return np.concatenate(scales) if scales else np.zeros(0)
+
+
+def _scale_histogram(patterns: BrintMaps) -> np.ndarray:
+    width = len(CODES)
+    upper = patterns.c.astype(np.intp) * width
+    joint = [np.bincount((upper + _BINS[codes]).ravel(), minlength=2 * width) for codes in (patterns.s, patterns.m)]
+    return np.concatenate(joint) / patterns.c.size
+
+
+def _scaled(image: np.ndarray, radius: int) -> np.ndarray:
+    """The image as float64 in [0, 1]; zeros where it has one value only."""
+    _require_image(image, radius)
+    values = np.ascontiguousarray(image, np.float64)
+    least, greatest = values.min(), values.max()
+    if not np.isfinite(greatest - least):
+        raise InputError(
+            f"Expected an image of finite values. Received: image with least={least}, greatest={greatest}. "
+            "Replace NaN and infinite values first."
+        )
+    return (values - least) / (greatest - least or 1.0)
+
+
+def _require_image(image: np.ndarray, radius: int) -> None:
+    kind = getattr(image, "dtype", type(image).__name__)
+    shape: tuple[int, ...] = getattr(image, "shape", ())
+    side = 2 * radius + 1
+    is_image = isinstance(image, np.ndarray) and image.dtype.kind in "uif" and len(shape) == 2 and min(shape) >= side
+    if not is_image:
+        raise InputError(
+            f"Expected image to be an array of numbers of shape (H, W) with H and W of at least {side} for radius "
+            f"{radius}. Received: image of dtype={kind}, shape={shape}. Pass a grey image, or a smaller radius."
+        )
+
+
+def _arc_means(scaled: np.ndarray, centres: np.ndarray, radius: int, q: int) -> tuple[np.ndarray, np.ndarray]:
+    """(8, h, w) each: the means of every arc's samples, and of their distances from the centre."""
+    signs, magnitudes = np.zeros((2, ARCS, *centres.shape))
+    distances = np.empty(centres.shape)
+    for number, (down, right) in enumerate(_ring(radius, q)):
+        samples = _samples(scaled, radius, down, right)
+        signs[number // q] += samples
+        np.subtract(samples, centres, out=distances)
+        magnitudes[number // q] += np.abs(distances, out=distances)
+    return signs / q, magnitudes / q
+
+
+def _ring(radius: int, q: int) -> list[tuple[float, float]]:
+    """Where the samples lie, as seen from the centre: (pixels down, pixels to the right)."""
+    angles = 2 * np.pi * np.arange(ARCS * q) / (ARCS * q)
+    # Rounded, since radius·sin(180°) is 1e-16 and would be taken for a place between two pixels.
+    down, right = np.round([-radius * np.sin(angles), radius * np.cos(angles)], 12)
+    return [(float(y), float(x)) for y, x in zip(down, right, strict=True)]
+
+
+def _samples(scaled: np.ndarray, radius: int, down: float, right: float) -> np.ndarray:
+    """One sample of every centre's ring: from centre to centre the four pixels around it weigh the same."""
+    top, left = int(np.floor(down)), int(np.floor(right))
+    lower, further = down - top, right - left
+    weights = np.outer([1 - lower, lower], [1 - further, further])
+    # Values that the filter takes from beyond the edge either have weight 0 or are cut off here.
+    return _shifted(cv2.filter2D(scaled, cv2.CV_64F, weights, anchor=(0, 0)), radius, top, left)
+
+
+def _shifted(values: np.ndarray, radius: int, down: int, right: int) -> np.ndarray:
+    """(H − 2r, W − 2r): for each centre the value that lies so many pixels down and to the right of it."""
+    height, width = values.shape
+    return values[radius + down : height - radius + down, radius + right : width - radius + right]
+
+
+def _packed(arcs: np.ndarray, threshold: np.ndarray) -> np.ndarray:
+    """uint8 (h, w): bit i is 1 where arc i reaches the threshold."""
+    codes = np.zeros(threshold.shape, np.uint8)
+    for number, values in enumerate(arcs):
+        codes |= _reaches(values, threshold) << np.uint8(number)
+    return codes
+
+
+def _reaches(values: np.ndarray, threshold: np.ndarray | float) -> np.ndarray:
+    """uint8: 1 where a value is not smaller than the threshold by more than the tolerance."""
+    return (values >= threshold - TIE_TOLERANCE).view(np.uint8)
