@@ -44,7 +44,9 @@ def all_layers_model():
         [keras.layers.Reshape((16, 8))(features), keras.layers.Reshape((1, 8))(embedding(metadata))]
     )
     fused = own.TokenFusion(heads=2, width=8, dropout=0.1)(tokens)
-    classes = keras.layers.Dense(3, activation="softmax")(keras.layers.GlobalAveragePooling1D()(fused))
+    pooled = keras.layers.GlobalAveragePooling1D()(fused)
+    joined = keras.layers.Concatenate()([pooled, window_features(image), token_features(features, metadata)])
+    classes = keras.layers.Dense(3, activation="softmax")(joined)
     model = keras.Model({"image": image, "metadata": metadata}, classes)
     rng = np.random.default_rng(0)
     for weight in model.weights:
@@ -52,6 +54,29 @@ def all_layers_model():
         weight.assign(np.abs(value) + 0.5 if weight.path.endswith("variance") else value)
     embedding.adapt(np.array([[50.0, 1.0], [70.0, 4.0], [np.nan, 2.0]]))
     return model
+
+
+def window_features(image):
+    """Both views through windows of tokens: the layers of Swin and of the two-view models."""
+    import keras
+
+    from mmdc_tf import layers as own
+
+    views = own.StackViews()([image, image])
+    patches = own.PatchEmbedding(8, patch=4)(views)
+    windows = own.WindowAttention(2, window=2, shift=1)(own.SwinBlock(2, window=2, shift=1)(patches))
+    merged = own.PatchMerging()(windows)
+    return own.JoinViews()(keras.layers.GlobalAveragePooling2D()(merged))
+
+
+def token_features(features, metadata):
+    """Tokens behind a class token, of which the clinical one may be absent: the layers of ViT and MedFuse."""
+    import keras
+
+    from mmdc_tf import layers as own
+
+    tokens = own.ClassToken()(keras.layers.Reshape((16, 8))(features))
+    return keras.layers.LSTM(4)(tokens, mask=own.ClinicalMask(image_tokens=16)(metadata))
 
 
 def raw_inputs() -> dict[str, np.ndarray]:

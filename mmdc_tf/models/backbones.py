@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -13,21 +16,21 @@ from mmdc_tf.layers import InputScaling
 from mmdc_tf.models.registry import look_up
 
 WEIGHTS_HOST = "https://storage.googleapis.com/"
-SUFFIX = "_weights_tf_dim_ordering_tf_kernels_notop.h5"
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """One image backbone.
+    """One image backbone; those of ``keras.applications`` stand in ``backbones.toml``.
 
     Args:
         name: the registered name.
         builder: the function of ``keras.applications``.
         scaling: the mode of ``InputScaling`` that its ImageNet weights were trained with; ``"none"`` where the
             network scales inside itself.
-        cuts: layers, early to late, up to which it may be frozen.
+        cuts: layers, early to late, up to which it may be frozen; names that Keras does not number by itself.
         gradcam_layer: the last feature map.
-        weights_folder, weights_file, weights_md5: the official ImageNet weights without head.
+        weights_folder, weights_file, weights_md5: the official ImageNet weights without head; no checksum where
+            Keras publishes none.
         native_size: the size of the ImageNet images in pixels.
         smallest_size: the smallest image that it takes.
         variance_is_deviation: EfficientNet's files hold a standard deviation where Keras divides by the root of
@@ -41,7 +44,7 @@ class Backbone:
     gradcam_layer: str
     weights_folder: str
     weights_file: str
-    weights_md5: str
+    weights_md5: str | None = None
     native_size: int = 224
     smallest_size: int = 32
     variance_is_deviation: bool = False
@@ -74,18 +77,26 @@ def get_backbone(name: str) -> Backbone:
 
 
 def feature_map(name: str, images: keras.KerasTensor, weights: Path | None) -> keras.KerasTensor:
+    """A backbone's last feature map, (batch, h, w, channels); arguments and errors as for ``feature_maps``."""
+    return feature_maps(name, images, weights, (get_backbone(name).gradcam_layer,))[0]
+
+
+def feature_maps(
+    name: str, images: keras.KerasTensor, weights: Path | None, layers: tuple[str, ...]
+) -> list[keras.KerasTensor]:
     """Builds a backbone on the model's own input, so that each of its layers stays reachable by name.
 
     Args:
         name: a registered backbone.
         images: float32 (batch, S, S, 3) RGB in [0, 255].
         weights: the official ``*_notop.h5`` file, or None for random weights.
+        layers: names of its layers; what comes after the last of them is no part of a model made from the outputs.
 
     Returns:
-        Its last feature map, (batch, h, w, channels).
+        The outputs of these layers, (batch, h, w, channels) each.
 
     Raises:
-        ConfigurationError: unknown backbone, or an image too small for it.
+        ConfigurationError: unknown backbone or layer, or an image too small for it.
         WeightsError: the file does not fit.
     """
     backbone = get_backbone(name)
@@ -98,7 +109,7 @@ def feature_map(name: str, images: keras.KerasTensor, weights: Path | None) -> k
     network = backbone.builder(include_top=False, weights=None, input_tensor=scaled)
     if weights is not None:
         _load_weights(network, backbone, weights)
-    return network.output
+    return [_layer(network, layer).output for layer in layers]
 
 
 def resolve_weights(name: str, weights: str) -> Path | None:
@@ -162,6 +173,15 @@ def _download(backbone: Backbone) -> Path:
     return Path(file)
 
 
+def _layer(network: keras.Model, name: str) -> keras.layers.Layer:
+    if name not in [layer.name for layer in network.layers]:
+        raise ConfigurationError(
+            f"Expected a layer of {network.name}. Received: layer={name!r}. Its feature map is one of the layers that "
+            "network.summary() prints."
+        )
+    return network.get_layer(name)
+
+
 def _load_weights(network: keras.Model, backbone: Backbone, weights: Path) -> None:
     try:
         network.load_weights(str(weights))
@@ -176,52 +196,15 @@ def _load_weights(network: keras.Model, backbone: Backbone, weights: Path) -> No
         layer.finalize_state()
 
 
-register_backbone(
-    Backbone(
-        "densenet121",
-        keras.applications.DenseNet121,
-        "torch",
-        ("pool2_pool", "pool3_pool", "pool4_pool"),
-        "relu",
-        "tensorflow/keras-applications/densenet/",
-        "densenet121" + SUFFIX,
-        "30ee3e1110167f948a6b9946edeeb738",
-    )
-)
-register_backbone(
-    Backbone(
-        "densenet201",
-        keras.applications.DenseNet201,
-        "torch",
-        ("pool2_pool", "pool3_pool", "pool4_pool"),
-        "relu",
-        "tensorflow/keras-applications/densenet/",
-        "densenet201" + SUFFIX,
-        "c13680b51ded0fb44dff2d8f86ac8bb1",
-    )
-)
-register_backbone(
-    Backbone(
-        "efficientnetb0",
-        keras.applications.EfficientNetB0,
-        "none",
-        ("block2b_add", "block3b_add", "block4c_add", "block5c_add", "block6d_add"),
-        "top_activation",
-        "keras-applications/",
-        "efficientnetb0_notop.h5",
-        "50bc09e76180e00e4465e1a485ddc09d",
-        variance_is_deviation=True,
-    )
-)
-register_backbone(
-    Backbone(
-        "vgg16",
-        keras.applications.VGG16,
-        "caffe",
-        ("block1_pool", "block2_pool", "block3_pool", "block4_pool"),
-        "block5_pool",
-        "tensorflow/keras-applications/vgg16/",
-        "vgg16" + SUFFIX,
-        "6d6bbae143d832006294945121d1f1fc",
-    )
-)
+def _read_backbones() -> list[Backbone]:
+    """The entries of ``backbones.toml``."""
+    text = resources.files(__package__).joinpath("backbones.toml").read_text(encoding="utf-8")
+    return [_from_entry(**entry) for entry in tomllib.loads(text)["backbone"]]
+
+
+def _from_entry(builder: str, cuts: list[str], **fields: Any) -> Backbone:
+    return Backbone(builder=getattr(keras.applications, builder), cuts=tuple(cuts), **fields)
+
+
+for _backbone in _read_backbones():
+    register_backbone(_backbone)

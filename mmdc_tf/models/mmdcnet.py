@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import keras
 
-from mmdc_tf.layers import DoubleConvSE, MetadataEmbedding, TokenFusion
+from mmdc_tf.layers import DoubleConvSE, TokenFusion
 from mmdc_tf.models.backbones import feature_map
+from mmdc_tf.models.clinical_head import clinical_embedding, dense_probabilities, metadata_input
 from mmdc_tf.models.image_head import image_input
 from mmdc_tf.models.registry import ModelSettings, register_model
 
@@ -45,7 +46,7 @@ def mmdcnet(
         years and density 1 to 4, NaN = unknown} → probabilities (batch, classes).
     """
     images = image_input(settings)
-    metadata = keras.Input((2,), name="metadata")
+    metadata = metadata_input()
     image_tokens = _image_tokens(feature_map(backbone, images, settings.weights), conv_filters, grid)
     clinical_token = _clinical_token(metadata, clinical_width, clinical_dropout)
     tokens = keras.layers.Concatenate(axis=1, name="tokens")([clinical_token, image_tokens])
@@ -64,12 +65,7 @@ def _image_tokens(features: keras.KerasTensor, filters: int, grid: int) -> keras
 
 def _clinical_token(metadata: keras.KerasTensor, width: int, dropout: float) -> keras.KerasTensor:
     """(batch, 2) raw → (batch, 1, 128)."""
-    hidden = MetadataEmbedding(name="metadata_embedding")(metadata)
-    hidden = keras.layers.Dense(width, use_bias=False, name="clinical_dense")(hidden)
-    hidden = keras.layers.BatchNormalization(name="clinical_bn")(hidden)
-    hidden = keras.layers.Activation("relu", name="clinical_relu")(hidden)
-    hidden = keras.layers.Dropout(dropout, name="clinical_dropout")(hidden)
-    embedding = keras.layers.Dense(TOKEN_WIDTH, name="clinical_embedding")(hidden)
+    embedding = clinical_embedding(metadata, width, dropout, TOKEN_WIDTH)
     return keras.layers.Reshape((1, TOKEN_WIDTH), name="clinical_token")(embedding)
 
 
@@ -80,6 +76,4 @@ def _head(tokens: keras.KerasTensor, class_count: int, width: int, dropout: floa
     image = keras.layers.Cropping1D((1, 0), name="fused_image")(tokens)
     pooled = keras.layers.GlobalAveragePooling1D(name="image_pool")(image)
     joined = keras.layers.Concatenate(name="fused")([pooled, keras.layers.Flatten(name="clinical")(clinical)])
-    hidden = keras.layers.Dense(width, "relu", name="head_dense")(joined)
-    hidden = keras.layers.Dropout(dropout, name="head_dropout")(hidden)
-    return keras.layers.Dense(class_count, "softmax", dtype="float32", name="probabilities")(hidden)
+    return dense_probabilities(joined, class_count, width, dropout)

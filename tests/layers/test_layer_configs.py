@@ -7,13 +7,21 @@ import pytest
 from mmdc_tf import layers
 
 ARGUMENTS = {
+    "ClassToken": {},
+    "ClinicalMask": {"image_tokens": 3},
     "DoubleConv": {"filters": 6, "kernel_size": 5},
     "DoubleConvSE": {"filters": 6, "ratio": 2},
     "InputScaling": {"mode": "caffe"},
+    "JoinViews": {},
     "MetadataEmbedding": {"width": 5},
+    "PatchEmbedding": {"width": 6, "patch": 2},
+    "PatchMerging": {},
     "SpatialSelfAttention": {"key_ratio": 4, "min_key_width": 3},
     "SqueezeExcitation": {"ratio": 2},
+    "StackViews": {},
+    "SwinBlock": {"heads": 2, "window": 5, "shift": 1, "mlp_ratio": 2},
     "TokenFusion": {"heads": 4, "width": 20, "dropout": 0.25},
+    "WindowAttention": {"heads": 2, "window": 5, "shift": 1},
 }
 
 

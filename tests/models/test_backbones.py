@@ -1,28 +1,75 @@
-"""Backbones: their cuts and Grad-CAM layers, and freezing."""
+"""Backbones: their scaling, sizes, cuts and Grad-CAM layers, and freezing."""
 
 from __future__ import annotations
+
+import math
+import warnings
+from types import ModuleType
 
 import keras
 import numpy as np
 import pytest
 
 from mmdc_tf.errors import ConfigurationError
+from mmdc_tf.layers import InputScaling
 from mmdc_tf.models import BACKBONES, ModelSettings, build_model, freeze_through
 from mmdc_tf.models.backbones import Backbone, register_backbone
 
 SETTINGS = ModelSettings(image_size=32)
-REAL = ("densenet121", "densenet201", "efficientnetb0", "vgg16")
+FAMILIES: dict[str, ModuleType] = {
+    "densenet121": keras.applications.densenet,
+    "densenet201": keras.applications.densenet,
+    "efficientnetb0": keras.applications.efficientnet,
+    "vgg16": keras.applications.vgg16,
+    "vgg19": keras.applications.vgg19,
+    "resnet50": keras.applications.resnet,
+    "resnet101": keras.applications.resnet,
+    "xception": keras.applications.xception,
+    "inceptionv3": keras.applications.inception_v3,
+    "mobilenet": keras.applications.mobilenet,
+    "mobilenetv2": keras.applications.mobilenet_v2,
+}
 
 
-@pytest.fixture(scope="module", params=REAL)
+@pytest.fixture(scope="module", params=FAMILIES)
 def real(request) -> tuple[Backbone, keras.Model]:
-    """Each backbone, and a classifier of 32-pixel images with it."""
-    return BACKBONES[request.param], build_model("backbone_classifier", SETTINGS, backbone=request.param)
+    """Each backbone, and a classifier with it of images of 64 pixels, or the least that it takes."""
+    backbone = BACKBONES[request.param]
+    settings = ModelSettings(image_size=max(64, backbone.smallest_size))
+    with warnings.catch_warnings():
+        # MobileNet's builders warn of sizes that they hold to be other than asked for.
+        warnings.simplefilter("error", UserWarning)
+        return backbone, build_model("backbone_classifier", settings, backbone=backbone.name)
 
 
 @pytest.fixture
 def images() -> np.ndarray:
     return np.random.default_rng(0).uniform(0, 255, (3, 32, 32, 3)).astype("float32")
+
+
+# --- scaling and sizes ---
+
+
+def test_every_backbone_is_tested_here():
+    assert set(FAMILIES) == set(BACKBONES)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_scaling_is_that_of_the_family(name, images):
+    found = keras.ops.convert_to_numpy(InputScaling(BACKBONES[name].scaling)(images))
+    np.testing.assert_allclose(found, FAMILIES[name].preprocess_input(images.copy()), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_sizes_are_those_that_keras_names(name):
+    backbone = BACKBONES[name]
+    with pytest.raises(ValueError, match=f"should be .{backbone.native_size}, {backbone.native_size}, 3."):
+        backbone.builder(weights="imagenet", input_shape=(32, 32, 3))
+    small = backbone.smallest_size - 1
+    with pytest.raises(ValueError, match=rf"at least {small + 1}x{small + 1}"):
+        backbone.builder(include_top=False, weights=None, input_shape=(small, small, 3))
+    with pytest.raises(ConfigurationError, match=f"at least {small + 1} pixels.*Received: image_size={small}"):
+        build_model("backbone_classifier", ModelSettings(small), backbone=name)
 
 
 # --- declared layers ---
@@ -48,6 +95,18 @@ def test_every_layer_of_the_backbone_is_reachable_by_name(real):
     assert not [layer for layer in model.layers if isinstance(layer, keras.Model)]
 
 
+@pytest.mark.parametrize("name", ["xception", "inceptionv3"])
+def test_declared_layers_keep_their_names_where_others_are_numbered(name):
+    """Keras' own numbers (conv2d_12) count the layers of the whole process: every model has others."""
+    backbone = BACKBONES[name]
+    settings = ModelSettings(backbone.smallest_size)
+    first, second = (
+        {layer.name for layer in build_model("backbone_classifier", settings, backbone=name).layers} for _ in range(2)
+    )
+    assert len(first - second) > 4
+    assert {*backbone.cuts, backbone.gradcam_layer} <= first & second
+
+
 def test_a_taken_backbone_name_raises():
     before = BACKBONES["vgg16"]
     with pytest.raises(ConfigurationError, match="name='vgg16'"):
@@ -61,6 +120,12 @@ BEFORE = {
     ("vgg16", "block1_pool"): ("block1",),
     ("vgg16", "block3_pool"): ("block1", "block2", "block3"),
     ("vgg16", "block4_pool"): ("block1", "block2", "block3", "block4"),
+    ("vgg19", "block3_pool"): ("block1", "block2", "block3"),
+    ("resnet50", "conv3_block4_out"): ("conv1", "pool1", "conv2", "conv3"),
+    ("resnet50", "conv4_block4_out"): (
+        *("conv1", "pool1", "conv2", "conv3", "conv4_block1", "conv4_block2", "conv4_block3", "conv4_block4"),
+    ),
+    ("resnet101", "conv4_block23_out"): ("conv1", "pool1", "conv2", "conv3", "conv4"),
     ("densenet121", "pool3_pool"): ("zero_padding2d", "conv1", "pool1", "conv2", "pool2", "conv3", "pool3"),
     ("densenet201", "pool2_pool"): ("zero_padding2d", "conv1", "pool1", "conv2", "pool2"),
     ("efficientnetb0", "block2b_add"): ("rescaling", "normalization", "stem", "block1", "block2"),
@@ -70,13 +135,19 @@ BEFORE = {
 }
 
 
+def freeze_afresh(model: keras.Model, cut: str) -> None:
+    """Freezes a model that another test may have frozen further."""
+    for layer in model.layers:  # model.trainable = True does nothing where the model itself is trainable already
+        layer.trainable = True
+    freeze_through(model, cut)
+
+
 def test_freezing_stops_exactly_at_the_cut(real):
     backbone, model = real
     for (name, cut), parts in BEFORE.items():
         if name != backbone.name:
             continue
-        model.trainable = True
-        freeze_through(model, cut)
+        freeze_afresh(model, cut)
         frozen = {layer.name for layer in model.layers if not layer.trainable}
         prefixes = ("image", "input_scaling", *parts)
         expected = {layer.name for layer in model.layers if layer.name.startswith(prefixes)} - {"image_pool"}
@@ -85,6 +156,40 @@ def test_freezing_stops_exactly_at_the_cut(real):
         assert kept
         assert not kept & {id(weight) for weight in model.trainable_weights}
         assert model.trainable_weights
+
+
+def weighted(layers: list[keras.layers.Layer]) -> set[str]:
+    return {layer.name for layer in layers if layer.weights}
+
+
+def test_every_cut_parts_the_network_in_two(real):
+    """All that has weights is either frozen or computed from the cut alone: no branch goes past it."""
+    backbone, model = real
+    for cut in backbone.cuts:
+        freeze_afresh(model, cut)
+        layer = model.get_layer(cut)
+        # Xception's cuts are the ReLU on a block's sum, and it is the sum that the next shortcut starts from.
+        point = layer.input if backbone.name == "xception" else layer.output
+        after = weighted(keras.Model(point, model.output).layers)
+        frozen = weighted([layer for layer in model.layers if not layer.trainable])
+        assert not frozen & after, cut
+        assert frozen | after == weighted(model.layers), cut
+
+
+def separable(channels: int, filters: int) -> int:
+    """A separable 3×3 convolution without bias, and its BatchNorm."""
+    return 9 * channels + channels * filters + 4 * filters
+
+
+@pytest.mark.parametrize("real", ["xception"], indirect=True)
+def test_the_entry_flow_of_xception_is_frozen_whole(real):
+    """Chollet, CVPR 2017, Fig. 5: two convolutions, then three blocks of two separable ones and a 1×1 shortcut."""
+    _, model = real
+    freeze_afresh(model, "block5_sepconv1_act")
+    frozen = sum(math.prod(w.shape) for layer in model.layers if not layer.trainable for w in layer.weights)
+    stem = (27 * 32 + 4 * 32) + (9 * 32 * 64 + 4 * 64)
+    blocks = [separable(a, b) + separable(b, b) + a * b + 4 * b for a, b in ((64, 128), (128, 256), (256, 728))]
+    assert frozen == stem + sum(blocks)
 
 
 def frozen_tiny(name: str) -> keras.Model:

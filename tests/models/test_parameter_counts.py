@@ -28,12 +28,35 @@ def counts(model: keras.Model) -> tuple[int, int]:
         ("densenet201", 18_327_747, 18_098_691, (7, 7, 1920)),
         ("efficientnetb0", 4_053_414, 4_011_391, (7, 7, 1280)),
         ("vgg16", 14_716_227, 14_716_227, (7, 7, 512)),
+        ("vgg19", 20_025_923, 20_025_923, (7, 7, 512)),
+        ("resnet50", 23_593_859, 23_540_739, (7, 7, 2048)),
+        ("resnet101", 42_664_323, 42_558_979, (7, 7, 2048)),
+        ("xception", 20_867_627, 20_813_099, (7, 7, 2048)),
+        ("inceptionv3", 21_808_931, 21_774_499, (5, 5, 2048)),
+        ("mobilenet", 3_231_939, 3_210_051, (7, 7, 1024)),
+        ("mobilenetv2", 2_261_827, 2_227_715, (7, 7, 1280)),
     ],
 )
 def test_backbone_classifier(backbone, total, trainable, features):
     model = build_model("backbone_classifier", SETTINGS, backbone=backbone)
     assert counts(model) == (total, trainable)
     assert model.get_layer("image_pool").input.shape == (None, *features)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "total", "plain", "channels"),
+    [
+        ("densenet201", 18_333_507, 18_327_747, 1920),
+        ("xception", 20_873_771, 20_867_627, 2048),
+        ("resnet50", 23_600_003, 23_593_859, 2048),
+        ("mobilenet", 3_235_011, 3_231_939, 1024),
+        ("inceptionv3", 21_815_075, 21_808_931, 2048),
+    ],
+)
+def test_two_views_share_one_backbone(backbone, total, plain, channels):
+    assert total == plain + 3 * channels  # the second view adds inputs of Dense(3) and nothing else
+    model = build_model("two_view_classifier", SETTINGS, backbone=backbone)
+    assert model.count_params() == total
 
 
 def attention(channels: int) -> int:

@@ -1,0 +1,64 @@
+"""MedFuse's fusion of an image with clinical values that may be missing (Hayat et al., MLHC 2022; reference [9])."""
+
+from __future__ import annotations
+
+import keras
+from keras import layers
+
+from mmdc_tf.layers import ClinicalMask
+from mmdc_tf.models.backbones import feature_map
+from mmdc_tf.models.clinical_head import clinical_embedding, metadata_input
+from mmdc_tf.models.image_head import image_input
+from mmdc_tf.models.registry import ModelSettings, register_model
+
+
+@register_model("medfuse", inputs=("image", "metadata"))
+def medfuse(
+    settings: ModelSettings,
+    backbone: str = "densenet201",
+    width: int = 256,
+    clinical_width: int = 64,
+    clinical_dropout: float = 0.2,
+) -> keras.Model:
+    """An LSTM over one token a modality, image first; the clinical one is left out where there is nothing clinical.
+
+    Backbone → global average pooling → Dense → image token. Age and density → fully connected network → clinical
+    token. LSTM over both → Dense with softmax on its last state. Where age and density are both unknown the LSTM sees
+    the image alone; where one is, the embedding's learned unknown stands for it.
+
+    Definition: N. Hayat, K. J. Geras, F. E. Shamout, "MedFuse: Multi-modal Fusion with Clinical Time-Series Data and
+    Chest X-ray Images", MLHC 2022, "LSTM-based fusion". No table of the paper has this model.
+
+    Assumed: the image first and the clinical token second, since here the clinical part is the one that may be missing
+    (there it is the radiograph); MMDCNet's clinical network in place of that paper's LSTM over time series; both
+    tokens and the LSTM of width 256; all of it trained at once, where MedFuse trains its encoders beforehand.
+
+    Args:
+        settings: image size, classes, weight file.
+        backbone: a registered backbone.
+        width: of both tokens and of the LSTM's state.
+        clinical_width, clinical_dropout: of the fully connected network of the metadata.
+
+    Returns:
+        A functional model: {"image": float32 (batch, S, S, 3) in [0, 255], "metadata": float32 (batch, 2) raw age in
+        years and density 1 to 4, NaN = unknown} → probabilities (batch, classes).
+
+    Raises:
+        ConfigurationError: unknown backbone, or an image too small for it.
+        WeightsError: the weight file does not fit.
+    """
+    images, metadata = image_input(settings), metadata_input()
+    pooled = layers.GlobalAveragePooling2D(name="image_pool")(feature_map(backbone, images, settings.weights))
+    image = layers.Dense(width, name="image_embedding")(pooled)
+    clinical = clinical_embedding(metadata, clinical_width, clinical_dropout, width)
+    tokens = layers.Concatenate(axis=1, name="tokens")([_token(image, "image"), _token(clinical, "clinical")])
+    mask = ClinicalMask(name="clinical_mask")(metadata)
+    # Unrolled: two steps need no loop, and the result does not depend on whether cuDNN is there.
+    fused = layers.LSTM(width, unroll=True, name="fusion")(tokens, mask=mask)
+    outputs = layers.Dense(settings.class_count, "softmax", dtype="float32", name="probabilities")(fused)
+    return keras.Model({"image": images, "metadata": metadata}, outputs, name=f"medfuse_{backbone}")
+
+
+def _token(embedding: keras.KerasTensor, kind: str) -> keras.KerasTensor:
+    """(batch, width) → (batch, 1, width)."""
+    return layers.Reshape((1, embedding.shape[-1]), name=f"{kind}_token")(embedding)
