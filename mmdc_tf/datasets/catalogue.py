@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mmdc_tf.datasets.busi import list_busi, load_busi
 from mmdc_tf.datasets.folder import load_folder
-from mmdc_tf.datasets.mini_ddsm import load_mini_ddsm
+from mmdc_tf.datasets.mini_ddsm import list_mini_ddsm, load_mini_ddsm
 from mmdc_tf.datasets.schema import Dataset
 from mmdc_tf.errors import ConfigurationError, DatasetError, did_you_mean
 
@@ -18,6 +18,10 @@ DATASETS: dict[str, Loader] = {"busi": load_busi, "mini-ddsm": load_mini_ddsm, "
 
 # The same tables without decoding an image, for checks: groups may be provisional.
 LISTINGS: dict[str, Loader] = {**DATASETS, "busi": list_busi}
+
+
+# Every line of the dataset's table, images or not.
+TABLES_ALONE: dict[str, Loader] = {"mini-ddsm": list_mini_ddsm}
 
 
 def load_dataset(name: str, root: str | Path) -> Dataset:
@@ -45,6 +49,26 @@ def list_dataset(name: str, root: str | Path) -> Dataset:
         ConfigurationError, DatasetError: as ``load_dataset``.
     """
     return _checked(_loader(name, LISTINGS)(Path(root)))
+
+
+def load_table_alone(name: str, root: str | Path) -> Dataset:
+    """Reads a dataset's table without its images.
+
+    Args:
+        name: a dataset whose table holds more than its folders say: ``"mini-ddsm"``.
+        root: its folder.
+
+    Raises:
+        ConfigurationError: the name is unknown or the dataset has no such table.
+        DatasetError: the folder or the table is absent, or the table cannot be used.
+    """
+    _loader(name, DATASETS)
+    if name not in TABLES_ALONE:
+        raise ConfigurationError(
+            f"Expected a dataset whose table can be used alone: {', '.join(TABLES_ALONE)}. "
+            f"Received: dataset={name!r}. Leave --without-images out."
+        )
+    return _checked(TABLES_ALONE[name](Path(root)))
 
 
 def _loader(name: str, loaders: dict[str, Loader]) -> Loader:

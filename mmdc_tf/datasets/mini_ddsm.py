@@ -60,6 +60,20 @@ def load_mini_ddsm(root: str | Path, info: DatasetInfo = MINI_DDSM) -> Dataset:
     return Dataset(info, table, folder, (*notes, *unlisted_note(table, folder, index)))
 
 
+def list_mini_ddsm(root: str | Path) -> Dataset:
+    """All samples of Mini-DDSM's table, whether their images are on disk or not, for models of age and density alone.
+
+    Args:
+        root: as for ``load_mini_ddsm``.
+
+    Raises:
+        DatasetError: the folder or the table is absent, or the table cannot be used.
+    """
+    folder = inner_folder(require_folder(root), "MINI-DDSM-Complete*")
+    table = read_mini_ddsm_table(_find_table(folder))
+    return Dataset(MINI_DDSM, table, folder, ("the table alone: no image is read",), has_images=False)
+
+
 def read_mini_ddsm_table(path: str | Path, info: DatasetInfo = MINI_DDSM) -> pd.DataFrame:
     """Reads Mini-DDSM's table alone; no image need exist.
 

@@ -66,6 +66,7 @@ class Dataset:
         root: the folder that was read.
         notes: one clear line each for what a user must know (absent images, skipped files, counts
             that differ from the declared ones).
+        has_images: False where only the table was read and no image need exist.
         found_counts: images a class on disk.
     """
 
@@ -73,6 +74,7 @@ class Dataset:
     table: pd.DataFrame
     root: Path
     notes: tuple[str, ...] = field(default=())
+    has_images: bool = True
 
     @property
     def found_counts(self) -> dict[str, int]:
@@ -85,7 +87,7 @@ class Dataset:
         digest = hashlib.sha256()
         facts = self.table[["sample_id", "label", "group_id", "age", "density"]]
         digest.update(facts.to_csv(index=False).encode())
-        for path in self.table["image_path"]:
+        for path in self.table["image_path"] if self.has_images else ():
             with Path(path).open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
         return digest.hexdigest()[:16]

@@ -53,7 +53,7 @@ class TrainingRecipe:
         class_weights: weigh classes by the inverse of their frequency in the training part.
         early_stopping_patience: epochs without a better ``monitor``.
         monitor: ``"val_accuracy"`` or ``"val_loss"``; the best epoch's weights are kept.
-        augmentation: the settings of ``mmdc_tf.inputs.augmentation.Augmentation``.
+        augmentation: the settings of ``mmdc_tf.inputs.augmentation.Augmentation``; None moves no image.
 
     Raises:
         ConfigurationError: a value out of range.
@@ -72,7 +72,7 @@ class TrainingRecipe:
     class_weights: bool
     early_stopping_patience: int
     monitor: str
-    augmentation: dict[str, Any]
+    augmentation: dict[str, Any] | None
 
     def __post_init__(self) -> None:
         for name, (fits, wanted) in LIMITS.items():

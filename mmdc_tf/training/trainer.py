@@ -71,7 +71,8 @@ def train(
         TrainingDivergedError: a loss became NaN or infinite.
     """
     adapt_metadata(model, parts.train)
-    batches = training_dataset(parts.train, parts.inputs, Augmentation(**recipe.augmentation), seed)
+    augmentation = None if recipe.augmentation is None else Augmentation(**recipe.augmentation)
+    batches = training_dataset(parts.train, parts.inputs, augmentation, seed)
     if not model.compiled:
         _compile(model, recipe)
     peak = recipe.learning_rate if pretrained else recipe.learning_rate_random

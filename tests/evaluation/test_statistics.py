@@ -8,7 +8,8 @@ import pytest
 from scipy import stats
 
 from mmdc_tf.errors import InputError
-from mmdc_tf.evaluation.statistics import accuracy_interval
+from mmdc_tf.evaluation.metrics import paper_metrics
+from mmdc_tf.evaluation.statistics import accuracy_interval, metric_intervals
 
 
 def frame(hits, groups) -> pd.DataFrame:
@@ -104,3 +105,31 @@ def test_it_covers_the_truth_where_an_interval_over_images_does_not():
             covered[unit] += low <= 0.7 <= high
     assert 0.90 <= covered["groups"] / trials <= 0.99
     assert covered["images"] / trials < 0.88
+
+
+def labelled(rng: np.random.Generator, groups: int) -> pd.DataFrame:
+    """Three classes, guesses right two times in three, four images a group."""
+    truth = rng.choice(list("abc"), size=groups * 4, p=[0.6, 0.3, 0.1])
+    guess = np.where(rng.random(len(truth)) < 2 / 3, truth, rng.choice(list("abc"), size=len(truth)))
+    return pd.DataFrame({"group_id": np.repeat(np.arange(groups), 4).astype(str), "y_true": truth, "y_pred": guess})
+
+
+def test_all_four_numbers_agree_with_a_plain_bootstrap_by_scikit_learn():
+    predictions = labelled(np.random.default_rng(2), 40)
+    parts = [part for _, part in predictions.groupby("group_id")]
+    rng = np.random.default_rng(5)
+    drawn = [
+        paper_metrics(pd.concat([parts[index] for index in rng.integers(40, size=40)], ignore_index=True))
+        for _ in range(600)
+    ]
+    reference = pd.DataFrame(drawn).quantile([0.025, 0.975])
+    intervals = metric_intervals(predictions)
+    assert list(intervals) == ["accuracy", "precision", "recall", "f1"]
+    for name, limits in intervals.items():
+        assert limits == pytest.approx(tuple(reference[name]), abs=0.02), name
+
+
+def test_a_class_that_a_draw_leaves_out_does_not_count_in_its_average():
+    """Two groups, one class each, all right: every draw is perfect, also the draws of one class alone."""
+    predictions = pd.DataFrame({"group_id": ["g", "h"], "y_true": ["a", "b"], "y_pred": ["a", "b"]})
+    assert set(metric_intervals(predictions).values()) == {(1.0, 1.0)}
