@@ -54,10 +54,10 @@ def tiny_backbone() -> Iterator[str]:
 @pytest.fixture
 def small_phantoms(monkeypatch) -> None:
     """The command's own phantoms, of a few patients."""
-    from mmdc_tf import cli
+    from mmdc_tf.commands import run
 
-    monkeypatch.setattr(cli, "PHANTOM_PATIENTS", {"quick": 12, "full": 12})
-    monkeypatch.setattr(cli, "PHANTOM_IMAGES", {"quick": 40, "full": 40})
+    monkeypatch.setattr(run, "PHANTOM_PATIENTS", {"quick": 12, "full": 12})
+    monkeypatch.setattr(run, "PHANTOM_IMAGES", {"quick": 40, "full": 40})
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from command_line import PROJECT, refused
 
-from mmdc_tf import cli
 from mmdc_tf.cli import main
+from mmdc_tf.commands import run as run_command
 from mmdc_tf.experiments.grid import Plan
-from mmdc_tf.experiments.rows import load_table
+from mmdc_tf.experiments.rows import TABLES, load_table
 
 pytestmark = pytest.mark.usefixtures("small_phantoms")
 
@@ -48,13 +48,28 @@ def plans(monkeypatch) -> list[Plan]:
 def test_the_list_gives_every_row_with_its_numbers(capsys):
     assert main(["run", "--list"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    rows = [row for number in (1, 2) for row in load_table(number).rows]
+    rows = [row for name in TABLES for row in load_table(name).rows]
     listed = [line for line in lines if line.split()[0] in {row.name for row in rows}]
-    assert len(listed) == len(rows) == 32
+    assert len(listed) == len(rows) == 15 + 17 + 6 + 4 + 6
     for row, line in zip(rows, listed, strict=True):
-        assert line.split()[:5] == [row.name, *(f"{value:.2f}" for value in row.paper)]
+        numbers = [f"{value:.2f}" for value in row.paper or ()]
+        assert line.split()[: 1 + len(numbers)] == [row.name, *numbers]
         assert row.label in line
-        assert line.endswith("not built") == (row.model is None)
+
+
+def test_extra_rows_are_listed_under_extra(capsys):
+    assert main(["run", "--list", "--table", "1"]) == 0
+    paper, extra = capsys.readouterr().out.split("\nextra")
+    assert "bcdnet_gamma" in paper
+    assert "hog_svm" in extra
+    assert "hog_svm" not in paper
+
+
+def test_the_list_of_the_figure(capsys):
+    assert main(["run", "--list", "--figure", "3"]) == 0
+    out = capsys.readouterr().out
+    assert [name for name in ("m1", "m5", "mmdcnet") if f"  {name} " in out] == ["m1", "m5", "mmdcnet"]
+    assert "vgg16_atten" not in out
 
 
 def test_the_list_of_one_table(capsys):
@@ -74,8 +89,9 @@ def test_help_names_every_promised_option(capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["run", "--help"])
     text = capsys.readouterr().out
-    promised = "table rows dataset-root protocol folds seeds profile image-size epochs batch-size weights output"
-    for name in f"{promised} resume fresh list seed debug".split():
+    what = "table figure rows without-images dataset-root protocol folds seeds profile"
+    how = "image-size epochs batch-size weights output resume fresh list seed debug"
+    for name in f"{what} {how}".split():
         assert f"--{name} " in text or f"--{name}\n" in text
 
 
@@ -99,7 +115,7 @@ def test_without_data_the_quick_profile_runs_on_the_phantom(capsys, tmp_path, mo
     (plan,) = plans
     assert (plan.dataset.info.name, plan.preprocessing, plan.weights) == ("phantom-ultrasound", "ultrasound", "none")
     assert (plan.profile.name, plan.protocols, plan.seeds) == ("quick", ("paper", "leak-free"), 1)
-    assert [row.name for row in plan.rows] == ["bcdnet_alpha", "bcdnet_beta", "bcdnet_gamma"]
+    assert [row.name for row in plan.rows] == [row.name for row in load_table("table1").rows if not row.extra]
     assert plan.output == Path("runs/phantom-ultrasound-quick")
     out = capsys.readouterr().out
     assert out.splitlines()[0] == f"note: {PHANTOM}"
@@ -169,7 +185,7 @@ def finished(tmp_path_factory) -> Iterator[Path]:
     """A whole phantom run of one cheap row; its models are large and are removed afterwards."""
     output = tmp_path_factory.mktemp("finished")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cli, "PHANTOM_PATIENTS", {"quick": 12})
+        patch.setattr(run_command, "PHANTOM_PATIENTS", {"quick": 12})
         options = "--rows vgg16 --image-size 32 --epochs 1 --folds 2 --protocol both"
         assert main(["run", "--table", "2", *options.split(), "--output", str(output)]) == 0
     yield output
@@ -187,7 +203,7 @@ def test_a_run_from_end_to_end_writes_its_tables(finished):
     free = lines["vgg16", "leak-free"]
     assert (free["n_samples"], free["n_groups"], free["folds"]) == ("48", "12", "2")
     assert 0 <= float(free["accuracy_ci_low"]) <= float(free["accuracy_ci_high"]) <= 100
-    assert {line["status"] for key, line in lines.items() if key[0] != "vgg16"} == {"not built", "not run"}
+    assert {line["status"] for key, line in lines.items() if key[0] != "vgg16"} == {"not run"}
     assert all(PHANTOM in line["label"] for line in lines.values())
     for suffix in ("md", "tex"):
         assert PHANTOM in (finished / f"table2.{suffix}").read_text(encoding="utf-8")

@@ -45,11 +45,13 @@ def test_an_incomplete_command_is_one_line(capsys, arguments):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "Expected --table 1 or --table 2. Received: no table."),
+        ([], "Expected --table 1, --table 2 or --figure 3. Received: no table."),
         (["--table", "2", "--rows", "mmdcnet_alpa"], "Did you mean 'mmdcnet_alpha'?"),
         (["--table", "2", "--rows", "swin"], "Received: rows='swin'"),
         (["--table", "1", "--rows", "vgg16,swin"], "Received: rows='vgg16'"),
-        (["--table", "1", "--rows", "swin"], "rows='swin', not built yet"),
+        (["--figure", "3", "--rows", "m6"], "Did you mean 'm1'?"),
+        (["--table", "2", "--rows", "metadata_only", "--without-images"], "Expected --dataset-root together with --wi"),
+        (["--table", "2", "--without-images", "--dataset-root", "x"], "row='kacher_densenet201'"),
         (["--table", "1", "--rows", ","], "Received: rows=''"),
         (["--table", "1", "--dataset", "busi"], "Expected --dataset-root together with --dataset."),
     ],

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from mmdc_tf.evaluation.metrics import METRICS, paper_metrics
-from mmdc_tf.experiments.rows import load_table
+from mmdc_tf.experiments.rows import TABLES, load_table
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "fidelity.md"
@@ -106,10 +106,19 @@ def test_every_file_name_test_and_value_cited_exists() -> None:
 
 def test_the_page_goes_through_every_part_and_cites_code_and_tests() -> None:
     text = PAGE.read_text(encoding="utf-8")
-    for part in ("II.", "II-A", "II-B", "II-B.1", "II-B.1.a", "II-B.1.b", "III-1", "III-2", "III-A", "Ablation"):
+    parts = ("II.", "II-A", "II-B", "II-B.1", "II-B.1.a", "II-B.1.b", "III-1", "III-2", "III-A", "Ablation")
+    for part in (*parts, "Assumptions", "Comparators", "Where the paper contradicts"):
         assert re.search(rf"^##+ {re.escape(part)}", text, re.MULTILINE), part
     assert len(re.findall("`mmdc_tf/", text)) > 50
     assert len(re.findall("`::test_", text)) > 50
+
+
+def test_every_note_of_the_tables_stands_on_the_page_word_for_word() -> None:
+    page = " ".join(PAGE.read_text(encoding="utf-8").split())
+    tables = [load_table(name) for name in TABLES]
+    notes = [note for table in tables for source in (table, *table.rows) for note in source.notes]
+    assert len(notes) > 30
+    assert [note for note in dict.fromkeys(notes) if " ".join(note.split()) not in page] == []
 
 
 def test_every_line_of_a_table_has_the_cells_of_its_header() -> None:
@@ -183,7 +192,7 @@ CONFUSIONS = {
 
 
 def published(table: int, row: str) -> tuple[float, ...]:
-    return next(entry.paper for entry in load_table(table).rows if entry.name == row)
+    return next(entry.paper for entry in load_table(f"table{table}").rows if entry.name == row)
 
 
 def as_predictions(errors: dict[str, int]) -> pd.DataFrame:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from mmdc_tf.datasets.schema import Dataset
 from mmdc_tf.datasets.splits import Split, make_splits
-from mmdc_tf.experiments.rows import PaperTable, Row
+from mmdc_tf.experiments.rows import PaperTable, Row, choose_rows
+from mmdc_tf.models import MODELS
+from mmdc_tf.models.backbones import get_backbone
+from mmdc_tf.models.classifiers import get_classifier
+from mmdc_tf.models.registry import look_up
 from mmdc_tf.preprocessing.recipes import get_recipe
 from mmdc_tf.training.recipe import Profile
 
@@ -73,21 +78,46 @@ class Plan:
 
 @dataclass(frozen=True)
 class Cell:
-    """One training: a row on one split with one seed, and the folder that holds all of it."""
+    """One training: a row on one split with one seed, how it is fed, and the folder that holds all of it.
+
+    Args:
+        row: what is trained.
+        split: on what.
+        seed: of the training.
+        cut: the layer up to which the backbone is frozen, or None.
+        image_size: height and width in pixels: the run's, within what the row's network takes.
+        preprocessing: the name of the row's recipe.
+        inputs: the tensors that the row takes.
+        folder: the place of its files.
+    """
 
     row: Row
     split: Split
     seed: int
     cut: str | None
+    image_size: int
+    preprocessing: str
+    inputs: tuple[str, ...]
     folder: Path
+
+    @property
+    def architecture(self) -> str:
+        """The same for cells whose compiled network is the same."""
+        return json.dumps(
+            [self.row.kind, getattr(self.row, self.row.kind), self.row.arguments, self.cut, self.image_size]
+        )
 
     def config(self, plan: Plan) -> dict[str, Any]:
         return {
             **plan.shared_config(),
             "row": self.row.name,
-            "model": self.row.model,
+            self.row.kind: getattr(self.row, self.row.kind),
             "arguments": self.row.arguments,
             "layer_cut": self.cut,
+            "image_size": self.image_size,
+            "augmented": self.row.augmented,
+            "row_preprocessing": self.preprocessing,
+            "row_preprocessing_steps": get_recipe(self.preprocessing).to_config()["steps"],
             "protocol": self.split.protocol,
             "fold": self.split.fold,
             "training_seed": self.seed,
@@ -98,22 +128,49 @@ class Cell:
 def make_cells(plan: Plan) -> list[Cell]:
     """All trainings of a plan, a row after the other, so that a row is whole as early as possible.
 
+    Rows of one architecture come together, at the place of the first: they share one compiled network.
+
     Raises:
         SplitError: the dataset does not allow the splits.
+        ConfigurationError: a row's model, classifier or recipe is unknown.
     """
     splits = {name: make_splits(plan.dataset, name, plan.profile.folds, plan.seed) for name in plan.protocols}
-    return [
+    cells = [
         _cell(plan, row, split, plan.seed + extra)
         for row in plan.rows
         for protocol in plan.protocols
         for split in splits[protocol]
         for extra in range(plan.seeds)
     ]
+    first = {cell.architecture: index for index, cell in reversed(list(enumerate(cells)))}
+    return sorted(cells, key=lambda cell: first[cell.architecture])
+
+
+def row_inputs(row: Row, table: PaperTable) -> tuple[str, ...]:
+    """The tensors that a row takes: ``"image"``, ``"other_view"``, ``"metadata"``.
+
+    Raises:
+        ConfigurationError: the row's model or classifier is unknown.
+    """
+    if row.model is not None:
+        return MODELS[look_up("model", row.model, MODELS)].inputs
+    if row.classifier is not None:
+        return get_classifier(row.classifier).inputs
+    members = choose_rows(table, list(row.members))
+    return tuple(dict.fromkeys(name for member in members for name in row_inputs(member, table)))
 
 
 def _cell(plan: Plan, row: Row, split: Split, seed: int) -> Cell:
-    folder = plan.folder / row.name / split.protocol / f"fold{split.fold}-seed{seed}"
-    return Cell(row, split, seed, _cut(plan, row), folder)
+    return Cell(
+        row=row,
+        split=split,
+        seed=seed,
+        cut=_cut(plan, row),
+        image_size=_image_size(plan, row),
+        preprocessing=row.preprocessing or plan.preprocessing,
+        inputs=row_inputs(row, plan.table),
+        folder=plan.folder / row.name / split.protocol / f"fold{split.fold}-seed{seed}",
+    )
 
 
 def _cut(plan: Plan, row: Row) -> str | None:
@@ -121,3 +178,13 @@ def _cut(plan: Plan, row: Row) -> str | None:
     if plan.cut == AUTOMATIC_CUT:
         return row.cut if plan.weights != "none" else None
     return None if plan.cut == NO_CUT else plan.cut
+
+
+def _image_size(plan: Plan, row: Row) -> int:
+    """The run's size, raised or lowered to what the row's network takes; the table says where it differs."""
+    asked = plan.profile.recipe.image_size
+    if row.classifier is not None:
+        return get_classifier(row.classifier).image_size or asked
+    backbone = row.arguments.get("backbone")
+    smallest = get_backbone(backbone).smallest_size if backbone else 1
+    return max(min(asked, row.largest_image_size or asked), smallest)

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from mmdc_tf.datasets.splits import PROTOCOLS
-from mmdc_tf.evaluation.metrics import METRICS, metrics_by_fold
+from mmdc_tf.evaluation.metrics import METRICS, THRESHOLD_METRICS, metrics_by_fold
 from mmdc_tf.evaluation.predictions import read_predictions
-from mmdc_tf.evaluation.statistics import accuracy_interval
+from mmdc_tf.evaluation.statistics import metric_intervals
 from mmdc_tf.experiments.artifacts import read_json
 from mmdc_tf.experiments.rows import PaperTable, Row
 
@@ -36,50 +36,66 @@ COLUMNS = (
     "n_groups",
     "folds",
     "seconds",
+    "threshold_precision",
+    "threshold_recall",
+    "image_size",
+    "preprocessing",
+    "precision_ci_low",
+    "precision_ci_high",
+    "recall_ci_low",
+    "recall_ci_high",
+    "f1_ci_low",
+    "f1_ci_high",
 )
-COUNTS = ("n_samples", "n_groups", "folds")
-NOT_BUILT, NOT_RUN = "not built", "not run"
+COUNTS = ("n_samples", "n_groups", "folds", "image_size")
+NOT_RUN = "not run"
 
 
 def table_results(table: PaperTable, folder: Path) -> pd.DataFrame:
-    """One line a row and protocol, in the paper's order.
+    """One line a row and protocol, in the paper's order; extra rows follow where they were run.
 
     Args:
         table: the paper's table.
-        folder: ``OUT/table1`` or ``OUT/table2``.
+        folder: ``OUT/table1``, ``OUT/table2`` or ``OUT/figure3``.
 
     Returns:
         The columns ``COLUMNS``; percentages (not rounded), NaN where there is no result.
-        ``accuracy_std`` is the standard deviation over folds and seeds, the interval a 95 % bootstrap over groups.
-        ``n_samples``, ``n_groups`` and ``folds`` are whole numbers (Int64), <NA> where there is no result.
-        ``status`` is "ok", "not built", "not run", "incomplete: 2 of 5 folds" or "failed: …".
+        ``accuracy_std`` is the standard deviation over folds and seeds, the intervals a 95 % bootstrap over groups.
+        ``n_samples``, ``n_groups``, ``folds`` and ``image_size`` (pixels) are whole numbers (Int64), <NA> where there
+        is no result. ``status`` is "ok", "not run", "incomplete: 2 of 5 folds" or "failed: …".
     """
-    lines = [_line(row, protocol, folder) for row in table.rows for protocol in PROTOCOLS]
+    rows = [row for row in table.rows if not row.extra or (folder / row.name).is_dir()]
+    lines = [_line(row, protocol, folder) for row in rows for protocol in PROTOCOLS]
     return pd.DataFrame(lines, columns=list(COLUMNS)).astype(dict.fromkeys(COUNTS, "Int64"))
 
 
 def _line(row: Row, protocol: str, folder: Path) -> dict[str, Any]:
-    published = dict(zip((f"paper_{name}" for name in METRICS), row.paper, strict=True))
+    published = dict(zip((f"paper_{name}" for name in METRICS), row.paper or [np.nan] * len(METRICS), strict=True))
     line = {"row": row.name, "label": row.label, "citation": row.citation, "protocol": protocol, **published}
     cells = _cells(folder / row.name / protocol)
-    status = _status(row, cells)
+    status = _status(cells)
     finished = [cell for cell in cells if cell["status"] == "ok"]
     if status != "ok":
         return {**line, "status": status}
     predictions = read_predictions([cell["folder"] / "predictions.csv" for cell in finished])
     seconds = sum(cell["seconds"] for cell in finished)
-    return {**line, "status": status, **_scores(predictions), "seconds": round(seconds, 1)}
+    config = finished[0]["config"]
+    made = {"image_size": config["image_size"], "preprocessing": config["row_preprocessing"]}
+    return {**line, "status": status, **_scores(predictions), "seconds": round(seconds, 1), **made}
 
 
 def _scores(predictions: pd.DataFrame) -> dict[str, Any]:
     folds = metrics_by_fold(predictions)
-    low, high = accuracy_interval(predictions)
-    means = {name: 100.0 * folds[name].mean() for name in METRICS}
+    limits = {
+        f"{name}_ci_{side}": 100.0 * limit
+        for name, pair in metric_intervals(predictions).items()
+        for side, limit in zip(("low", "high"), pair, strict=True)
+    }
+    means = {name: 100.0 * folds[name].mean() for name in (*METRICS, *THRESHOLD_METRICS)}
     return {
         **means,
         "accuracy_std": 100.0 * folds["accuracy"].std(ddof=1) if len(folds) > 1 else np.nan,
-        "accuracy_ci_low": 100.0 * low,
-        "accuracy_ci_high": 100.0 * high,
+        **limits,
         "n_samples": predictions["sample_id"].nunique(),
         "n_groups": predictions["group_id"].nunique(),
         "folds": folds["fold"].nunique(),
@@ -98,10 +114,10 @@ def _cells(folder: Path) -> list[dict[str, Any]]:
     return cells
 
 
-def _status(row: Row, cells: list[dict[str, Any]]) -> str:
+def _status(cells: list[dict[str, Any]]) -> str:
     started = [cell for cell in cells if cell["status"] != NOT_RUN]
     if not started:
-        return NOT_BUILT if row.model is None else NOT_RUN
+        return NOT_RUN
     failed = [cell for cell in started if cell["status"] == "failed"]
     if failed:
         return f"failed: {failed[0]['error']}"

@@ -9,23 +9,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import keras
 import pandas as pd
 
 from mmdc_tf.datasets.phantom_folder import NOTICE
 from mmdc_tf.datasets.splits import select
 from mmdc_tf.errors import InputError
-from mmdc_tf.evaluation.metrics import paper_metrics
+from mmdc_tf.evaluation.metrics import paper_metrics, threshold_metrics
 from mmdc_tf.evaluation.predictions import predictions_table
 from mmdc_tf.experiments import artifacts
 from mmdc_tf.experiments.grid import AUTOMATIC_CUT, NO_CUT, Cell, Plan
+from mmdc_tf.experiments.learners import LEARNERS
 from mmdc_tf.experiments.progress import Progress
 from mmdc_tf.experiments.workshop import Workshop
-from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset
-from mmdc_tf.models import MODELS, resolve_weights
-from mmdc_tf.models.registry import look_up
+from mmdc_tf.models import resolve_weights
 from mmdc_tf.preprocessing.recipes import get_recipe
-from mmdc_tf.training.trainer import TrainingParts, make_deterministic, train
 
 OK, FAILED, RUNNING = "ok", "failed", "running"
 
@@ -63,14 +60,11 @@ def run_cells(plan: Plan, cells: list[Cell], after_cell: Callable[[], object], f
 
 
 def _checked_workshop(plan: Plan, cells: list[Cell]) -> Workshop:
-    """Looks for the weights, models and, where one was asked for by name, the cut of every row."""
+    """Looks for the weights and, where one was asked for by name, the cut of every row."""
     workshop = Workshop(plan, _weight_files(plan))
-    rows = {cell.row.name: cell for cell in cells}
-    for cell in rows.values():
-        look_up("model", str(cell.row.model), MODELS)
     if plan.cut not in (AUTOMATIC_CUT, NO_CUT):
-        for cell in rows.values():  # a layer's name fits some backbones only, which is seen by building them
-            workshop.model(cell)
+        for cell in {cell.row.name: cell for cell in cells if cell.row.model is not None}.values():
+            workshop.model(cell)  # a layer's name fits some backbones only, which is seen by building them
         workshop.clear()
     return workshop
 
@@ -119,51 +113,36 @@ def _remove_traces(cell: Cell) -> None:
 def _run(plan: Plan, cell: Cell, workshop: Workshop, progress: Progress) -> tuple[dict[str, float], int]:
     artifacts.write_text(cell.folder / "split.json", cell.split.to_json())
     artifacts.write_json(cell.folder / "environment.json", artifacts.environment(plan.dataset.fingerprint))
-    make_deterministic(cell.seed)
-    model = workshop.model(cell)
-    inputs = _input_settings(plan, cell)
+    learner = LEARNERS[cell.row.kind](plan, cell, workshop, progress)
     table = plan.dataset.table
-    parts = TrainingParts(select(table, cell.split.train), select(table, cell.split.validation), inputs)
-    callbacks = [progress.callback(cell), keras.callbacks.TensorBoard(cell.folder / "tb", write_graph=False)]
-    pretrained = workshop.weights(cell) is not None
-    history = train(model, parts, plan.profile.recipe, cell.seed, pretrained, callbacks)
+    history = learner.fit(select(table, cell.split.train), select(table, cell.split.validation))
     _write_csv(cell.folder / "history.csv", history)
     test = select(table, cell.split.test)
-    probabilities = model.predict(evaluation_dataset(test, inputs), verbose=0)
-    predictions = predictions_table(test, probabilities, inputs.class_names, cell.split.fold, cell.seed)
+    class_names = plan.dataset.info.class_names
+    probabilities = learner.probabilities(test)
+    predictions = predictions_table(test, probabilities, class_names, cell.split.fold, cell.seed)
     _write_csv(cell.folder / "predictions.csv", predictions)
     metrics = paper_metrics(predictions)
-    artifacts.write_json(cell.folder / "metrics.json", {"n": len(predictions), **metrics, **_notice(plan)})
-    _save_model(plan, cell, model)
+    scores = {"n": len(predictions), **metrics, **threshold_metrics(predictions), **_notice(plan)}
+    artifacts.write_json(cell.folder / "metrics.json", scores)
+    learner.save(cell.folder)
+    artifacts.write_json(cell.folder / "model.json", _card(plan, cell))
     return metrics, len(history)
 
 
-def _input_settings(plan: Plan, cell: Cell) -> InputSettings:
-    recipe = plan.profile.recipe
-    return InputSettings(
-        plan.preprocessing,
-        recipe.image_size,
-        recipe.batch_size,
-        plan.dataset.info.class_names,
-        MODELS[str(cell.row.model)].inputs,
-    )
-
-
-def _save_model(plan: Plan, cell: Cell, model: keras.Model) -> None:
-    """The model, and beside it what a user of it must know."""
-    # a new model over the same layers has no optimiser, whose state is twice as large as the weights
-    artifacts.write_with(cell.folder / "model.keras", keras.Model(model.input, model.output, name=model.name).save)
-    card = {
+def _card(plan: Plan, cell: Cell) -> dict[str, Any]:
+    """What a user of the model must know."""
+    return {
         "research_use_only": True,
         **_notice(plan),
+        cell.row.kind: getattr(cell.row, cell.row.kind),
         "class_names": list(plan.dataset.info.class_names),
-        "inputs": list(MODELS[str(cell.row.model)].inputs),
-        "image_size": plan.profile.recipe.image_size,
-        "preprocessing": get_recipe(plan.preprocessing).to_config(),
+        "inputs": list(cell.inputs),
+        "image_size": cell.image_size,
+        "preprocessing": get_recipe(cell.preprocessing).to_config(),
         "split_hash": cell.split.hash,
         "versions": artifacts.environment(plan.dataset.fingerprint)["packages"],
     }
-    artifacts.write_json(cell.folder / "model.json", card)
 
 
 def _notice(plan: Plan) -> dict[str, str]:
@@ -179,6 +158,6 @@ def _is_finished(cell: Cell) -> bool:
     return status is not None and status["status"] == OK and (cell.folder / "predictions.csv").is_file()
 
 
-def _weight_files(plan: Plan) -> dict[str | None, Path | None]:
-    names = {row.arguments.get("backbone") for row in plan.rows} - {None}
-    return {name: resolve_weights(str(name), plan.weights) for name in sorted(map(str, names))}
+def _weight_files(plan: Plan) -> dict[str, Path | None]:
+    names = {row.arguments["backbone"] for row in plan.rows if "backbone" in row.arguments}
+    return {name: resolve_weights(name, plan.weights) for name in sorted(names)}

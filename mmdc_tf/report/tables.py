@@ -14,6 +14,7 @@ from mmdc_tf.datasets.phantom_folder import NOTICE
 from mmdc_tf.experiments.artifacts import read_json, write_text, write_with
 from mmdc_tf.experiments.results import table_results
 from mmdc_tf.experiments.rows import PaperTable
+from mmdc_tf.report.footnotes import Footnotes
 
 RESEARCH_USE = "Research use only, not a medical device."
 HEADER = (
@@ -35,11 +36,12 @@ COMPARED = (  # the columns of numbers of which the best is in bold: (protocol, 
     ("paper", "f1"),
     ("leak-free", "f1"),
 )
+EXTRA = "Extra rows, in no table of the paper"
 Markup = Callable[[str], str]
 
 
 def write_tables(table: PaperTable, output: Path) -> pd.DataFrame:
-    """Computes a table from the run's predictions files and writes tableN.csv, tableN.md and tableN.tex.
+    """Computes a table from the run's predictions files and writes NAME.csv, NAME.md and NAME.tex.
 
     Args:
         table: the paper's table.
@@ -65,18 +67,22 @@ def markdown(table: PaperTable, results: pd.DataFrame, run: dict[str, Any]) -> s
         results: as from ``table_results``.
         run: the content of ``run.json``; empty where nothing was run yet.
     """
+    footnotes = Footnotes(table, results, run)
     rule = ["---", "---", *["---:"] * (len(HEADER) - 2)]
-    lines = [HEADER, rule, *_cells(results, _markdown_text, lambda text: f"**{text}**")]
+    lines = [HEADER, rule, *_cells(table, results, footnotes, _markdown_text, lambda text: f"**{text}**")]
     body = ["| " + " | ".join(line) + " |" for line in lines]
-    return "\n\n".join([f"# {table.title}", "  \n".join(notes(run)), "\n".join(body), "  \n".join(legend(run))]) + "\n"
+    below = [*legend(run), *table.notes, *footnotes.lines()]
+    return "\n\n".join([f"# {table.title}", "  \n".join(made_from(run)), "\n".join(body), "  \n".join(below)]) + "\n"
 
 
 def latex(table: PaperTable, results: pd.DataFrame, run: dict[str, Any]) -> str:
     """The same as a ``table*`` environment; needs the package ``graphicx``."""
+    footnotes = Footnotes(table, results, run)
     titles = [_latex_text(title) for title in HEADER]
-    lines = [titles, *_cells(results, _latex_text, lambda text: rf"\textbf{{{text}}}")]
+    lines = [titles, *_cells(table, results, footnotes, _latex_text, lambda text: rf"\textbf{{{text}}}")]
     header, *body = [" & ".join(line) + r" \\" for line in lines]
-    caption = _latex_text(" ".join([table.title + ".", *notes(run), *legend(run)]))
+    texts = [table.title + ".", *made_from(run), *legend(run), *table.notes, *footnotes.lines()]
+    caption = _latex_text(" ".join(texts))
     return "\n".join(
         [
             r"\begin{table*}",
@@ -95,12 +101,12 @@ def latex(table: PaperTable, results: pd.DataFrame, run: dict[str, Any]) -> str:
     )
 
 
-def notes(run: dict[str, Any]) -> list[str]:
+def made_from(run: dict[str, Any]) -> list[str]:
     """What stands above every table: what it was made from, and what it is not."""
     if not run:
         return [RESEARCH_USE]
     phantom = f"{NOTICE}. Synthetic images; the numbers say that the program works, nothing else."
-    return [*([phantom] if run["synthetic"] else []), _made_from(run), RESEARCH_USE]
+    return [*([phantom] if run["synthetic"] else []), _facts(run), RESEARCH_USE]
 
 
 def legend(run: dict[str, Any]) -> list[str]:
@@ -113,7 +119,7 @@ def legend(run: dict[str, Any]) -> list[str]:
     ]
 
 
-def _made_from(run: dict[str, Any]) -> str:
+def _facts(run: dict[str, Any]) -> str:
     training = run["training"]
     names = {"none": "random initialisation", "imagenet": "ImageNet weights"}
     return (
@@ -131,17 +137,21 @@ def _csv_lines(results: pd.DataFrame, run: dict[str, Any]) -> pd.DataFrame:
     return results.assign(label=results["label"] + f" ({NOTICE})")
 
 
-def _cells(results: pd.DataFrame, plain: Markup, bold: Markup) -> list[list[str]]:
+def _cells(
+    table: PaperTable, results: pd.DataFrame, footnotes: Footnotes, plain: Markup, bold: Markup
+) -> list[list[str]]:
     """The lines in the order of ``HEADER``: each text through ``plain``, the best of a column also through ``bold``."""
     lines = results.set_index(["row", "protocol"]).to_dict("index")
     best = {(protocol, name): results.loc[results["protocol"] == protocol, name].max() for protocol, name in COMPARED}
-    return [
-        [
-            bold(plain(text)) if is_best else plain(text)
-            for text, is_best in _line(lines[row, "paper"], lines[row, "leak-free"], best)
-        ]
-        for row in dict.fromkeys(results["row"])
-    ]
+    extra = {row.name for row in table.rows if row.extra}
+    cells: list[list[str]] = []
+    for row in dict.fromkeys(results["row"]):
+        if row in extra and EXTRA not in [line[0] for line in cells]:
+            cells.append([EXTRA, *[""] * (len(HEADER) - 1)])
+        (label, _), *others = _line(lines[row, "paper"], lines[row, "leak-free"], best)
+        texts = [(label + footnotes.marks(row), False), *others]
+        cells.append([bold(plain(text)) if is_best else plain(text) for text, is_best in texts])
+    return cells
 
 
 def _line(paper: dict[Any, Any], free: dict[Any, Any], best: dict[tuple[str, str], float]) -> list[tuple[str, bool]]:
@@ -177,6 +187,15 @@ def _markdown_text(text: str) -> str:
 def _latex_text(text: str) -> str:
     """A text with LaTeX's special characters and the symbols of these tables as commands."""
     commands = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    symbols = {"−": "$-$", "–": "--", "±": r"$\pm$", "α": r"$\alpha$", "β": r"$\beta$", "γ": r"$\gamma$"}
+    symbols = {
+        "−": "$-$",
+        "–": "--",
+        "±": r"$\pm$",
+        "×": r"$\times$",
+        "…": r"\ldots{}",
+        "α": r"$\alpha$",
+        "β": r"$\beta$",
+        "γ": r"$\gamma$",
+    }
     escaped = {character: "\\" + character for character in "%&_#${}"}
     return "".join({**commands, **symbols, **escaped}.get(character, character) for character in text)

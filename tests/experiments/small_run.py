@@ -15,8 +15,9 @@ from mmdc_tf.experiments.runner import run_cells
 from mmdc_tf.training.recipe import load_profile
 
 NUMBERS = (90.0, 90.0, 90.0, 90.0)
-FUSED = Row("fused", "Fused", "here", NUMBERS, "mmdcnet", {"backbone": "tiny", "conv_filters": 16, "grid": 2})
-PLAIN = Row("plain", "Plain", "here", NUMBERS, "backbone_classifier", {"backbone": "tiny"})
+FUSED_ARGUMENTS = {"backbone": "tiny", "conv_filters": 16, "grid": 2}
+FUSED = Row("fused", "Fused", "here", NUMBERS, model="mmdcnet", arguments=FUSED_ARGUMENTS)
+PLAIN = Row("plain", "Plain", "here", NUMBERS, model="backbone_classifier", arguments={"backbone": "tiny"})
 DOCUMENTED = {
     "config.json",
     "split.json",
@@ -34,7 +35,7 @@ CELLS = ["paper/fold0-seed3", "leak-free/fold0-seed3", "leak-free/fold1-seed3"]
 
 def make_plan(dataset: Dataset, output: Path, rows: tuple[Row, ...], **changes) -> Plan:
     plan = Plan(
-        table=replace(load_table(2), rows=rows),
+        table=replace(load_table("table2"), rows=rows),
         rows=rows,
         dataset=dataset,
         preprocessing="paper",

@@ -17,7 +17,7 @@ from mmdc_tf.training.recipe import load_profile
 
 @pytest.fixture(scope="module")
 def plan(tmp_path_factory) -> Plan:
-    table = load_table(2)
+    table = load_table("table2")
     return Plan(
         table=table,
         rows=choose_rows(table, ["vgg16", "mmdcnet_beta"]),

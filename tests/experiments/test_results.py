@@ -15,28 +15,37 @@ from mmdc_tf.experiments.rows import PaperTable, load_table
 
 COLUMNS = (
     "row,label,citation,protocol,status,accuracy,accuracy_std,accuracy_ci_low,accuracy_ci_high,precision,recall,f1,"
-    "paper_accuracy,paper_precision,paper_recall,paper_f1,n_samples,n_groups,folds,seconds"
+    "paper_accuracy,paper_precision,paper_recall,paper_f1,n_samples,n_groups,folds,seconds,"
+    "threshold_precision,threshold_recall,image_size,preprocessing,"
+    "precision_ci_low,precision_ci_high,recall_ci_low,recall_ci_high,f1_ci_low,f1_ci_high"
 )
+FED = {"image_size": 64, "row_preprocessing": "ultrasound"}
 OK = {"status": "ok", "epochs": 4, "seconds": 2.25}
 
 
 @pytest.fixture
 def table() -> PaperTable:
-    """One row that is not built and one that is."""
-    table = load_table(1)
-    return replace(table, rows=(table.rows[0], table.rows[-1]))
+    """Two rows, of which the first is never run."""
+    table = load_table("table1")
+    return replace(table, rows=tuple(row for row in table.rows if row.name in ("moon_densenet121", "bcdnet_gamma")))
+
+
+def claim(guess: str) -> str:
+    """The probabilities of a and b of a sure guess."""
+    return "0.75,0.25" if guess == "a" else "0.25,0.75"
 
 
 def write_fold(folder: Path, fold: int, truth: str, guess: str, seed: int = 0, status: dict | None = OK) -> None:
     """A fold of two, one class a letter; the samples of a fold are one group."""
     place = folder / "bcdnet_gamma" / "leak-free" / f"fold{fold}-seed{seed}"
     place.mkdir(parents=True)
-    config = {"protocol": "leak-free", "folds": 2, "fold": fold, "training_seed": seed}
+    config = {"protocol": "leak-free", "folds": 2, "fold": fold, "training_seed": seed, **FED}
     (place / "config.json").write_text(json.dumps(config))
     if status is not None:
         (place / "status.json").write_text(json.dumps(status))
     lines = [f"s{fold}{i},,g{fold},{fold},{seed},{t},{g}" for i, (t, g) in enumerate(zip(truth, guess, strict=True))]
-    header = "sample_id,patient_id,group_id,fold,seed,y_true,y_pred"
+    lines = [f"{line},{p}" for line, p in zip(lines, map(claim, guess), strict=True)]
+    header = "sample_id,patient_id,group_id,fold,seed,y_true,y_pred,p_a,p_b"
     (place / "predictions.csv").write_text("\n".join([header, *lines]) + "\n")
 
 
@@ -49,18 +58,16 @@ def test_the_columns_are_the_promised_ones_in_order(table, tmp_path):
 
 
 def test_one_line_a_row_and_protocol_in_the_papers_order(tmp_path):
-    table = load_table(2)
+    table = load_table("table2")
     results = table_results(table, tmp_path / "nowhere")
-    expected = [(row.name, protocol) for row in table.rows for protocol in ("paper", "leak-free")]
+    expected = [(row.name, protocol) for row in table.rows if not row.extra for protocol in ("paper", "leak-free")]
     assert list(zip(results["row"], results["protocol"], strict=True)) == expected
-    built = {row.name for row in table.rows if row.model}
-    for row, status in zip(results["row"], results["status"], strict=True):
-        assert status == ("not run" if row in built else "not built")
+    assert set(results["status"]) == {"not run"}
 
 
-def test_a_row_that_is_not_built_shows_the_published_numbers(table, tmp_path):
+def test_a_row_that_did_not_run_shows_the_published_numbers(table, tmp_path):
     line = table_results(table, tmp_path).iloc[0]
-    assert (line["row"], line["status"]) == ("moon_densenet121", "not built")
+    assert (line["row"], line["status"]) == ("moon_densenet121", "not run")
     published = line[["paper_accuracy", "paper_precision", "paper_recall", "paper_f1"]].tolist()
     assert published == [88.46, 77.50, 83.78, 80.52]
     assert line[["accuracy", "accuracy_std", "f1", "n_samples", "seconds"]].isna().all()
@@ -88,7 +95,7 @@ def test_means_deviation_and_interval_worked_by_hand(table, tmp_path):
 def test_other_rows_and_the_other_protocol_are_not_touched(table, tmp_path):
     write_fold(tmp_path, 0, "aabb", "aaba")
     write_fold(tmp_path, 1, "aabb", "abba")
-    assert table_results(table, tmp_path)["status"].tolist() == ["not built", "not built", "not run", "ok"]
+    assert table_results(table, tmp_path)["status"].tolist() == ["not run", "not run", "not run", "ok"]
 
 
 def test_seeds_count_as_folds_do(table, tmp_path):
@@ -105,7 +112,7 @@ def test_a_single_split_has_no_deviation(table, tmp_path):
     write_fold(tmp_path, 0, "aabb", "aaba")
     folder = tmp_path / "bcdnet_gamma"
     (folder / "leak-free").rename(folder / "paper")
-    config = {"protocol": "paper", "folds": 5, "fold": 0, "training_seed": 0}
+    config = {"protocol": "paper", "folds": 5, "fold": 0, "training_seed": 0, **FED}
     (folder / "paper/fold0-seed0/config.json").write_text(json.dumps(config))
     line = table_results(table, tmp_path).set_index(["row", "protocol"]).loc[("bcdnet_gamma", "paper")]
     assert (line["status"], line["accuracy"], line["folds"]) == ("ok", 75, 1)
@@ -156,5 +163,6 @@ def test_counts_are_written_as_whole_numbers(table, tmp_path):
     lines = table_results(table, tmp_path).to_csv(index=False, float_format="%.2f").splitlines()
     assert lines[-1] == (
         "bcdnet_gamma,BCDNet γ (VGG16),the paper,leak-free,ok,75.00,0.00,75.00,75.00,83.33,75.00,73.33,"
-        "92.56,94.44,89.93,91.79,8,2,2,4.50"
+        "92.56,94.44,89.93,91.79,8,2,2,4.50,75.00,75.00,64,ultrasound,"
+        "83.33,83.33,75.00,75.00,73.33,73.33"
     )

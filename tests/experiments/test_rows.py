@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mmdc_tf.errors import ConfigurationError
-from mmdc_tf.experiments.rows import choose_rows, load_table
+from mmdc_tf.experiments.rows import TABLES, Row, choose_rows, load_table
 
 PAPER = Path(__file__).parents[3] / "shared" / "paper.txt"
 
@@ -52,19 +52,71 @@ PRINTED = {
     """,
 }
 
-# The rows that train so far, and the backbones that the tables' captions give them.
+# What each row is: the registered model or classifier and its backbone, as the tables' captions, section II-B, the
+# text on Fig. 3 and the comparators' publications name them.
+PLAIN = "backbone_classifier"
 BUILT = {
-    "bcdnet_alpha": ("bcdnet", "densenet121"),
-    "bcdnet_beta": ("bcdnet", "efficientnetb0"),
-    "bcdnet_gamma": ("bcdnet", "vgg16"),
-    "densenet201": ("backbone_classifier", "densenet201"),
-    "efficientnetb0": ("backbone_classifier", "efficientnetb0"),
-    "vgg16": ("backbone_classifier", "vgg16"),
-    "vgg16_atten": ("bcdnet", "vgg16"),
-    "mmdcnet_alpha": ("mmdcnet", "densenet201"),
-    "mmdcnet_beta": ("mmdcnet", "efficientnetb0"),
-    "mmdcnet_gamma": ("mmdcnet", "vgg16"),
+    "table1": {
+        "moon_densenet121": (PLAIN, "densenet121"),
+        "moon_densenet40": ("densenet40", None),
+        "moon_vgg_like": ("vgg_like", None),
+        "moon_densenet161": ("densenet161", None),
+        "sw_forknet": ("sw_forknet", "densenet121"),
+        "swin": ("swin", None),
+        "convmixer": ("convmixer", None),
+        "uzen_densenet121": (PLAIN, "densenet121"),
+        "uzen_resnet101": (PLAIN, "resnet101"),
+        "uzen_efficientnetb0": (PLAIN, "efficientnetb0"),
+        "uzen_xception": (PLAIN, "xception"),
+        "uzen_vgg16": (PLAIN, "vgg16"),
+        "bcdnet_alpha": ("bcdnet", "densenet121"),
+        "bcdnet_beta": ("bcdnet", "efficientnetb0"),
+        "bcdnet_gamma": ("bcdnet", "vgg16"),
+    },
+    "table2": {
+        "kacher_densenet201": (PLAIN, "densenet201"),
+        "kacher_xception": (PLAIN, "xception"),
+        "kacher_resnet50": (PLAIN, "resnet50"),
+        "kacher_mobilenet": (PLAIN, "mobilenet"),
+        "kacher_inception": (PLAIN, "inceptionv3"),
+        "brint_vgg16": ("brint_classifier", "vgg16"),
+        "brint_mobilenetv2": ("brint_classifier", "mobilenetv2"),
+        "brint_custom_cnn": ("brint_custom_cnn", None),
+        "brint_resnet50": ("brint_classifier", "resnet50"),
+        "brint_vgg19": ("brint_classifier", "vgg19"),
+        "densenet201": (PLAIN, "densenet201"),
+        "efficientnetb0": (PLAIN, "efficientnetb0"),
+        "vgg16": (PLAIN, "vgg16"),
+        "vgg16_atten": ("bcdnet", "vgg16"),
+        "mmdcnet_alpha": ("mmdcnet", "densenet201"),
+        "mmdcnet_beta": ("mmdcnet", "efficientnetb0"),
+        "mmdcnet_gamma": ("mmdcnet", "vgg16"),
+    },
+    "figure3": {
+        "m1": ("ablation", "densenet201"),
+        "m2": ("ablation", "vgg16"),
+        "m3": ("ablation", "densenet201"),
+        "m4": ("ablation", "efficientnetb0"),
+        "m5": ("ablation_image_only", "densenet201"),
+        "mmdcnet": ("mmdcnet", "densenet201"),
+    },
 }
+EXTRA = {
+    "table1": {"moon_ensemble", "image_nearest_neighbour", "hog_svm", "vit_b16"},
+    "table2": {
+        "two_view_densenet201",
+        "mmdcnet_medfuse",
+        "metadata_only",
+        "image_nearest_neighbour",
+        "hog_svm",
+        "vit_b16",
+    },
+    "figure3": set(),
+}
+
+
+def of_the_paper(number: int) -> list[Row]:
+    return [row for row in load_table(f"table{number}").rows if not row.extra]
 
 
 def printed(number: int) -> list[tuple[str, str, tuple[float, ...]]]:
@@ -81,21 +133,21 @@ def lines_of_the_paper(number: int) -> list[tuple[str, tuple[float, ...]]]:
 
 @pytest.mark.parametrize(("number", "count"), [(1, 15), (2, 17)])
 def test_every_row_in_order_with_the_printed_numbers(number, count):
-    rows = load_table(number).rows
+    rows = of_the_paper(number)
     assert len(rows) == count
     assert [(row.name, row.paper) for row in rows] == [(name, values) for name, _, values in printed(number)]
 
 
 @pytest.mark.parametrize("number", [1, 2])
 def test_every_row_cites_its_source(number):
-    for row, (_, source, _) in zip(load_table(number).rows, printed(number), strict=True):
+    for row, (_, source, _) in zip(of_the_paper(number), printed(number), strict=True):
         assert row.citation.endswith(source)
 
 
 @pytest.mark.skipif(not PAPER.is_file(), reason=f"the paper's text is not at {PAPER}")
 @pytest.mark.parametrize("number", [1, 2])
 def test_the_papers_own_text_has_the_same_lines(number):
-    rows = load_table(number).rows
+    rows = of_the_paper(number)
     lines = lines_of_the_paper(number)
     assert [row.paper for row in rows] == [values for _, values in lines]
     for row, (method, _) in zip(rows, lines, strict=True):
@@ -112,38 +164,66 @@ def test_the_papers_own_text_has_the_same_lines(number):
     ("number", "dataset", "modality"), [(1, "busi", "ultrasound"), (2, "mini-ddsm", "mammography")]
 )
 def test_each_table_knows_its_data(number, dataset, modality):
-    table = load_table(number)
+    table = load_table(f"table{number}")
     assert (table.name, table.dataset, table.modality) == (f"table{number}", dataset, modality)
     assert table.phantom == {"ultrasound": "phantom-ultrasound", "mammography": "phantom-mammogram"}[modality]
 
 
-@pytest.mark.parametrize("number", [1, 2])
-def test_names_are_unique_and_good_for_folders(number):
-    names = [row.name for row in load_table(number).rows]
+@pytest.mark.parametrize("name", TABLES)
+def test_names_are_unique_and_good_for_folders(name):
+    names = [row.name for row in load_table(name).rows]
     assert len(set(names)) == len(names)
     assert all(re.fullmatch(r"[a-z0-9_]+", name) for name in names)
 
 
-def test_exactly_the_ten_rows_of_the_first_release_are_built():
-    rows = {row.name: row for number in (1, 2) for row in load_table(number).rows if row.model is not None}
-    assert {name: (row.model, row.arguments["backbone"]) for name, row in rows.items()} == BUILT
+@pytest.mark.parametrize("name", TABLES)
+def test_each_row_of_the_paper_is_the_network_that_its_publication_names(name):
+    rows = [row for row in load_table(name).rows if not row.extra]
+    assert {row.name: (row.model, row.arguments.get("backbone")) for row in rows} == BUILT[name]
 
 
-@pytest.mark.parametrize("number", [1, 2])
-def test_built_rows_name_registered_models_and_cuts_of_their_backbone(number):
+@pytest.mark.parametrize("name", TABLES)
+def test_the_extra_rows_come_last_and_only_where_they_are_named(name):
+    rows = load_table(name).rows
+    assert {row.name for row in rows if row.extra} == EXTRA[name]
+    assert [row.extra for row in rows] == sorted(row.extra for row in rows)
+    assert [row.name for row in choose_rows(load_table(name), None)] == list(BUILT[name])
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_rows_name_registered_models_and_recipes_and_cuts_of_their_network(name):
     from mmdc_tf.models import BACKBONES, MODELS
+    from mmdc_tf.models.classifiers import CLASSIFIERS
+    from mmdc_tf.preprocessing.recipes import RECIPES
 
-    for row in choose_rows(load_table(number), None):
-        assert row.model in MODELS
-        assert row.cut in BACKBONES[row.arguments["backbone"]].cuts
+    for row in load_table(name).rows:
+        assert row.model is None or row.model in MODELS
+        assert row.classifier is None or row.classifier in CLASSIFIERS
+        assert row.preprocessing is None or row.preprocessing in RECIPES
+        if row.cut and "backbone" in row.arguments:
+            backbone = BACKBONES[row.arguments["backbone"]]
+            assert row.cut in (*backbone.cuts, backbone.gradcam_layer, row.arguments.get("layer"))
 
 
-def test_without_names_all_built_rows_are_chosen_in_order():
-    assert [row.name for row in choose_rows(load_table(2), None)] == [name for name in BUILT if "bcdnet" not in name]
+def test_what_is_not_published_is_said_of_every_comparator():
+    rows = [*of_the_paper(1), *of_the_paper(2)]
+    assert all(row.notes for row in rows if row.citation != "the paper")
+
+
+def test_an_ensemble_brings_its_members_before_it():
+    chosen = [row.name for row in choose_rows(load_table("table1"), ["moon_ensemble", "moon_vgg_like", "swin"])]
+    members = ["moon_densenet121", "moon_densenet40", "moon_vgg_like", "moon_densenet161"]
+    assert chosen == [*members, "moon_ensemble", "swin"]
+
+
+@pytest.mark.parametrize("given", [{}, {"model": "swin", "classifier": "hog_svm"}])
+def test_a_row_is_exactly_one_thing(given):
+    with pytest.raises(ConfigurationError, match="one of model, classifier, members for the row 'odd'"):
+        Row("odd", "Odd", "here", **given)
 
 
 def test_named_rows_are_chosen_in_the_order_given_and_once():
-    chosen = choose_rows(load_table(2), ["vgg16", "mmdcnet_beta", "vgg16"])
+    chosen = choose_rows(load_table("table2"), ["vgg16", "mmdcnet_beta", "vgg16"])
     assert [row.name for row in chosen] == ["vgg16", "mmdcnet_beta"]
 
 
@@ -157,25 +237,20 @@ def test_named_rows_are_chosen_in_the_order_given_and_once():
 )
 def test_an_unknown_row_suggests_the_nearest(name, hint):
     with pytest.raises(ConfigurationError, match=rf"rows of table2: .*Received: rows='{re.escape(name)}'. {hint}"):
-        choose_rows(load_table(2), ["vgg16", name])
+        choose_rows(load_table("table2"), ["vgg16", name])
 
 
 def test_a_row_of_the_other_table_is_unknown():
     with pytest.raises(ConfigurationError, match="rows='bcdnet_alpha'"):
-        choose_rows(load_table(2), ["bcdnet_alpha"])
-
-
-def test_a_row_that_is_not_built_is_refused_with_those_that_are():
-    with pytest.raises(ConfigurationError, match=r"rows='swin', not built yet\. Built: bcdnet_alpha, bcdnet_beta"):
-        choose_rows(load_table(1), ["swin"])
+        choose_rows(load_table("table2"), ["bcdnet_alpha"])
 
 
 def test_an_empty_choice_is_refused():
     with pytest.raises(ConfigurationError, match="rows=''"):
-        choose_rows(load_table(1), [])
+        choose_rows(load_table("table1"), [])
 
 
-@pytest.mark.parametrize("number", [0, 3])
-def test_the_paper_has_two_tables(number):
-    with pytest.raises(ConfigurationError, match=f"table of 1, 2. Received: table={number}"):
-        load_table(number)
+@pytest.mark.parametrize("name", ["table3", "figure1", ""])
+def test_the_paper_has_two_tables_and_one_figure_with_numbers(name):
+    with pytest.raises(ConfigurationError, match=f"table of table1, table2, figure3. Received: table='{name}'"):
+        load_table(name)

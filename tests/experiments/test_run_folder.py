@@ -95,6 +95,8 @@ def test_metrics_are_those_of_the_predictions_file(run, cell):
     precision, recall, f1, _ = precision_recall_fscore_support(truth, guess, average="macro", zero_division=0.0)
     expected = {"n": len(truth), "accuracy": accuracy_score(truth, guess), "precision": precision, "recall": recall}
     assert metrics.pop("notice") == "phantom: not a reproduction"
+    for name in ("threshold_precision", "threshold_recall"):  # held by tests/evaluation/test_threshold_metrics.py
+        assert 0.0 <= metrics.pop(name) <= 1.0
     assert metrics == pytest.approx({**expected, "f1": f1})
 
 

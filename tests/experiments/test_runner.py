@@ -19,7 +19,7 @@ from mmdc_tf.experiments.runner import run_cells
 from mmdc_tf.models.registry import MODELS, ModelEntry
 from mmdc_tf.training.recipe import load_profile
 
-ODD = Row("odd", "Odd", "here", NUMBERS, "odd")
+ODD = Row("odd", "Odd", "here", NUMBERS, model="odd")
 
 
 def test_a_second_run_trains_nothing(run, capsys):
@@ -55,7 +55,7 @@ def test_what_is_not_finished_runs_again(copied, monkeypatch, status):
         trained.append(tuple(parts.validation["sample_id"]))
         raise RuntimeError("enough seen")
 
-    monkeypatch.setattr("mmdc_tf.experiments.runner.train", train)
+    monkeypatch.setattr("mmdc_tf.experiments.learners.train", train)
     assert execute(copied) == (1, 1)
     split = Split.from_json((folder_of(copied, CELLS[1]) / "split.json").read_text())
     assert trained == [split.validation]
@@ -158,7 +158,7 @@ def test_bad_input_ends_the_run_and_leaves_nothing_running(run, tmp_path, monkey
     def train(*_):
         raise UnreadableImageError("Expected an image. Received: scan.png (empty file). Restore it.")
 
-    monkeypatch.setattr("mmdc_tf.experiments.runner.train", train)
+    monkeypatch.setattr("mmdc_tf.experiments.learners.train", train)
     plan = replace(run, output=tmp_path)
     with pytest.raises(UnreadableImageError, match=r"scan\.png"):
         execute(plan)

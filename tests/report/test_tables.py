@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mmdc_tf.experiments.results import table_results
-from mmdc_tf.experiments.rows import PaperTable, load_table
+from mmdc_tf.experiments.rows import TABLES, PaperTable, load_table
 from mmdc_tf.report.tables import latex, markdown, write_tables
 
 PHANTOM = "phantom: not a reproduction"
@@ -32,7 +32,9 @@ RUN = {
 RIGHT = {"vgg16": (4, 2, 1), "mmdcnet_gamma": (3, 3, 3), "mmdcnet_beta": (1, 4, 0)}
 COLUMNS = (
     "row,label,citation,protocol,status,accuracy,accuracy_std,accuracy_ci_low,accuracy_ci_high,precision,recall,f1,"
-    "paper_accuracy,paper_precision,paper_recall,paper_f1,n_samples,n_groups,folds,seconds"
+    "paper_accuracy,paper_precision,paper_recall,paper_f1,n_samples,n_groups,folds,seconds,"
+    "threshold_precision,threshold_recall,image_size,preprocessing,"
+    "precision_ci_low,precision_ci_high,recall_ci_low,recall_ci_high,f1_ci_low,f1_ci_high"
 )
 METHOD, SOURCE, PUBLISHED, PAPER, FREE, DIFFERENCE, PUBLISHED_F1, PAPER_F1, FREE_F1 = range(9)
 
@@ -41,17 +43,21 @@ def write_fold(folder: Path, protocol: str, fold: int, right: int, status: dict)
     """Two samples of each of two classes; ``right`` of them are predicted right."""
     place = folder / protocol / f"fold{fold}-seed0"
     place.mkdir(parents=True)
-    config = {"protocol": protocol, "folds": 2, "fold": fold, "training_seed": 0}
+    fed = {"image_size": 64, "row_preprocessing": "paper"}
+    config = {"protocol": protocol, "folds": 2, "fold": fold, "training_seed": 0, **fed}
     (place / "config.json").write_text(json.dumps(config))
     (place / "status.json").write_text(json.dumps(status))
     other = {"a": "b", "b": "a"}
-    lines = [f"s{fold}{i},,g{fold},{fold},0,{t},{t if i < right else other[t]}" for i, t in enumerate("abab")]
-    header = "sample_id,patient_id,group_id,fold,seed,y_true,y_pred"
+    guesses = [t if i < right else other[t] for i, t in enumerate("abab")]
+    sure = {"a": "0.75,0.25", "b": "0.25,0.75"}
+    pairs = zip("abab", guesses, strict=True)
+    lines = [f"s{fold}{i},,g{fold},{fold},0,{t},{g},{sure[g]}" for i, (t, g) in enumerate(pairs)]
+    header = "sample_id,patient_id,group_id,fold,seed,y_true,y_pred,p_a,p_b"
     (place / "predictions.csv").write_text("\n".join([header, *lines]) + "\n")
 
 
 def write_run(output: Path, run: dict, failure: str = "ValueError: no") -> None:
-    """Three rows that ran, one that failed; the others of Table II did not run or are not built."""
+    """Three rows that ran, one that failed; the others of Table II did not run."""
     for row, (paper, *folds) in RIGHT.items():
         write_fold(output / "table2" / row, "paper", 0, paper, {"status": "ok", "seconds": 1.0})
         for fold, right in enumerate(folds):
@@ -66,7 +72,7 @@ def written(tmp_path_factory) -> Path:
     """A phantom run's folder with its three tables."""
     output = tmp_path_factory.mktemp("run")
     write_run(output, RUN)
-    write_tables(load_table(2), output)
+    write_tables(load_table("table2"), output)
     return output
 
 
@@ -75,7 +81,8 @@ def markdown_lines(text: str) -> list[list[str]]:
     lines = [line for line in text.splitlines() if line.startswith("|")]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert set("".join(cells[1])) <= set("-:")
-    return [cells[0], *cells[2:]]
+    bare = [[re.sub(r" \[[a-z, ]+\]$", "", line[0]), *line[1:]] for line in cells]  # without footnote marks
+    return [bare[0], *bare[2:]]
 
 
 def row_of(text: str, label: str) -> list[str]:
@@ -92,7 +99,9 @@ def test_the_csv_has_the_promised_columns_and_two_lines_a_row(written):
     with (written / "table2.csv").open(encoding="utf-8") as file:
         header, *lines = csv.reader(file)
     assert ",".join(header) == COLUMNS
-    assert [line[0] for line in lines] == [row.name for row in load_table(2).rows for _ in range(2)]
+    assert [line[0] for line in lines] == [
+        row.name for row in load_table("table2").rows if not row.extra for _ in range(2)
+    ]
     assert [line[3] for line in lines] == ["paper", "leak-free"] * 17
 
 
@@ -101,13 +110,14 @@ def test_the_csv_gives_percentages_with_two_decimals(written):
     (line,) = [line for line in (written / "table2.csv").read_text().splitlines() if "mmdcnet_gamma" in line][1:]
     assert line == (
         f"mmdcnet_gamma,MMDCNet γ (VGG16) ({PHANTOM}),the paper,leak-free,ok,75.00,0.00,75.00,75.00,"
-        "83.33,75.00,73.33,78.46,79.68,79.28,79.44,8,2,2,2.00"
+        "83.33,75.00,73.33,78.46,79.68,79.28,79.44,8,2,2,2.00,75.00,75.00,64,paper,"
+        "83.33,83.33,75.00,75.00,73.33,73.33"
     )
 
 
 def test_markdown_has_one_line_a_row_in_the_papers_order(written):
     header, *lines = markdown_lines((written / "table2.md").read_text(encoding="utf-8"))
-    assert [line[METHOD] for line in lines] == [row.label for row in load_table(2).rows]
+    assert [line[METHOD] for line in lines] == [row.label for row in load_table("table2").rows if not row.extra]
     assert {len(line) for line in (header, *lines)} == {9}
 
 
@@ -148,7 +158,7 @@ def test_the_best_of_each_column_is_bold_and_nothing_else(written):
 def test_rows_without_a_result_keep_the_published_numbers_and_say_why(written):
     text = (written / "table2.md").read_text(encoding="utf-8")
     kacher = next(cells for cells in markdown_lines(text) if cells[SOURCE] == "Kacher et al. 2024 [26]")
-    assert kacher[PUBLISHED : FREE + 1] == ["86.51", "not built", "not built"]
+    assert kacher[PUBLISHED : FREE + 1] == ["86.51", "not run", "not run"]
     assert kacher[PUBLISHED_F1] == "86.54"
     assert row_of(text, "EfficientNetB0")[PUBLISHED : FREE + 1] == ["70.00", "not run", "not run"]
     failed = row_of(text, "MMDCNet α (DenseNet-201)")
@@ -169,12 +179,12 @@ def test_every_line_of_a_phantoms_csv_says_so(written):
 @pytest.mark.parametrize("suffix", [".csv", ".md", ".tex"])
 def test_real_data_are_not_called_a_phantom(tmp_path, suffix):
     write_run(tmp_path, {**RUN, "synthetic": False, "dataset": "mini-ddsm"})
-    write_tables(load_table(2), tmp_path)
+    write_tables(load_table("table2"), tmp_path)
     assert "phantom" not in (tmp_path / f"table2{suffix}").read_text(encoding="utf-8")
 
 
 def test_before_any_run_the_published_numbers_stand_alone(tmp_path):
-    write_tables(load_table(1), tmp_path)
+    write_tables(load_table("table1"), tmp_path)
     text = (tmp_path / "table1.md").read_text(encoding="utf-8")
     assert len(markdown_lines(text)) == 16
     assert row_of(text, "BCDNet α (DenseNet-121)")[PUBLISHED : FREE + 1] == ["**97.05**", "not run", "not run"]
@@ -204,6 +214,12 @@ def check_latex(text: str) -> None:
     assert not strange
 
 
+@pytest.mark.parametrize("name", TABLES)
+def test_latex_of_every_table_is_well_formed(name, tmp_path):
+    write_tables(load_table(name), tmp_path)
+    check_latex((tmp_path / f"{name}.tex").read_text(encoding="utf-8"))
+
+
 def test_latex_is_well_formed(written):
     check_latex((written / "table2.tex").read_text(encoding="utf-8"))
 
@@ -212,7 +228,7 @@ AWKWARD = r"ValueError: 50 % of {x} | #1 a_b & c~d ^ $5 \path"
 
 
 def awkward_table(tmp_path: Path) -> tuple[PaperTable, object]:
-    table = load_table(2)
+    table = load_table("table2")
     table = replace(table, rows=tuple(row for row in table.rows if row.name == "mmdcnet_alpha"))
     write_run(tmp_path, RUN, failure=AWKWARD)
     return table, table_results(table, tmp_path / "table2")

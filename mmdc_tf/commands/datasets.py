@@ -1,0 +1,30 @@
+"""``mmdc-tf datasets check``: look at a dataset before using it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from mmdc_tf.commands import EXIT_BAD_INPUT, EXIT_OK
+
+DATASETS = ("busi", "mini-ddsm", "folder")
+
+
+def add_datasets(parser: argparse.ArgumentParser) -> None:
+    """Adds the actions of ``mmdc-tf datasets``."""
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    check = actions.add_parser("check", help="count and verify")
+    check.set_defaults(command=_check)
+    check.add_argument("--dataset", choices=DATASETS, required=True)
+    check.add_argument("--root", type=Path, required=True, help="the dataset's folder")
+    check.add_argument("--json", action="store_true", help="for programs")
+    check.add_argument("--debug", action="store_true", help="show the trace of an error")
+
+
+def _check(options: argparse.Namespace) -> int:
+    from mmdc_tf.datasets.check import check_dataset, format_report
+
+    report = check_dataset(options.dataset, options.root)
+    print(json.dumps(report, indent=1, ensure_ascii=False) if options.json else format_report(report))
+    return EXIT_OK if report["usable"] else EXIT_BAD_INPUT

@@ -1,0 +1,230 @@
+"""``mmdc-tf run``: train, score and tabulate the rows of a table or figure of the paper."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mmdc_tf.commands import EXIT_FAILED_ROW, EXIT_OK
+from mmdc_tf.commands.arguments import names, positive, whole
+from mmdc_tf.commands.datasets import DATASETS
+from mmdc_tf.errors import ConfigurationError
+from mmdc_tf.experiments.native_log import native_messages_to
+from mmdc_tf.experiments.rows import TABLES, PaperTable, Row, choose_rows, load_table
+
+if TYPE_CHECKING:
+    from mmdc_tf.datasets.schema import Dataset
+    from mmdc_tf.experiments.grid import Plan
+
+PHANTOM_PATIENTS = {"quick": 36, "full": 120}
+PHANTOM_IMAGES = {"quick": 144, "full": 480}
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of ``mmdc-tf run``."""
+    parser.set_defaults(command=_run)
+    _add_what(parser)
+    _add_training(parser)
+    parser.add_argument("--output", type=Path, help="the run's folder; default: runs/DATASET-PROFILE")
+    resume = parser.add_mutually_exclusive_group()
+    resume.add_argument("--resume", action="store_true", help="continue an interrupted run (the default)")
+    resume.add_argument("--fresh", action="store_true", help="start over; an earlier result is renamed, not deleted")
+    parser.add_argument("--debug", action="store_true", help="show the trace of an error")
+
+
+def _add_what(parser: argparse.ArgumentParser) -> None:
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--table", type=int, choices=(1, 2), help="table of the paper: 1 (BUSI) or 2 (Mini-DDSM)")
+    which.add_argument("--figure", type=int, choices=(3,), help="figure of the paper: 3 (ablation, Mini-DDSM)")
+    add = parser.add_argument
+    add("--rows", type=names, help="rows by name, separated by commas; default: all but the extra ones")
+    add("--list", action="store_true", help="print the rows and the published numbers, and stop")
+    add("--dataset-root", type=Path, help="the dataset's folder; without it the built-in phantom is used")
+    add("--dataset", choices=DATASETS, help="what --dataset-root holds; default: the table's own dataset")
+    add(
+        "--without-images",
+        action="store_true",
+        help="use every line of the dataset's table, whether its image is there or not; for rows that take no image",
+    )
+
+
+def _add_training(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--protocol", choices=("paper", "leak-free", "both"), default="both", help="default: both")
+    add("--profile", choices=("quick", "full"), help="default: quick on the phantom, full on real data")
+    add("--folds", type=positive, help="folds of the leak-free protocol; default: the profile's")
+    add("--seeds", type=positive, default=1, help="trainings a fold, with different seeds; default: 1")
+    add("--seed", type=whole, default=0, help="seed of the splits and of the first training; default: 0")
+    add("--image-size", type=positive, help="height and width in pixels; default: the profile's")
+    add("--epochs", type=positive, help="at most; default: the profile's")
+    add("--batch-size", type=positive, help="default: the profile's")
+    add(
+        "--weights",
+        help="imagenet, none, or a folder with the official *_notop.h5 files; default: none on the phantom, "
+        "imagenet on real data",
+    )
+    add(
+        "--cut",
+        default="auto",
+        help="freeze the backbone up to this layer; auto: the row's cut with pretrained weights, "
+        "no freezing with random ones; none: no freezing; default: auto",
+    )
+
+
+def _run(options: argparse.Namespace) -> int:
+    chosen = _chosen_table(options)
+    if options.list:
+        for name in TABLES if chosen is None else (chosen,):
+            _print_rows(load_table(name))
+        return EXIT_OK
+    if chosen is None:
+        raise ConfigurationError(
+            "Expected --table 1, --table 2 or --figure 3. Received: no table. See --list for their rows."
+        )
+    table = load_table(chosen)
+    choose_rows(table, options.rows)
+    _require_root(options)
+    plan = _plan(table, options)
+    with native_messages_to(plan.output / "tensorflow.log"):
+        return _train(plan, options.fresh)
+
+
+def _chosen_table(options: argparse.Namespace) -> str | None:
+    if options.figure is not None:
+        return f"figure{options.figure}"
+    return None if options.table is None else f"table{options.table}"
+
+
+def _require_root(options: argparse.Namespace) -> None:
+    """Options that only make sense with a folder of the user."""
+    given = {"dataset": options.dataset, "without_images": options.without_images or None}
+    for name, value in given.items():
+        if value is not None and options.dataset_root is None:
+            option = "--" + name.replace("_", "-")
+            raise ConfigurationError(
+                f"Expected --dataset-root together with {option}. Received: {name}={value!r} without a folder. "
+                f"Add --dataset-root DIR, or leave {option} out to use the built-in phantom."
+            )
+
+
+def _print_rows(table: PaperTable) -> None:
+    print(f"{table.title} ({table.dataset})")
+    for row in table.rows:
+        if not row.extra:
+            print(_listed(row))
+    print("  (accuracy, precision, recall, F1 as published, in per cent)")
+    extra = [row for row in table.rows if row.extra]
+    if extra:
+        print("extra: in no table of the paper, trained where named by --rows")
+        print("\n".join(map(_listed, extra)))
+
+
+def _listed(row: Row) -> str:
+    numbers = " ".join(f"{value:6.2f}" for value in row.paper) if row.paper else " " * 27
+    return f"  {row.name:24} {numbers}  {row.label}, {row.citation}"
+
+
+def _plan(table: PaperTable, options: argparse.Namespace) -> Plan:
+    from mmdc_tf.datasets.splits import PROTOCOLS
+    from mmdc_tf.experiments.artifacts import require_writable
+    from mmdc_tf.experiments.grid import Plan
+    from mmdc_tf.preprocessing.recipes import default_recipe
+    from mmdc_tf.training.recipe import load_profile
+
+    real = options.dataset_root is not None
+    profile = load_profile(
+        options.profile or ("full" if real else "quick"),
+        folds=options.folds,
+        image_size=options.image_size,
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+    )
+    name = (options.dataset or table.dataset) if real else table.phantom
+    rows = choose_rows(table, options.rows)
+    if options.without_images:
+        _require_no_image(rows, table)
+    output = options.output or Path("runs") / f"{name}-{profile.name}"
+    require_writable(output)
+    dataset = _dataset(name, options, output, profile.name)
+    return Plan(
+        table=table,
+        rows=rows,
+        dataset=dataset,
+        preprocessing=default_recipe(table.modality if name == "folder" else dataset.info.modality).name,
+        profile=profile,
+        weights=options.weights or ("imagenet" if real else "none"),
+        cut=options.cut,
+        protocols=PROTOCOLS if options.protocol == "both" else (options.protocol,),
+        seed=options.seed,
+        seeds=options.seeds,
+        output=output,
+    )
+
+
+def _require_no_image(rows: tuple[Row, ...], table: PaperTable) -> None:
+    from mmdc_tf.experiments.grid import row_inputs
+
+    for row in rows:
+        if "image" in row_inputs(row, table):
+            raise ConfigurationError(
+                f"Expected rows that take no image with --without-images. Received: row={row.name!r}. "
+                "Name others with --rows (metadata_only), or leave --without-images out."
+            )
+
+
+def _dataset(name: str, options: argparse.Namespace, output: Path, profile: str) -> Dataset:
+    """The real dataset, or the phantom written into the run's folder."""
+    from mmdc_tf.datasets.phantom import phantom_mammograms, phantom_ultrasound
+
+    if options.dataset_root is not None:
+        dataset = _real_dataset(name, options.dataset_root, options.without_images)
+    elif name == "phantom-mammogram":
+        dataset = phantom_mammograms(output / name, patients=PHANTOM_PATIENTS[profile], seed=options.seed)
+    else:
+        dataset = phantom_ultrasound(output / name, images=PHANTOM_IMAGES[profile], seed=options.seed)
+    for note in dataset.notes:
+        print(f"note: {note}")
+    return dataset
+
+
+def _real_dataset(name: str, root: Path, without_images: bool) -> Dataset:
+    from mmdc_tf.datasets.catalogue import load_dataset, load_table_alone
+    from mmdc_tf.datasets.check import require_readable
+
+    if without_images:
+        return load_table_alone(name, root)
+    dataset = load_dataset(name, root)
+    require_readable(dataset)
+    return dataset
+
+
+def _train(plan: Plan, fresh: bool) -> int:
+    """Runs the plan; the tables are brought up to date after each fold and printed at the end."""
+    from mmdc_tf.experiments.grid import make_cells
+    from mmdc_tf.experiments.runner import run_cells
+    from mmdc_tf.report.figures import draw_bars
+    from mmdc_tf.report.tables import markdown, write_tables
+
+    cells = make_cells(plan)
+    print(_introduction(plan, len(cells)))
+    failures = run_cells(plan, cells, after_cell=lambda: write_tables(plan.table, plan.output), fresh=fresh)
+    results = write_tables(plan.table, plan.output)
+    if plan.table.figure:
+        draw_bars(plan.table, results, plan.shared_config(), plan.output / f"{plan.table.name}.png")
+    print(markdown(plan.table, results, plan.shared_config()))
+    written = ", ".join(path.suffix for path in sorted(plan.output.glob(f"{plan.table.name}.*")) if path.is_file())
+    print(f"written: {plan.output / plan.table.name} ({written}); curves: tensorboard --logdir {plan.output}")
+    return EXIT_FAILED_ROW if failures else EXIT_OK
+
+
+def _introduction(plan: Plan, trainings: int) -> str:
+    from mmdc_tf.report.tables import made_from
+
+    counts = ", ".join(f"{count} {name}" for name, count in plan.dataset.found_counts.items())
+    groups = plan.dataset.table["group_id"].nunique()
+    lines = [
+        *made_from(plan.shared_config()),
+        f"{len(plan.dataset.table)} images ({counts}), {groups} {plan.dataset.info.group_unit}s",
+    ]
+    return "\n".join([plan.table.title, *lines, f"{len(plan.rows)} rows, {trainings} trainings"])

@@ -1,0 +1,130 @@
+"""What a row can be: a network, a classifier without one, or the mean of other rows; the runner treats them alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+import keras
+import numpy as np
+import pandas as pd
+
+from mmdc_tf.evaluation.predictions import read_predictions
+from mmdc_tf.experiments import artifacts
+from mmdc_tf.experiments.grid import Cell, Plan
+from mmdc_tf.experiments.progress import Progress
+from mmdc_tf.experiments.workshop import Workshop
+from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset
+from mmdc_tf.models.classifiers import build_classifier
+from mmdc_tf.training.classical import classifier_probabilities, fit_classifier
+from mmdc_tf.training.trainer import HISTORY_COLUMNS, TrainingParts, make_deterministic, train
+
+
+class Learner(Protocol):
+    """One cell's way from training data to probabilities."""
+
+    def fit(self, train_table: pd.DataFrame, validation: pd.DataFrame) -> pd.DataFrame:
+        """Learns; returns the history, columns ``HISTORY_COLUMNS``, one line an epoch."""
+
+    def probabilities(self, table: pd.DataFrame) -> np.ndarray:
+        """float (n, classes) for the rows of a sample table, in the order of the dataset's class names."""
+
+    def save(self, folder: Path) -> None:
+        """Writes what can be used later; nothing where there is no model of its own."""
+
+
+class NetworkLearner:
+    """A registered network, trained by the recipe and saved as ``model.keras``."""
+
+    def __init__(self, plan: Plan, cell: Cell, workshop: Workshop, progress: Progress) -> None:
+        self._plan, self._cell, self._workshop, self._progress = plan, cell, workshop, progress
+        self._settings = _input_settings(plan, cell)
+
+    def fit(self, train_table: pd.DataFrame, validation: pd.DataFrame) -> pd.DataFrame:
+        cell = self._cell
+        make_deterministic(cell.seed)
+        self._model = self._workshop.model(cell)
+        callbacks = [self._progress.callback(cell), keras.callbacks.TensorBoard(cell.folder / "tb", write_graph=False)]
+        pretrained = self._workshop.weights(cell) is not None
+        parts = TrainingParts(train_table, validation, self._settings)
+        recipe = self._plan.profile.recipe
+        if not cell.row.augmented:
+            recipe = replace(recipe, augmentation=None)
+        return train(self._model, parts, recipe, cell.seed, pretrained, callbacks)
+
+    def probabilities(self, table: pd.DataFrame) -> np.ndarray:
+        return self._model.predict(evaluation_dataset(table, self._settings), verbose=0)
+
+    def save(self, folder: Path) -> None:
+        # a new model over the same layers has no optimiser, whose state is twice as large as the weights
+        bare = keras.Model(self._model.input, self._model.output, name=self._model.name)
+        artifacts.write_with(folder / "model.keras", bare.save)
+
+
+class ClassifierLearner:
+    """A registered classifier of scikit-learn: a probe of what the split is worth, not a model to be kept."""
+
+    def __init__(self, plan: Plan, cell: Cell, workshop: Workshop, progress: Progress) -> None:
+        self._settings = _input_settings(plan, cell)
+        self._estimator = build_classifier(str(cell.row.classifier), cell.seed, **cell.row.arguments)
+
+    def fit(self, train_table: pd.DataFrame, validation: pd.DataFrame) -> pd.DataFrame:
+        return fit_classifier(self._estimator, TrainingParts(train_table, validation, self._settings))
+
+    def probabilities(self, table: pd.DataFrame) -> np.ndarray:
+        return classifier_probabilities(self._estimator, table, self._settings)
+
+    def save(self, folder: Path) -> None:
+        """Nothing: the nearest neighbour alone would be a copy of the training images."""
+
+
+class EnsembleLearner:
+    """The mean of the members' probabilities, read from their predictions files of the same fold and seed."""
+
+    def __init__(self, plan: Plan, cell: Cell, workshop: Workshop, progress: Progress) -> None:
+        self._classes = plan.dataset.info.class_names
+        place = cell.folder.relative_to(plan.folder / cell.row.name)
+        self._folders = [plan.folder / member / place for member in cell.row.members]
+
+    def fit(self, train_table: pd.DataFrame, validation: pd.DataFrame) -> pd.DataFrame:
+        """Nothing is trained.
+
+        Raises:
+            RuntimeError: a member is not finished.
+        """
+        for folder in self._folders:
+            if (artifacts.read_json(folder / "status.json") or {}).get("status") != "ok":
+                raise RuntimeError(
+                    f"Expected all members to be finished. Received: {folder} without a result. Run that row first."
+                )
+        return pd.DataFrame(columns=list(HISTORY_COLUMNS))
+
+    def probabilities(self, table: pd.DataFrame) -> np.ndarray:
+        members = [
+            read_predictions([folder / "predictions.csv"]).set_index("sample_id").loc[list(table["sample_id"])]
+            for folder in self._folders
+        ]
+        columns = [f"p_{name}" for name in self._classes]
+        return np.mean([member[columns].to_numpy(dtype=float) for member in members], axis=0)
+
+    def save(self, folder: Path) -> None:
+        """Nothing: each member has its own model."""
+
+
+LEARNERS: dict[str, Callable[[Plan, Cell, Workshop, Progress], Learner]] = {
+    "model": NetworkLearner,
+    "classifier": ClassifierLearner,
+    "members": EnsembleLearner,
+}
+
+
+def _input_settings(plan: Plan, cell: Cell) -> InputSettings:
+    return InputSettings(
+        cell.preprocessing,
+        cell.image_size,
+        plan.profile.recipe.batch_size,
+        plan.dataset.info.class_names,
+        cell.inputs,
+    )
