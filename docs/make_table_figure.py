@@ -1,7 +1,6 @@
 """Draws a run's table for the README: ``python docs/make_table_figure.py runs/phantom-mammogram-quick/table2.csv``.
 
-Each row that was run: the published accuracy, ours under the paper's protocol, ours leak-free with its interval. Needs
-matplotlib (``pip install -e ".[dev]"``).
+Each row that was run: the published accuracy, ours under the paper's protocol, ours leak-free with its interval.
 """
 
 from __future__ import annotations

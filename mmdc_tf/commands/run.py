@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from mmdc_tf.datasets.schema import Dataset
     from mmdc_tf.experiments.grid import Plan
 
-PHANTOM_PATIENTS = {"quick": 36, "full": 120}
-PHANTOM_IMAGES = {"quick": 144, "full": 480}
+PHANTOM_PATIENTS = {"quick": 24, "full": 120}
+PHANTOM_IMAGES = {"quick": 96, "full": 480}
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mmdc_tf.datasets.mini_ddsm import MINI_DDSM, load_mini_ddsm, read_mini_ddsm_table
-from mmdc_tf.errors import DatasetError
+from mmdc_tf.datasets.catalogue import load_table_alone
+from mmdc_tf.datasets.mini_ddsm import MINI_DDSM, list_mini_ddsm, load_mini_ddsm, read_mini_ddsm_table
+from mmdc_tf.errors import ConfigurationError, DatasetError
 from mmdc_tf.opencv import cv2
 
 
@@ -259,3 +260,25 @@ def test_the_real_folder(real_data):
     assert len(dataset.notes) == 1
     assert dataset.notes[0].startswith("the table lists 7,808 images, 7,736 were not found under ")
     assert dataset.notes[0].endswith("going on with 72")
+
+
+def test_the_table_alone_keeps_every_line(root):
+    """No image need exist, and the fingerprint is that of the table."""
+    whole = load_mini_ddsm(root)
+    with_images = whole.fingerprint
+    for image in root.rglob("*.jpg"):
+        image.unlink()
+    alone = list_mini_ddsm(root)
+    assert alone.table["sample_id"].tolist() == whole.table["sample_id"].tolist()
+    assert alone.table[["label", "age", "density", "group_id"]].equals(
+        whole.table[["label", "age", "density", "group_id"]]
+    )
+    assert not alone.has_images
+    assert alone.fingerprint != with_images
+    assert any("no image is read" in note for note in alone.notes)
+
+
+def test_only_a_dataset_with_such_a_table_can_be_used_without_images(root):
+    assert load_table_alone("mini-ddsm", root).found_counts == {"benign": 1, "cancer": 2, "normal": 1}
+    with pytest.raises(ConfigurationError, match=r"used alone: mini-ddsm\. Received: dataset='busi'"):
+        load_table_alone("busi", root)
