@@ -6,7 +6,6 @@ neighbour and the metadata alone gain most where near-twins or patients stand on
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +20,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVC
 
 from mmdc_tf.errors import ConfigurationError
-from mmdc_tf.models.registry import look_up
+from mmdc_tf.models.registry import look_up, require_arguments
 from mmdc_tf.preprocessing.operations import to_grey
 
 ClassifierBuilder = Callable[..., Pipeline]
@@ -103,12 +102,7 @@ def build_classifier(name: str, seed: int, **arguments: Any) -> Pipeline:
         ConfigurationError: the name or an argument is unknown.
     """
     entry = get_classifier(name)
-    try:
-        inspect.signature(entry.builder).bind(seed, **arguments)
-    except TypeError as error:
-        raise ConfigurationError(
-            f"Expected arguments that the classifier {name!r} takes. Received: {arguments} ({error}). Correct the row."
-        ) from error
+    require_arguments("classifier", name, entry.builder, seed, arguments)
     return entry.builder(seed, **arguments)
 
 

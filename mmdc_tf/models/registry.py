@@ -47,7 +47,7 @@ def register_model(name: str, inputs: tuple[str, ...]) -> Callable[[Builder], Bu
 
     Args:
         name: unique.
-        inputs: ``("image",)`` or ``("image", "metadata")``.
+        inputs: of ``"image"``, ``"other_view"`` and ``"metadata"``, those that it takes.
 
     Raises:
         ConfigurationError: the name is taken.
@@ -82,17 +82,26 @@ def build_model(name: str, settings: ModelSettings, **arguments: Any) -> keras.M
 
     Returns:
         A functional model from ``{"image": float32 (batch, S, S, 3) RGB in [0, 255]}``, for multi-modal models also
-        ``"metadata": float32 (batch, 2)`` raw age in years and density 1 to 4 with NaN for unknown, to class
-        probabilities float32 (batch, classes).
+        ``"metadata": float32 (batch, 2)`` raw age in years and density 1 to 4 with NaN for unknown, for two-view models
+        also ``"other_view"``, an image or NaN everywhere, to class probabilities float32 (batch, classes).
 
     Raises:
         ConfigurationError: the name or an argument is unknown.
     """
     entry = MODELS[look_up("model", name, MODELS)]
+    require_arguments("model", name, entry.builder, settings, arguments)
+    return entry.builder(settings, **arguments)
+
+
+def require_arguments(kind: str, name: str, builder: Callable[..., Any], first: object, arguments: dict) -> None:
+    """Checks the arguments of a builder before it is called, so that an error inside it is not taken for theirs.
+
+    Raises:
+        ConfigurationError: an argument is unknown or missing.
+    """
     try:
-        inspect.signature(entry.builder).bind(settings, **arguments)
+        inspect.signature(builder).bind(first, **arguments)
     except TypeError as error:
         raise ConfigurationError(
-            f"Expected arguments that the model {name!r} takes. Received: {arguments} ({error}). Correct the row."
+            f"Expected arguments that the {kind} {name!r} takes. Received: {arguments} ({error}). Correct the row."
         ) from error
-    return entry.builder(settings, **arguments)

@@ -73,9 +73,8 @@ def brint_custom_cnn(settings: ModelSettings, width: int = 32, dense_width: int 
     Raises:
         ConfigurationError: the image is too small, or a width is not a whole number of at least 1.
     """
-    _require_image_size(settings)
     width, dense_width = require_whole_number("width", width), require_whole_number("dense_width", dense_width)
-    images = image_input(settings)
+    images = image_input(settings, SMALLEST_CUSTOM_IMAGE, ", since the convolutions of brint_custom_cnn do not pad")
     features = InputScaling("tf", name="input_scaling")(images)
     for layer in (
         layers.Conv2D(width, 3, activation="relu", name="conv1"),
@@ -105,11 +104,3 @@ def _head_layer(entry: int | float, number: int) -> layers.Layer:
 
 def _probabilities(hidden: keras.KerasTensor, settings: ModelSettings) -> keras.KerasTensor:
     return layers.Dense(settings.class_count, "softmax", dtype="float32", name="probabilities")(hidden)
-
-
-def _require_image_size(settings: ModelSettings) -> None:
-    if settings.image_size < SMALLEST_CUSTOM_IMAGE:
-        raise ConfigurationError(
-            f"Expected images of at least {SMALLEST_CUSTOM_IMAGE} pixels, since the convolutions of brint_custom_cnn "
-            f"do not pad. Received: image_size={settings.image_size}. Use a larger --image-size."
-        )

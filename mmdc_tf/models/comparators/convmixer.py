@@ -5,7 +5,6 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-from mmdc_tf.errors import ConfigurationError
 from mmdc_tf.layers import InputScaling
 from mmdc_tf.layers.arguments import require_whole_number
 from mmdc_tf.models.image_head import image_input, pooled_probabilities
@@ -44,8 +43,7 @@ def convmixer(
     given = {"width": width, "depth": depth, "kernel": kernel, "patch": patch}
     for name, value in given.items():
         require_whole_number(name, value)
-    _require_image_size(settings, patch)
-    images = image_input(settings)
+    images = image_input(settings, patch, ", one patch")
     features = InputScaling("torch", name="input_scaling")(images)
     features = layers.Conv2D(width, patch, strides=patch, name="patch_embedding")(features)
     features = _gelu_norm(features, "patch")
@@ -53,14 +51,6 @@ def convmixer(
         features = _mixer_block(features, width, kernel, f"block{number}")
     outputs = pooled_probabilities(features, settings)
     return keras.Model({"image": images}, outputs, name="convmixer")
-
-
-def _require_image_size(settings: ModelSettings, patch: int) -> None:
-    if settings.image_size < patch:
-        raise ConfigurationError(
-            f"Expected images of at least one patch of {patch} pixels. "
-            f"Received: image_size={settings.image_size}. Use a larger --image-size or a smaller patch."
-        )
 
 
 def _mixer_block(features: keras.KerasTensor, width: int, kernel: int, name: str) -> keras.KerasTensor:

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
-from mmdc_tf.errors import ConfigurationError
 from mmdc_tf.layers import InputScaling
 from mmdc_tf.layers.arguments import require_whole_number
 from mmdc_tf.models.image_head import image_input, pooled_probabilities
@@ -19,6 +18,7 @@ from mmdc_tf.models.registry import ModelSettings, register_model
 
 EPSILON = 1.001e-5  # of BatchNorm, as in the DenseNets of keras.applications
 BOTTLENECK = 4  # width of the 1×1 convolution in multiples of the growth rate: DenseNet-B, section 3 of Huang et al.
+HALVED = ", since each transition halves them"
 
 
 @register_model("densenet161", inputs=("image",))
@@ -45,9 +45,8 @@ def densenet161(settings: ModelSettings, growth: int = 48, blocks: Sequence[int]
     Raises:
         ConfigurationError: the image is too small, or an argument is not a whole number of at least 1.
     """
-    _require_image_size(settings, 32)
     growth = require_whole_number("growth", growth)
-    images = image_input(settings)
+    images = image_input(settings, 32, HALVED)
     features = _imagenet_stem(InputScaling("torch", name="input_scaling")(images), 2 * growth)
     features = _dense_blocks(features, blocks, growth, bottleneck=True, compression=0.5)
     outputs = pooled_probabilities(features, settings)
@@ -78,21 +77,12 @@ def densenet40(settings: ModelSettings, growth: int = 12, layers_per_block: int 
     Raises:
         ConfigurationError: the image is too small, or an argument is not a whole number of at least 1.
     """
-    _require_image_size(settings, 4)
     growth = require_whole_number("growth", growth)
-    images = image_input(settings)
+    images = image_input(settings, 4, HALVED)
     features = _convolution(InputScaling("torch", name="input_scaling")(images), 16, 3, "stem_conv")
     features = _dense_blocks(features, [layers_per_block] * 3, growth, bottleneck=False, compression=1.0)
     outputs = pooled_probabilities(features, settings)
     return keras.Model({"image": images}, outputs, name="densenet40")
-
-
-def _require_image_size(settings: ModelSettings, smallest: int) -> None:
-    if settings.image_size < smallest:
-        raise ConfigurationError(
-            f"Expected images of at least {smallest} pixels, since each transition halves them. "
-            f"Received: image_size={settings.image_size}. Use a larger --image-size."
-        )
 
 
 def _imagenet_stem(images: keras.KerasTensor, filters: int) -> keras.KerasTensor:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-from mmdc_tf.errors import ConfigurationError
 from mmdc_tf.layers import InputScaling
 from mmdc_tf.layers.arguments import require_whole_number
 from mmdc_tf.models.image_head import image_input
@@ -39,8 +38,7 @@ def vgg_like(settings: ModelSettings, width: int = 32, dense_width: int = 256) -
     Raises:
         ConfigurationError: the image is too small, or a width is not a whole number of at least 1.
     """
-    _require_image_size(settings)
-    images = image_input(settings)
+    images = image_input(settings, SMALLEST_IMAGE, ", since the convolutions of vgg_like do not pad")
     features = InputScaling("tf", name="input_scaling")(images)
     width = require_whole_number("width", width)
     for number in (1, 2):
@@ -50,14 +48,6 @@ def vgg_like(settings: ModelSettings, width: int = 32, dense_width: int = 256) -
     hidden = layers.Dropout(0.5, name="head_dropout")(hidden)
     outputs = layers.Dense(settings.class_count, "softmax", dtype="float32", name="probabilities")(hidden)
     return keras.Model({"image": images}, outputs, name="vgg_like")
-
-
-def _require_image_size(settings: ModelSettings) -> None:
-    if settings.image_size < SMALLEST_IMAGE:
-        raise ConfigurationError(
-            f"Expected images of at least {SMALLEST_IMAGE} pixels, since the convolutions of vgg_like do not pad. "
-            f"Received: image_size={settings.image_size}. Use a larger --image-size."
-        )
 
 
 def _block(features: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
