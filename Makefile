@@ -3,11 +3,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+ROWS := densenet201,efficientnetb0,vgg16,vgg16_atten,mmdcnet_alpha,mmdcnet_beta,mmdcnet_gamma
 
 .PHONY: run test lint clean
 
 run: $(VENV)/installed
-	$(BIN)/python run_experiments.py --table 2
+	$(BIN)/python run_experiments.py --table 2 --rows $(ROWS)
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest
