@@ -1,4 +1,4 @@
-# make run   sets everything up in .venv and runs Table II on the built-in phantom
+# make run   sets everything up and runs the paper's own rows of Table II on the built-in phantom
 # make test  sets everything up in .venv and runs the tests
 PYTHON ?= python3
 VENV := .venv

@@ -6,39 +6,53 @@ from pathlib import Path
 
 import numpy as np
 
+from mmdc_tf.datasets.dicom import DICOM_SUFFIXES, is_dicom, read_dicom
+from mmdc_tf.datasets.image_size import require_few_pixels_in_header
 from mmdc_tf.errors import UnreadableImageError
 from mmdc_tf.opencv import cv2
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", *DICOM_SUFFIXES)
 
 
 def read_image(path: str | Path) -> np.ndarray:
     """Reads an image of any supported format.
 
     Args:
-        path: a PNG, JPEG, TIFF or BMP file, 8 or 16 bit, grey or colour.
+        path: a PNG, JPEG, TIFF or BMP file, 8 or 16 bit, grey or colour, of at most 200 million pixels
+            (``image_size.MAX_PIXELS``: an image whose header claims more is refused before it is decoded); or a
+            DICOM file (``dicom.is_dicom``).
 
     Returns:
         uint8 in [0, 255]: (H, W) for grey files, (H, W, 3) RGB for colour files. Transparency is dropped.
         16-bit files are scaled by the smallest of 8, 10, 12, 14 or 16 bits that holds their maximum, since
-        scanners store 12-bit values in 16-bit files.
+        scanners store 12-bit values in 16-bit files. DICOM files as ``dicom.read_dicom`` says, always (H, W).
 
     Raises:
-        UnreadableImageError: the file is absent, empty or not an image.
+        UnreadableImageError: the file is absent, empty, too large or not an image.
     """
+    if is_dicom(path):
+        return read_dicom(path)
+    require_few_pixels_in_header(path)
     try:
         data = np.fromfile(path, dtype=np.uint8)
     except OSError as error:
         raise UnreadableImageError(
             f"Expected a readable image file. Received: {path} ({error.strerror}). Restore the file or remove its row."
         ) from error
-    image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION) if data.size else None
+    image = _decoded(data)
     if image is None:
         reason = "empty file" if data.size == 0 else "not a decodable image"
         raise UnreadableImageError(
-            f"Expected a PNG, JPEG, TIFF or BMP image. Received: {path} ({reason}). Restore the file or remove its row."
+            f"Expected a PNG, JPEG, TIFF, BMP or DICOM image. Received: {path} ({reason}). Restore the file or remove its row."
         )
     return _to_grey_or_rgb(_to_eight_bit(image, path))
+
+
+def _decoded(data: np.ndarray) -> np.ndarray | None:
+    try:
+        return cv2.imdecode(data, cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION) if data.size else None
+    except cv2.error:  # more pixels than OpenCV's own limit, which formats outside image_size's list can claim
+        return None
 
 
 def _to_eight_bit(image: np.ndarray, path: str | Path) -> np.ndarray:
