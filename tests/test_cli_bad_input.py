@@ -49,9 +49,8 @@ def test_an_incomplete_command_is_one_line(capsys, arguments):
         (["--table", "2", "--rows", "mmdcnet_alpa"], "Did you mean 'mmdcnet_alpha'?"),
         (["--table", "2", "--rows", "swin"], "Received: rows='swin'"),
         (["--table", "1", "--rows", "vgg16,swin"], "Received: rows='vgg16'"),
-        (["--figure", "3", "--rows", "m6"], "Did you mean 'm1'?"),
+        (["--figure", "3", "--rows", "mmdcnt"], "Did you mean 'mmdcnet'?"),
         (["--table", "2", "--rows", "metadata_only", "--without-images"], "Expected --dataset-root together with --wi"),
-        (["--table", "2", "--without-images", "--dataset-root", "x"], "row='kacher_densenet201'"),
         (["--table", "1", "--rows", ","], "Received: rows=''"),
         (["--table", "1", "--dataset", "busi"], "Expected --dataset-root together with --dataset."),
     ],
@@ -85,6 +84,12 @@ def test_an_output_that_cannot_be_written(capsys, tmp_path):
     (tmp_path / "file").write_text("x")
     error = refused(capsys, "run", "--table", "2", "--output", tmp_path / "file" / "below")
     assert f"Received: output={tmp_path}/file/below" in error
+
+
+def test_rows_with_images_cannot_go_without_them(capsys, tmp_path):
+    options = ["--without-images", "--dataset-root", tmp_path, "--output", tmp_path / "out"]
+    error = refused(capsys, "run", "--table", "2", *options)
+    assert "Expected rows that take no image with --without-images. Received: row='kacher_densenet201'." in error
 
 
 def test_one_fold_is_too_few(capsys, shared_output):

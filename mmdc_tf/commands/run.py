@@ -85,9 +85,9 @@ def _run(options: argparse.Namespace) -> int:
     table = load_table(chosen)
     choose_rows(table, options.rows)
     _require_root(options)
-    plan = _plan(table, options)
-    with native_messages_to(plan.output / "tensorflow.log"):
-        return _train(plan, options.fresh)
+    output = _output(table, options)
+    with native_messages_to(output / "tensorflow.log"):  # TensorFlow talks from the moment it is imported
+        return _train(_plan(table, options, output), options.fresh)
 
 
 def _chosen_table(options: argparse.Namespace) -> str | None:
@@ -125,27 +125,42 @@ def _listed(row: Row) -> str:
     return f"  {row.name:24} {numbers}  {row.label}, {row.citation}"
 
 
-def _plan(table: PaperTable, options: argparse.Namespace) -> Plan:
-    from mmdc_tf.datasets.splits import PROTOCOLS
+def _source(table: PaperTable, options: argparse.Namespace) -> str:
+    """The name of the dataset: the user's, or the table's phantom."""
+    return table.phantom if options.dataset_root is None else options.dataset or table.dataset
+
+
+def _profile_name(options: argparse.Namespace) -> str:
+    return options.profile or ("quick" if options.dataset_root is None else "full")
+
+
+def _output(table: PaperTable, options: argparse.Namespace) -> Path:
+    """The run's folder, made."""
     from mmdc_tf.experiments.artifacts import require_writable
+
+    output = options.output or Path("runs") / f"{_source(table, options)}-{_profile_name(options)}"
+    require_writable(output)
+    return output
+
+
+def _plan(table: PaperTable, options: argparse.Namespace, output: Path) -> Plan:
+    from mmdc_tf.datasets.splits import PROTOCOLS
     from mmdc_tf.experiments.grid import Plan
     from mmdc_tf.preprocessing.recipes import default_recipe
     from mmdc_tf.training.recipe import load_profile
 
     real = options.dataset_root is not None
     profile = load_profile(
-        options.profile or ("full" if real else "quick"),
+        _profile_name(options),
         folds=options.folds,
         image_size=options.image_size,
         epochs=options.epochs,
         batch_size=options.batch_size,
     )
-    name = (options.dataset or table.dataset) if real else table.phantom
+    name = _source(table, options)
     rows = choose_rows(table, options.rows)
     if options.without_images:
         _require_no_image(rows, table)
-    output = options.output or Path("runs") / f"{name}-{profile.name}"
-    require_writable(output)
     dataset = _dataset(name, options, output, profile.name)
     return Plan(
         table=table,

@@ -127,5 +127,5 @@ def test_numbers_below_one_are_refused(argument):
 
 
 def test_an_image_smaller_than_a_patch_is_refused():
-    with pytest.raises(ConfigurationError, match=r"one patch of 7 pixels.*Received: image_size=6"):
+    with pytest.raises(ConfigurationError, match=r"at least 7 pixels, one patch\. Received: image_size=6"):
         build_model("convmixer", ModelSettings(image_size=6), patch=7)
