@@ -1,4 +1,4 @@
-"""The command line: ``mmdc-tf run`` (also ``run_experiments.py``) and ``mmdc-tf datasets check``."""
+"""The command line: ``mmdc-tf run`` (also ``run_experiments.py``), ``preprocess`` and ``datasets check``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from mmdc_tf.commands import EXIT_BAD_INPUT, EXIT_INTERRUPTED
 from mmdc_tf.commands.datasets import add_datasets
+from mmdc_tf.commands.preprocess import add_preprocess
 from mmdc_tf.commands.run import add_run
 from mmdc_tf.errors import InputError
 from mmdc_tf.version import __version__
@@ -23,7 +24,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs ``mmdc-tf``; returns the exit code: 0, 1 (a row failed), 2 (bad input), 130 (interrupted).
+    """Runs ``mmdc-tf``; returns the exit code: 0, 1 (a row or scan failed), 2 (bad input), 130 (interrupted).
 
     Raises:
         SystemExit: an option is unknown or its value is bad (code 2), or help was asked for (code 0).
@@ -53,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"mmdc-tf {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_run(commands.add_parser("run", help="train, score and tabulate the rows of a table or figure of the paper"))
+    add_preprocess(commands.add_parser("preprocess", help="turn a folder of scans into a mirrored folder of PNG"))
     add_datasets(commands.add_parser("datasets", help="look at a dataset before using it"))
     return parser
 

@@ -43,7 +43,8 @@ def read_image(path: str | Path) -> np.ndarray:
     if image is None:
         reason = "empty file" if data.size == 0 else "not a decodable image"
         raise UnreadableImageError(
-            f"Expected a PNG, JPEG, TIFF, BMP or DICOM image. Received: {path} ({reason}). Restore the file or remove its row."
+            f"Expected a PNG, JPEG, TIFF, BMP or DICOM image. Received: {path} ({reason}). "
+            "Restore the file or remove its row."
         )
     return _to_grey_or_rgb(_to_eight_bit(image, path))
 

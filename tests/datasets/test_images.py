@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 
@@ -82,3 +85,28 @@ def test_cut_off_png_is_not_an_image(tmp_path):
 def test_floating_point_pixels_are_refused(tmp_path):
     with pytest.raises(UnreadableImageError, match=r"a\.tif \(float32 pixels\)"):
         read_image(write(tmp_path / "a.tif", np.zeros((4, 4), np.float32)))
+
+
+def png_claiming(width: int, height: int) -> bytes:
+    """The header of a PNG file, and no pixels."""
+    chunk = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    header = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    return header + struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
+
+
+def bmp_claiming(width: int, height: int) -> bytes:
+    header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, 0, 0, 0, 0, 0)
+    return b"BM" + struct.pack("<IHHI", 54 + len(header), 0, 0, 54) + header
+
+
+@pytest.mark.parametrize("claiming", [png_claiming, bmp_claiming])
+def test_too_many_pixels_are_refused_by_the_header_alone(tmp_path, claiming):
+    (tmp_path / "a.png").write_bytes(claiming(20000, 20000) + b"\0" * 64)
+    with pytest.raises(UnreadableImageError, match=r"a\.png \(its header claims 20,000 × 20,000 pixels\)"):
+        read_image(tmp_path / "a.png")
+
+
+def test_up_to_the_limit_the_decoder_decides(tmp_path):
+    (tmp_path / "a.png").write_bytes(png_claiming(20000, 10000))
+    with pytest.raises(UnreadableImageError, match="not a decodable image"):
+        read_image(tmp_path / "a.png")

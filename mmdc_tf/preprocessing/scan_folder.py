@@ -1,0 +1,109 @@
+"""The scans below a folder, and the name of the PNG that each becomes."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import NoReturn
+
+from mmdc_tf.datasets.dicom import is_dicom
+from mmdc_tf.datasets.images import IMAGE_SUFFIXES
+from mmdc_tf.errors import DatasetError
+
+
+@dataclass(frozen=True)
+class ScanFolder:
+    """What is below a folder.
+
+    Args:
+        outputs: scan to PNG, both relative, with forward slashes; in order of the scans' names.
+        outside_links: symbolic links to a place outside the folder; they are not followed.
+        others: number of files that are no scans.
+    """
+
+    outputs: dict[str, str]
+    outside_links: tuple[str, ...]
+    others: int
+
+
+def list_scans(source: Path, left_out: Path) -> ScanFolder:
+    """Lists the scans: files with a suffix of ``IMAGE_SUFFIXES``, and DICOM files of any name.
+
+    Names that start with a dot are passed over. Links to files inside the folder are followed; links to folders
+    never: inside the folder they lead only to what is found anyway.
+
+    Args:
+        source: a folder, resolved.
+        left_out: a folder whose content is no source, such as the results; resolved.
+
+    Raises:
+        DatasetError: a folder cannot be listed.
+    """
+    scans, outside, others = [], [], 0
+    for path in _entries(source, left_out):
+        relative, real = path.relative_to(source).as_posix(), path.resolve()
+        if not real.is_relative_to(source):
+            outside.append(relative)
+        elif path.is_dir() or real.is_relative_to(left_out):
+            continue
+        elif _is_scan(path):
+            scans.append(relative)
+        else:
+            others += 1
+    return ScanFolder(png_names(sorted(scans)), tuple(sorted(outside)), others)
+
+
+def _entries(source: Path, left_out: Path) -> Iterator[Path]:
+    """Files and links below the folder."""
+    for folder, folders, files in os.walk(source, onerror=_cannot_be_listed):
+        here = Path(folder)
+        links = [name for name in folders if (here / name).is_symlink()]
+        folders[:] = [name for name in folders if not name.startswith(".") and here / name != left_out]
+        yield from (here / name for name in [*links, *files] if not name.startswith("."))
+
+
+def _cannot_be_listed(error: OSError) -> NoReturn:
+    raise DatasetError(
+        f"Expected folders that can be read. Received: {error.filename} ({error.strerror}). Change its permissions, "
+        "or move it out of the input."
+    ) from error
+
+
+def _is_scan(path: Path) -> bool:
+    # A link to nothing is a scan that cannot be read; a pipe or device is none and would block whoever opens it.
+    if path.exists() and not path.is_file():
+        return False
+    return path.suffix.lower() in IMAGE_SUFFIXES or is_dicom(path)
+
+
+def png_names(sources: Iterable[str]) -> dict[str, str]:
+    """Names of PNG files, no two alike even where upper and lower case are one.
+
+    ``a.jpg`` becomes ``a.png``; where that is also what another file or a folder would be called, all of them keep
+    their suffix: ``a.jpg.png``. The names depend on the sources' names alone.
+
+    Args:
+        sources: relative paths with forward slashes, no two alike.
+    """
+    sources = list(sources)
+    folders = {str(parent).casefold() for source in sources for parent in PurePosixPath(source).parents}
+    names = {source: _short_name(source) for source in sources}
+    while True:
+        counts = Counter(name.casefold() for name in names.values())
+        shared = [
+            source
+            for source, name in names.items()
+            if name != f"{source}.png" and (counts[name.casefold()] > 1 or name.casefold() in folders)
+        ]
+        if not shared:
+            return names
+        names |= {source: f"{source}.png" for source in shared}
+
+
+def _short_name(source: str) -> str:
+    path = PurePosixPath(source)
+    # A DICOM file's name may be a number with dots, whose last part is no suffix.
+    return str(path.with_suffix(".png")) if path.suffix.lower() in IMAGE_SUFFIXES else f"{source}.png"
