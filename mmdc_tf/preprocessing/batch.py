@@ -86,8 +86,7 @@ def preprocess_folder(
     with _writing_to(target), _locked(target):
         before = _rows_before(target, scans, recipe, size)
         jobs = [Job(source, target, scan, png, recipe, size, before.get(scan)) for scan, png in scans.outputs.items()]
-        rows = _run(jobs, target, before, workers, progress or _silent)
-    unchanged = sum(row is before.get(row.source) or row == before.get(row.source) for row in rows)
+        rows, unchanged = _run(jobs, target, before, workers, progress or _silent)
     return BatchResult(tuple(rows), unchanged, scans.outside_links, scans.others)
 
 
@@ -165,20 +164,24 @@ def _require_own_place(target: Path, png: str, known: bool) -> None:
         )
 
 
-def _run(jobs: list[Job], target: Path, before: dict[str, Row], workers: int, progress: Progress) -> list[Row]:
+def _run(
+    jobs: list[Job], target: Path, before: dict[str, Row], workers: int, progress: Progress
+) -> tuple[list[Row], int]:
     """Does the jobs; the manifest grows with each and is put in order at the end, whatever ends the run."""
     kept = _kept_rows(jobs, target, before)
     write_manifest(target / MANIFEST, kept.values())
     progress(0, len(jobs))
     rows: dict[str, Row] = {}
+    unchanged = 0
     with (target / MANIFEST).open("a", encoding="utf-8", errors="surrogateescape", newline="") as manifest:
-        for row in _rows(jobs, min(workers, len(jobs))):
+        for row, made in _rows(jobs, min(workers, len(jobs))):
             rows[row.source] = row
+            unchanged += not made
             manifest.write(csv_line(astuple(row)))
             manifest.flush()
             progress(len(rows), len(jobs))
     write_manifest(target / MANIFEST, (kept | rows).values())
-    return [rows[job.scan] for job in jobs]
+    return [rows[job.scan] for job in jobs], unchanged
 
 
 def _kept_rows(jobs: list[Job], target: Path, before: dict[str, Row]) -> dict[str, Row]:
@@ -196,13 +199,13 @@ def _kept_rows(jobs: list[Job], target: Path, before: dict[str, Row]) -> dict[st
     return kept
 
 
-def _rows(jobs: list[Job], workers: int) -> Iterator[Row]:
-    """The jobs' rows as they are done."""
+def _rows(jobs: list[Job], workers: int) -> Iterator[tuple[Row, bool]]:
+    """The jobs' rows as they are done, and whether anything was done for them."""
     # spawn: a fork would copy the locks of TensorFlow's and OpenCV's threads in whatever state they are
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare_worker)
     try:
-        futures: list[Future[Row]] = [pool.submit(process, job) for job in jobs]
+        futures: list[Future[tuple[Row, bool]]] = [pool.submit(process, job) for job in jobs]
         for future in as_completed(futures):
             yield future.result()
     except BrokenExecutor as error:

@@ -51,8 +51,11 @@ class Result:
     flags: tuple[str, ...]
 
 
-def process(job: Job) -> Row:
+def process(job: Job) -> tuple[Row, bool]:
     """Makes the PNG, unless the one of an earlier run is there and the scan has not changed.
+
+    Returns:
+        The line of the manifest, and whether anything was done.
 
     Raises:
         OSError: the PNG cannot be written.
@@ -61,16 +64,16 @@ def process(job: Job) -> Row:
     try:
         digest = _sha256(job.source / job.scan)
         if _is_done(job, digest) and job.before is not None:
-            return job.before
+            return job.before, False
         scan = read_image(job.source / job.scan)
     except (OSError, UnreadableImageError) as error:
-        return _failed_row(job, "unreadable", str(error), started)
+        return _failed_row(job, "unreadable", str(error), started), True
     try:
         result = run_recipe(get_recipe(job.recipe), scan, job.size)
     except (InputError, RuntimeError, MemoryError) as error:
-        return _failed_row(job, "failed", str(error) or type(error).__name__, started)
+        return _failed_row(job, "failed", str(error) or type(error).__name__, started), True
     replace_png(job.target / job.output, result.image)
-    return _row(job, digest, scan, result, started)
+    return _row(job, digest, scan, result, started), True
 
 
 def _sha256(path: Path) -> str:
