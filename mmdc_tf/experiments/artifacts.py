@@ -8,24 +8,13 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from mmdc_tf.errors import ConfigurationError
+from mmdc_tf.whole_files import write_with
 
 PACKAGES = ("mmdc_tf", "tensorflow", "keras", "numpy", "pandas", "opencv-python", "scikit-learn", "ImageHash")
-
-
-def write_with(path: Path, write: Callable[[Path], object]) -> None:
-    """Calls ``write`` with a temporary path beside ``path`` and renames the result."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")
-    try:
-        write(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

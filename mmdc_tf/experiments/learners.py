@@ -20,6 +20,7 @@ from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset
 from mmdc_tf.models.classifiers import build_classifier
 from mmdc_tf.training.classical import classifier_probabilities, fit_classifier
 from mmdc_tf.training.trainer import HISTORY_COLUMNS, TrainingParts, make_deterministic, train
+from mmdc_tf.whole_files import write_with
 
 
 class Learner(Protocol):
@@ -60,7 +61,7 @@ class NetworkLearner:
     def save(self, folder: Path) -> None:
         # a new model over the same layers has no optimiser, whose state is twice as large as the weights
         bare = keras.Model(self._model.input, self._model.output, name=self._model.name)
-        artifacts.write_with(folder / "model.keras", bare.save)
+        write_with(folder / "model.keras", bare.save)
 
 
 class ClassifierLearner:

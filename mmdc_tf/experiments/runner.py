@@ -23,6 +23,7 @@ from mmdc_tf.experiments.progress import Progress
 from mmdc_tf.experiments.workshop import Workshop
 from mmdc_tf.models import resolve_weights
 from mmdc_tf.preprocessing.recipes import get_recipe
+from mmdc_tf.whole_files import write_with
 
 OK, FAILED, RUNNING = "ok", "failed", "running"
 
@@ -150,7 +151,7 @@ def _notice(plan: Plan) -> dict[str, str]:
 
 
 def _write_csv(path: Path, table: pd.DataFrame) -> None:
-    artifacts.write_with(path, lambda temporary: table.to_csv(temporary, index=False))
+    write_with(path, lambda temporary: table.to_csv(temporary, index=False))
 
 
 def _is_finished(cell: Cell) -> bool:

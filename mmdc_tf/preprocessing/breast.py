@@ -14,11 +14,11 @@ import numpy as np
 
 from mmdc_tf.errors import ConfigurationError
 from mmdc_tf.opencv import cv2
-from mmdc_tf.preprocessing.brint_operations import close_mask, dilate_mask, open_mask
 from mmdc_tf.preprocessing.checks import checked_image, require_positive, require_positive_whole
 from mmdc_tf.preprocessing.film import film_threshold, strip_mask
 from mmdc_tf.preprocessing.mirroring import needs_turning, turned
-from mmdc_tf.preprocessing.operations import largest_region_mask
+from mmdc_tf.preprocessing.morphology import close_mask, dilate_mask, open_mask
+from mmdc_tf.preprocessing.operations import largest_region_mask, shrink
 
 WORKING_SIDE = 256
 """Longest side in pixels of the copy that is searched: a pixel is then about a millimetre of a film."""
@@ -164,11 +164,7 @@ def _reduced(grey: np.ndarray, longest: int) -> np.ndarray:
     """
     while max(grey.shape) >= 2 * longest:
         grey = _halved(grey)
-    share = longest / max(grey.shape)
-    if share >= 1:
-        return grey
-    height, width = (max(1, round(side * share)) for side in grey.shape)
-    return cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA)
+    return shrink(grey, longest)
 
 
 def _halved(grey: np.ndarray) -> np.ndarray:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
 from mmdc_tf.preprocessing import brint_operations as operations
+from mmdc_tf.preprocessing import morphology
+from mmdc_tf.preprocessing.mirroring import light_of_halves, turned
 from mmdc_tf.preprocessing.steps import State, required_mask
 
 REFERENCE_HEIGHT = 2546
@@ -25,25 +25,25 @@ def blank_border(state: State, pixels: int, reference_height: int) -> State:
 
 def close_mask(state: State, diameter: int, reference_height: int) -> State:
     """Fills the mask's gaps; the disc's diameter is that on a scan of the reference height."""
-    return replace(state, mask=operations.close_mask(required_mask(state), _radius(state, diameter, reference_height)))
+    return replace(state, mask=morphology.close_mask(required_mask(state), _radius(state, diameter, reference_height)))
 
 
 def open_mask(state: State, diameter: int, reference_height: int) -> State:
     """Removes the mask's thin parts; the disc's diameter is that on a scan of the reference height."""
-    return replace(state, mask=operations.open_mask(required_mask(state), _radius(state, diameter, reference_height)))
+    return replace(state, mask=morphology.open_mask(required_mask(state), _radius(state, diameter, reference_height)))
 
 
 def dilate_mask(state: State, diameter: int, reference_height: int) -> State:
     """Grows the mask; the disc's diameter is that on a scan of the reference height."""
-    return replace(state, mask=operations.dilate_mask(required_mask(state), _radius(state, diameter, reference_height)))
+    return replace(state, mask=morphology.dilate_mask(required_mask(state), _radius(state, diameter, reference_height)))
 
 
 def flip_left(state: State) -> State:
     """Mirrors image and mask where the right half of the image is the brighter one."""
-    if not operations.is_heavier_right(state.image):
+    left, right = light_of_halves(state.image)
+    if right <= left:
         return state
-    image, mask = (np.ascontiguousarray(array[:, ::-1]) for array in (state.image, required_mask(state)))
-    return replace(state, image=image, mask=mask)
+    return replace(state, image=turned(state.image, True), mask=turned(required_mask(state), True))
 
 
 def brint_channels(state: State, radius: int, q: int, background: int) -> State:

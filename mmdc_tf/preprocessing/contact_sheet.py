@@ -10,7 +10,7 @@ import numpy as np
 from mmdc_tf.datasets.images import read_image
 from mmdc_tf.opencv import cv2
 from mmdc_tf.preprocessing.manifest import Row
-from mmdc_tf.preprocessing.whole_files import replace_png
+from mmdc_tf.preprocessing.png import write_png
 
 CELL, GAP, COLUMNS = 256, 8, 3
 _OUTLINE = (255, 200, 0)
@@ -34,7 +34,7 @@ def write_contact_sheet(path: Path, rows: Sequence[Row], source: Path, target: P
     columns = min(COLUMNS, len(pairs))
     pairs += [blank] * (-len(pairs) % columns)
     lines = [np.hstack(pairs[start : start + columns]) for start in range(0, len(pairs), columns)]
-    replace_png(path, np.vstack(lines))
+    write_png(path, np.vstack(lines))
 
 
 def _pair(row: Row, source: Path, target: Path) -> np.ndarray:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mmdc_tf.opencv import cv2
-from mmdc_tf.preprocessing import breast
+from mmdc_tf.preprocessing import breast, operations
 from mmdc_tf.preprocessing.checks import require_positive_whole
 from mmdc_tf.preprocessing.steps import State
 
@@ -22,8 +21,4 @@ def reduce(state: State, times: int) -> State:
     """
     require_positive_whole(times, "times")
     require_positive_whole(state.size, "size")
-    share = times * state.size / max(state.image.shape)
-    if share >= 1:
-        return replace(state, mask=None)
-    height, width = (max(1, round(side * share)) for side in state.image.shape)
-    return replace(state, image=cv2.resize(state.image, (width, height), interpolation=cv2.INTER_AREA), mask=None)
+    return replace(state, image=operations.shrink(state.image, times * state.size), mask=None)

@@ -9,7 +9,7 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from mmdc_tf.errors import ConfigurationError
-from mmdc_tf.preprocessing.whole_files import replace_file
+from mmdc_tf.whole_files import write_with
 
 FAILED_FLAGS = ("unreadable", "failed")
 
@@ -104,4 +104,5 @@ def csv_line(values: Iterable[object]) -> str:
 def write_manifest(path: Path, rows: Iterable[Row]) -> None:
     """Writes the manifest whole, in order of the sources."""
     lines = [csv_line(COLUMNS), *(csv_line(astuple(row)) for row in sorted(rows, key=lambda row: row.source))]
-    replace_file(path, "".join(lines).encode("utf-8", errors="surrogateescape"))
+    content = "".join(lines).encode("utf-8", errors="surrogateescape")
+    write_with(path, lambda temporary: temporary.write_bytes(content))

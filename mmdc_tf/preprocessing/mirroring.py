@@ -7,6 +7,15 @@ import numpy as np
 from mmdc_tf.opencv import cv2
 
 
+def light_of_halves(grey: np.ndarray) -> tuple[int, int]:
+    """The sums of the grey levels of the left and the right half; a middle column counts for neither.
+
+    Args:
+        grey: uint8 (H, W).
+    """
+    return _halves(_light_of_columns(grey))
+
+
 def needs_turning(grey: np.ndarray) -> bool:
     """Whether the mirrored image is the one to search: of an image and its mirror image always the same one is.
 
@@ -15,9 +24,8 @@ def needs_turning(grey: np.ndarray) -> bool:
     Args:
         grey: uint8 (H, W).
     """
-    light = cv2.reduce(grey, 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S).ravel().astype(np.int64)
-    half = light.size // 2
-    sides = int(light[:half].sum()), int(light[light.size - half :].sum())
+    light = _light_of_columns(grey)
+    sides = _halves(light)
     if sides[0] != sides[1]:
         return sides[1] > sides[0]
     for given, mirrored in ((light, light[::-1]), (grey.ravel(), grey[:, ::-1].ravel())):
@@ -30,3 +38,12 @@ def needs_turning(grey: np.ndarray) -> bool:
 def turned(image: np.ndarray, turn: bool) -> np.ndarray:
     """The image, or its mirror image; memory in order."""
     return cv2.flip(image, 1) if turn else image
+
+
+def _light_of_columns(grey: np.ndarray) -> np.ndarray:
+    return cv2.reduce(grey, 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S).ravel().astype(np.int64)
+
+
+def _halves(light: np.ndarray) -> tuple[int, int]:
+    half = light.size // 2
+    return int(light[:half].sum()), int(light[light.size - half :].sum())

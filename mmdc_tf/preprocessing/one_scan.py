@@ -13,9 +13,10 @@ from mmdc_tf.datasets.images import read_image
 from mmdc_tf.errors import InputError, UnreadableImageError
 from mmdc_tf.opencv import cv2
 from mmdc_tf.preprocessing.manifest import Row
+from mmdc_tf.preprocessing.mirroring import light_of_halves
 from mmdc_tf.preprocessing.operations import to_grey
+from mmdc_tf.preprocessing.png import write_png
 from mmdc_tf.preprocessing.recipes import Recipe, get_recipe
-from mmdc_tf.preprocessing.whole_files import replace_png
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def process(job: Job) -> tuple[Row, bool]:
         result = run_recipe(get_recipe(job.recipe), scan, job.size)
     except (InputError, RuntimeError, MemoryError) as error:
         return _failed_row(job, "failed", str(error) or type(error).__name__, started), True
-    replace_png(job.target / job.output, result.image)
+    write_png(job.target / job.output, result.image)
     return _row(job, digest, scan, result, started), True
 
 
@@ -113,8 +114,7 @@ def run_recipe(recipe: Recipe, scan: np.ndarray, size: int) -> Result:
 
 
 def _side(grey: np.ndarray) -> str:
-    half = grey.shape[1] // 2
-    left, right = int(grey[:, :half].sum()), int(grey[:, grey.shape[1] - half :].sum())
+    left, right = light_of_halves(grey)
     return "" if left == right else "L" if left > right else "R"
 
 

@@ -165,6 +165,29 @@ def resize(image: np.ndarray, size: int) -> np.ndarray:
     return cv2.resize(shrunk, (size, size), interpolation=cv2.INTER_LINEAR)
 
 
+def shrink(grey: np.ndarray, longest: int) -> np.ndarray:
+    """Averages an image down to a longest side and keeps the sides' ratio; a smaller one is returned as it is.
+
+    Args:
+        grey: uint8 (H, W).
+        longest: in pixels, at least 1.
+
+    Returns:
+        uint8 (h, w), no side below 1.
+
+    Raises:
+        InputError: another dtype or shape.
+        ConfigurationError: ``longest`` is not a whole number of at least 1.
+    """
+    grey = checked_image(grey, "grey")
+    require_positive_whole(longest, "longest")
+    share = longest / max(grey.shape)
+    if share >= 1:
+        return grey
+    height, width = (max(1, round(side * share)) for side in grey.shape)
+    return cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA)
+
+
 def grey_to_rgb(grey: np.ndarray) -> np.ndarray:
     """Repeats a grey image in three channels, for backbones that were trained on colour photographs.
 

@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 
 from mmdc_tf.datasets.phantom_folder import NOTICE
-from mmdc_tf.experiments.artifacts import read_json, write_text, write_with
+from mmdc_tf.experiments.artifacts import read_json, write_text
 from mmdc_tf.experiments.results import table_results
 from mmdc_tf.experiments.rows import PaperTable
 from mmdc_tf.report.footnotes import Footnotes
+from mmdc_tf.whole_files import write_with
 
 RESEARCH_USE = "Research use only, not a medical device."
 HEADER = (

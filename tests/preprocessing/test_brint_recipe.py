@@ -16,7 +16,8 @@ from mmdc_tf.errors import InputError
 from mmdc_tf.opencv import cv2
 from mmdc_tf.preprocessing import State, brint_steps, get_recipe
 from mmdc_tf.preprocessing.brint import CODES, brint_maps, brint_patterns
-from mmdc_tf.preprocessing.brint_operations import blank_border, close_mask, dilate_mask, open_mask, stack_brint
+from mmdc_tf.preprocessing.brint_operations import blank_border, stack_brint
+from mmdc_tf.preprocessing.morphology import close_mask, dilate_mask, open_mask
 
 BRINT = get_recipe("brint")
 HEIGHT, WIDTH = 300, 200  # about an eighth of a real scan: the border is 5 pixels, the discs' radii are 1.8 and 9.2

@@ -1,0 +1,23 @@
+"""Files written to a temporary name and renamed, so that none is ever half-written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+
+def write_with(path: Path, write: Callable[[Path], object]) -> None:
+    """Calls ``write`` with a temporary path beside ``path`` and renames the result; the folder is made where absent.
+
+    Raises:
+        OSError: the folder cannot be made or written to, or is full.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # short, since the file's own name may be as long as allowed; with its suffix, which says how it is written
+    temporary = path.with_name(f".mmdc-tf-{os.getpid()}{path.suffix}")
+    try:
+        write(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
