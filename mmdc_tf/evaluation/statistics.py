@@ -46,13 +46,6 @@ def metric_intervals(
     return {name: (float(low), float(high)) for name, low, high in zip(METRICS, *limits, strict=True)}
 
 
-def accuracy_interval(
-    predictions: pd.DataFrame, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
-) -> tuple[float, float]:
-    """The interval of the accuracy alone; arguments and errors as for ``metric_intervals``."""
-    return metric_intervals(predictions, level, resamples, seed)["accuracy"]
-
-
 def _confusions(predictions: pd.DataFrame) -> np.ndarray:
     """Confusion matrices (groups, classes, classes), truth by guess."""
     names, codes = np.unique(predictions[["y_true", "y_pred"]].to_numpy(dtype=str), return_inverse=True)

@@ -9,13 +9,17 @@ from scipy import stats
 
 from mmdc_tf.errors import InputError
 from mmdc_tf.evaluation.metrics import paper_metrics
-from mmdc_tf.evaluation.statistics import accuracy_interval, metric_intervals
+from mmdc_tf.evaluation.statistics import metric_intervals
 
 
 def frame(hits, groups) -> pd.DataFrame:
     """Predictions that are right where ``hits`` is true."""
     guess = np.where(np.asarray(hits, dtype=bool), "a", "b")
     return pd.DataFrame({"group_id": [f"g{group}" for group in groups], "y_true": "a", "y_pred": guess})
+
+
+def accuracy_interval(predictions: pd.DataFrame, **options) -> tuple[float, float]:
+    return metric_intervals(predictions, **options)["accuracy"]
 
 
 def width(interval: tuple[float, float]) -> float:
