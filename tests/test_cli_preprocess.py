@@ -73,3 +73,16 @@ def test_no_tensorflow_is_imported(scans):
     done = subprocess.run([sys.executable, script, *command(scans)], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "0 []", done.stderr
     assert done.stderr == ""
+
+
+def test_lesion_masks_are_counted_left_out_and_outlined(scans, capsys):
+    folder = scans / "breast 0"
+    mask = np.zeros((40, 30), np.uint8)
+    mask[10:20, 5:15] = 255
+    assert cv2.imwrite(str(folder / "scan_Mask.png"), mask)
+    assert cv2.imwrite(str(folder / "scan_MASK2.png"), mask[:30])
+    assert main(command(scans, "--contact-sheet", scans.parent / "sheet.png")) == 0
+    output = capsys.readouterr().out
+    assert "note: lesion masks, left out: 2, for example breast 0/scan_MASK2.png" in output
+    assert "note: lesion mask, not drawn: breast 0/scan_MASK2.png: Expected a lesion mask of its scan's size" in output
+    assert "2 scans: 2 written" in output

@@ -1,4 +1,4 @@
-"""``mmdc-tf datasets check``: look at a dataset before using it."""
+"""``mmdc-tf datasets check`` and ``lesions``: look at a dataset before using it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from mmdc_tf.commands import EXIT_BAD_INPUT, EXIT_OK
+from mmdc_tf.commands.lesions import add_lesions
 
 DATASETS = ("busi", "mini-ddsm", "folder")
 
@@ -20,6 +21,7 @@ def add_datasets(parser: argparse.ArgumentParser) -> None:
     check.add_argument("--root", type=Path, required=True, help="the dataset's folder")
     check.add_argument("--json", action="store_true", help="for programs")
     check.add_argument("--debug", action="store_true", help="show the trace of an error")
+    add_lesions(actions.add_parser("lesions", help="how much of each lesion the recipes for mammograms keep"))
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from mmdc_tf.commands import EXIT_FAILED_ROW, EXIT_OK
 from mmdc_tf.commands.arguments import positive
+from mmdc_tf.commands.progress import scan_bar
 from mmdc_tf.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -30,17 +31,10 @@ def add_preprocess(parser: argparse.ArgumentParser) -> None:
 
 
 def _preprocess(options: argparse.Namespace) -> int:
-    from tqdm import tqdm
-
     from mmdc_tf.preprocessing.batch import preprocess_folder
 
     _require_png(options.contact_sheet)
-    with tqdm(unit="scan", disable=None, file=sys.stderr, dynamic_ncols=True) as bar:
-
-        def progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
+    with scan_bar() as progress:
         result = preprocess_folder(
             options.input, options.output, options.recipe, options.size, options.workers, progress
         )
@@ -62,6 +56,8 @@ def _print_result(result: BatchResult, options: argparse.Namespace) -> None:
     if result.outside_links:
         example = result.outside_links[0]
         print(f"note: links that leave the input, not followed: {len(result.outside_links):,}, for example {example}")
+    if result.lesion_masks:
+        print(f"note: lesion masks, left out: {len(result.lesion_masks):,}, for example {result.lesion_masks[0]}")
     if result.others:
         print(f"note: files that are no scans, left out: {result.others:,}")
     written = len(result.rows) - len(result.failed) - result.unchanged
@@ -79,10 +75,12 @@ def _draw(result: BatchResult, options: argparse.Namespace) -> None:
     if options.contact_sheet is None or not rows:
         return
     try:
-        write_contact_sheet(options.contact_sheet, rows, options.input, options.output)
+        problems = write_contact_sheet(options.contact_sheet, rows, options.input, options.output, result.lesion_masks)
     except OSError as error:
         raise ConfigurationError(
             f"Expected a file that can be written. Received: contact_sheet={options.contact_sheet} "
             f"({error.strerror}). Choose another name; the PNG files are done."
         ) from error
+    for problem in problems:
+        print(f"note: lesion mask, not drawn: {problem}")
     print(f"contact sheet: {options.contact_sheet}")

@@ -43,6 +43,18 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
     add("--dataset-root", type=Path, help="the dataset's folder; without it the built-in phantom is used")
     add("--dataset", choices=DATASETS, help="what --dataset-root holds; default: the table's own dataset")
     add(
+        "--recipe",
+        help="preprocessing: lesion-safe (the default for mammograms), paper (Otsu and the largest contour, as "
+        "published) or plain; ultrasound (the default for BUSI) or plain",
+    )
+    add(
+        "--near-twins",
+        choices=("keep", "drop-conflicts", "one-per-cluster"),
+        default="keep",
+        help="images that look like copies of one another: keep all, leave out clusters with more than one label, or "
+        "keep one image a cluster; default: keep",
+    )
+    add(
         "--without-images",
         action="store_true",
         help="use every line of the dataset's table, whether its image is there or not; for rows that take no image",
@@ -146,7 +158,7 @@ def _output(table: PaperTable, options: argparse.Namespace) -> Path:
 def _plan(table: PaperTable, options: argparse.Namespace, output: Path) -> Plan:
     from mmdc_tf.datasets.splits import PROTOCOLS
     from mmdc_tf.experiments.grid import Plan
-    from mmdc_tf.preprocessing.recipes import default_recipe
+    from mmdc_tf.preprocessing.recipes import recipe_for
     from mmdc_tf.training.recipe import load_profile
 
     real = options.dataset_root is not None
@@ -166,7 +178,7 @@ def _plan(table: PaperTable, options: argparse.Namespace, output: Path) -> Plan:
         table=table,
         rows=rows,
         dataset=dataset,
-        preprocessing=default_recipe(table.modality if name == "folder" else dataset.info.modality).name,
+        preprocessing=recipe_for(table.modality if name == "folder" else dataset.info.modality, options.recipe).name,
         profile=profile,
         weights=options.weights or ("imagenet" if real else "none"),
         cut=options.cut,
@@ -190,6 +202,7 @@ def _require_no_image(rows: tuple[Row, ...], table: PaperTable) -> None:
 
 def _dataset(name: str, options: argparse.Namespace, output: Path, profile: str) -> Dataset:
     """The real dataset, or the phantom written into the run's folder."""
+    from mmdc_tf.datasets.deduplicate import treat_near_twins
     from mmdc_tf.datasets.phantom import phantom_mammograms, phantom_ultrasound
 
     if options.dataset_root is not None:
@@ -198,6 +211,7 @@ def _dataset(name: str, options: argparse.Namespace, output: Path, profile: str)
         dataset = phantom_mammograms(output / name, patients=PHANTOM_PATIENTS[profile], seed=options.seed)
     else:
         dataset = phantom_ultrasound(output / name, images=PHANTOM_IMAGES[profile], seed=options.seed)
+    dataset = treat_near_twins(dataset, options.near_twins)
     for note in dataset.notes:
         print(f"note: {note}")
     return dataset
@@ -218,7 +232,10 @@ def _train(plan: Plan, fresh: bool) -> int:
     """Runs the plan; the tables are brought up to date after each fold and printed at the end."""
     from mmdc_tf.experiments.grid import make_cells
     from mmdc_tf.experiments.runner import run_cells
+    from mmdc_tf.report.calibration_figures import write_calibration
+    from mmdc_tf.report.details import write_details
     from mmdc_tf.report.figures import draw_bars
+    from mmdc_tf.report.metadata_table import write_metadata_table
     from mmdc_tf.report.tables import markdown, write_tables
 
     cells = make_cells(plan)
@@ -227,9 +244,12 @@ def _train(plan: Plan, fresh: bool) -> int:
     results = write_tables(plan.table, plan.output)
     if plan.table.figure:
         draw_bars(plan.table, results, plan.shared_config(), plan.output / f"{plan.table.name}.png")
+    write_details(plan.table, plan.output, results)
+    write_metadata_table(plan.table, plan.output)
+    write_calibration(plan.table, plan.output)
     print(markdown(plan.table, results, plan.shared_config()))
-    written = ", ".join(path.suffix for path in sorted(plan.output.glob(f"{plan.table.name}.*")) if path.is_file())
-    print(f"written: {plan.output / plan.table.name} ({written}); curves: tensorboard --logdir {plan.output}")
+    written = sorted(path.name for path in plan.output.glob(f"{plan.table.name}[._]*") if path.is_file())
+    print(f"written into {plan.output}: {', '.join(written)}; curves: tensorboard --logdir {plan.output}")
     return EXIT_FAILED_ROW if failures else EXIT_OK
 
 

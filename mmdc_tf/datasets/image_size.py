@@ -55,6 +55,15 @@ def require_few_pixels_in_header(path: str | Path) -> None:
         require_few_pixels(*size, path)
 
 
+def jpeg_size(path: str | Path) -> tuple[int, int] | None:
+    """Width and height in pixels that a JPEG file's header claims; None for other files and broken headers."""
+    try:
+        with Path(path).open("rb") as file:
+            return JpegImagePlugin.JpegImageFile(file).size
+    except Exception:  # as below
+        return None
+
+
 def _header_size(path: str | Path) -> tuple[int, int] | None:
     try:
         with Path(path).open("rb") as file:

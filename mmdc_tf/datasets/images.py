@@ -7,20 +7,43 @@ from pathlib import Path
 import numpy as np
 
 from mmdc_tf.datasets.dicom import DICOM_SUFFIXES, is_dicom, read_dicom
-from mmdc_tf.datasets.image_size import require_few_pixels_in_header
+from mmdc_tf.datasets.image_size import jpeg_size, require_few_pixels_in_header
 from mmdc_tf.errors import UnreadableImageError
 from mmdc_tf.opencv import cv2
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", *DICOM_SUFFIXES)
 
 
-def read_image(path: str | Path) -> np.ndarray:
+REDUCTIONS = (8, 4, 2, 1)
+_REDUCED_GREY = {
+    2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
+    4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
+    8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
+}
+
+
+def reductions(path: str | Path, least_side: float) -> tuple[int, ...]:
+    """By how much an image may be reduced while it is decoded, the largest first, 1 at the end.
+
+    Args:
+        path: an image file; only a JPEG file can be reduced, by its decoder, which then has less to do.
+        least_side: the shorter side of the reduced image has at least so many pixels.
+    """
+    size = jpeg_size(path)
+    if size is None:
+        return (1,)
+    return tuple(factor for factor in REDUCTIONS if factor == 1 or min(size) / factor >= least_side)
+
+
+def read_image(path: str | Path, reduction: int = 1) -> np.ndarray:
     """Reads an image of any supported format.
 
     Args:
         path: a PNG, JPEG, TIFF or BMP file, 8 or 16 bit, grey or colour, of at most 200 million pixels
             (``image_size.MAX_PIXELS``: an image whose header claims more is refused before it is decoded); or a
             DICOM file (``dicom.is_dicom``).
+        reduction: 2, 4 or 8 for a JPEG file of which a half, a quarter or an eighth of each side is enough: see
+            ``reductions``. It then comes as grey, sides rounded up, each pixel nearly the mean of a block.
 
     Returns:
         uint8 in [0, 255]: (H, W) for grey files, (H, W, 3) RGB for colour files. Transparency is dropped.
@@ -39,7 +62,7 @@ def read_image(path: str | Path) -> np.ndarray:
         raise UnreadableImageError(
             f"Expected a readable image file. Received: {path} ({error.strerror}). Restore the file or remove its row."
         ) from error
-    image = _decoded(data)
+    image = _decoded(data, cv2.IMREAD_UNCHANGED if reduction == 1 else _REDUCED_GREY[reduction])
     if image is None:
         reason = "empty file" if data.size == 0 else "not a decodable image"
         raise UnreadableImageError(
@@ -49,9 +72,9 @@ def read_image(path: str | Path) -> np.ndarray:
     return _to_grey_or_rgb(_to_eight_bit(image, path))
 
 
-def _decoded(data: np.ndarray) -> np.ndarray | None:
+def _decoded(data: np.ndarray, how: int) -> np.ndarray | None:
     try:
-        return cv2.imdecode(data, cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION) if data.size else None
+        return cv2.imdecode(data, how | cv2.IMREAD_IGNORE_ORIENTATION) if data.size else None
     except cv2.error:  # more pixels than OpenCV's own limit, which formats outside image_size's list can claim
         return None
 

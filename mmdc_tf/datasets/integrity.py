@@ -7,16 +7,17 @@ look alike must stay on one side of a split, or the test part contains the train
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import imagehash
 import numpy as np
 import pandas as pd
 from PIL import Image
+from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
-from sklearn.neighbors import radius_neighbors_graph
 
+from mmdc_tf.datasets.hash_pairs import Pairs, spanning_pairs
 from mmdc_tf.datasets.images import read_image
 from mmdc_tf.errors import ConfigurationError
 from mmdc_tf.opencv import cv2
@@ -45,7 +46,7 @@ def perceptual_hashes(paths: Iterable[str | Path]) -> np.ndarray:
     Raises:
         UnreadableImageError: a file cannot be decoded.
     """
-    hashes = [imagehash.phash(Image.fromarray(_read_grey(path)), hash_size=HASH_SIZE).hash.ravel() for path in paths]
+    hashes = [imagehash.phash(Image.fromarray(read_grey(path)), hash_size=HASH_SIZE).hash.ravel() for path in paths]
     return np.array(hashes, dtype=bool).reshape(-1, HASH_BITS)
 
 
@@ -66,34 +67,91 @@ def near_twin_clusters(paths: Iterable[str | Path], max_bits: int = NEAR_TWIN_BI
         ConfigurationError: ``max_bits`` is not between 0 and 255.
         UnreadableImageError: a file cannot be decoded.
     """
+    require_bits(max_bits)
+    paths = list(paths)
+    return join_near_twins(paths, perceptual_hashes(paths), max_bits)
+
+
+def join_near_twins(paths: Sequence[str | Path], hashes: np.ndarray, max_bits: int = NEAR_TWIN_BITS) -> np.ndarray:
+    """As ``near_twin_clusters``, of images whose hashes are known.
+
+    Args:
+        paths: n image files; only those of flat images are read.
+        hashes: bool, (n, 256), as ``perceptual_hashes`` returns them.
+        max_bits: as for ``near_twin_clusters``.
+
+    Returns:
+        int64, (n,), as ``near_twin_clusters``.
+
+    Raises:
+        ConfigurationError: ``max_bits`` is not between 0 and 255.
+        UnreadableImageError: a flat image cannot be decoded.
+    """
+    require_bits(max_bits)
+    textured = np.flatnonzero(is_textured(hashes))
+    near, equal = spanning_pairs(hashes[textured], max_bits), equal_flat_images(paths, hashes)
+    i = np.concatenate([textured[near.i], equal.i])
+    j = np.concatenate([textured[near.j], equal.j])
+    return connected_clusters(i, j, len(hashes))
+
+
+def connected_clusters(i: np.ndarray, j: np.ndarray, count: int) -> np.ndarray:
+    """Joins places, directly or through others, into clusters.
+
+    Args:
+        i, j: int, (p,): the pairs that belong together.
+        count: the number of places.
+
+    Returns:
+        int64, (count,): cluster indices 0, 1, … in the order in which the clusters first appear.
+    """
+    graph = csr_array((np.ones(len(i), np.int8), (i, j)), shape=(count, count))
+    return pd.factorize(connected_components(graph, directed=False)[1])[0].astype(np.int64)
+
+
+def is_textured(hashes: np.ndarray) -> np.ndarray:
+    """Which hashes, of bool (n, 256), say what their image looks like: bool (n,). Those of flat images do not."""
+    return hashes.sum(axis=1) >= _FEWEST_BITS
+
+
+def equal_flat_images(paths: Sequence[str | Path], hashes: np.ndarray) -> Pairs:
+    """Pairs each flat image with the first flat image of the same pixels; their distance is 0.
+
+    Args:
+        paths, hashes: as for ``join_near_twins``.
+
+    Raises:
+        UnreadableImageError: a flat image cannot be decoded.
+    """
+    flat = np.flatnonzero(~is_textured(hashes))
+    digests = pd.Series([_pixel_digest(paths[int(place)]) for place in flat], index=flat, dtype=str)
+    first = digests.index.to_series().groupby(digests).transform("min")
+    repeated = first[first != first.index]
+    return Pairs(repeated.to_numpy(np.int64), repeated.index.to_numpy(np.int64), np.zeros(len(repeated), np.int64))
+
+
+def require_bits(max_bits: int) -> None:
+    """Raises unless ``max_bits`` is between 0 and 255, the bits by which two different hashes can differ.
+
+    Raises:
+        ConfigurationError: it is not.
+    """
     if not 0 <= max_bits < HASH_BITS:
         raise ConfigurationError(
             f"Expected max_bits between 0 and {HASH_BITS - 1}. Received: max_bits={max_bits}. 40 suits BUSI."
         )
-    paths = list(paths)
-    hashes = perceptual_hashes(paths)
-    textured = hashes.sum(axis=1) >= _FEWEST_BITS
-    names = np.empty(len(paths), dtype=object)
-    names[textured] = _linked(hashes[textured], max_bits)
-    names[~textured] = [_pixel_digest(path) for path, keep in zip(paths, textured, strict=True) if not keep]
-    return pd.factorize(names)[0].astype(np.int64)
 
 
-def _linked(hashes: np.ndarray, max_bits: int) -> np.ndarray:
-    """Components of the graph that joins hashes within ``max_bits``; distances are taken in bounded chunks."""
-    if len(hashes) == 0:
-        return np.empty(0, dtype=np.int64)
-    # Half a bit more, since the neighbour search compares rounded fractions of 256.
-    radius = (max_bits + 0.5) / HASH_BITS
-    graph = radius_neighbors_graph(hashes, radius, metric="hamming", mode="connectivity")
-    return connected_components(graph, directed=False)[1]
+def read_grey(path: str | Path) -> np.ndarray:
+    """Reads an image file as ``read_image`` does, colour turned into grey: uint8 (H, W).
 
-
-def _read_grey(path: str | Path) -> np.ndarray:
+    Raises:
+        UnreadableImageError: the file cannot be decoded.
+    """
     image = read_image(path)
     return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
 
 
 def _pixel_digest(path: str | Path) -> str:
-    image = _read_grey(path)
+    image = read_grey(path)
     return hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()

@@ -65,8 +65,7 @@ class Plan:
             "synthetic": self.dataset.info.synthetic,
             "group_unit": self.dataset.info.group_unit,
             "class_names": list(self.dataset.info.class_names),
-            "preprocessing": self.preprocessing,
-            "preprocessing_steps": get_recipe(self.preprocessing).to_config()["steps"],
+            **_recipe_facts("preprocessing", self.preprocessing),
             "profile": self.profile.name,
             "folds": self.profile.folds,
             "training": asdict(self.profile.recipe),
@@ -116,8 +115,7 @@ class Cell:
             "layer_cut": self.cut,
             "image_size": self.image_size,
             "augmented": self.row.augmented,
-            "row_preprocessing": self.preprocessing,
-            "row_preprocessing_steps": get_recipe(self.preprocessing).to_config()["steps"],
+            **_recipe_facts("row_preprocessing", self.preprocessing),
             "protocol": self.split.protocol,
             "fold": self.split.fold,
             "training_seed": self.seed,
@@ -158,6 +156,12 @@ def row_inputs(row: Row, table: PaperTable) -> tuple[str, ...]:
         return get_classifier(row.classifier).inputs
     members = choose_rows(table, list(row.members))
     return tuple(dict.fromkeys(name for member in members for name in row_inputs(member, table)))
+
+
+def _recipe_facts(key: str, name: str) -> dict[str, Any]:
+    """A recipe's name, and its steps and numbers, so that a run is not continued after they have changed."""
+    config = get_recipe(name).to_config()
+    return {key: name, f"{key}_steps": config["steps"], f"{key}_least_crop": config["least_crop"]}
 
 
 def _cell(plan: Plan, row: Row, split: Split, seed: int) -> Cell:

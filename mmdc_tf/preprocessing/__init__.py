@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from mmdc_tf.preprocessing.recipes import RECIPES, Recipe, default_recipe, get_recipe
+from mmdc_tf.preprocessing.recipes import RECIPES, Recipe, get_recipe, recipe_for, stored_recipe
+from mmdc_tf.preprocessing.scan_file import PreprocessedScan, preprocess_file, preprocess_scan
 from mmdc_tf.preprocessing.steps import State, Step
 
-__all__ = ["RECIPES", "Recipe", "State", "Step", "default_recipe", "get_recipe"]
+__all__ = [
+    "RECIPES",
+    "PreprocessedScan",
+    "Recipe",
+    "State",
+    "Step",
+    "get_recipe",
+    "preprocess_file",
+    "preprocess_scan",
+    "recipe_for",
+    "stored_recipe",
+]

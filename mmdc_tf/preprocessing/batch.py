@@ -32,12 +32,15 @@ class BatchResult:
     Args:
         rows: one a scan, in order of their names.
         unchanged: number of scans that an earlier run had done.
+        lesion_masks: image files that are lesion masks of a scan, by their names (``scan_folder.masks_by_scan``), and
+            were left out.
         outside_links: links that leave the input folder and were not followed.
         others: number of files that are no scans.
     """
 
     rows: tuple[Row, ...]
     unchanged: int
+    lesion_masks: tuple[str, ...]
     outside_links: tuple[str, ...]
     others: int
 
@@ -87,7 +90,7 @@ def preprocess_folder(
         before = _rows_before(target, scans, recipe, size)
         jobs = [Job(source, target, scan, png, recipe, size, before.get(scan)) for scan, png in scans.outputs.items()]
         rows, unchanged = _run(jobs, target, before, workers, progress or _silent)
-    return BatchResult(tuple(rows), unchanged, scans.outside_links, scans.others)
+    return BatchResult(tuple(rows), unchanged, scans.lesion_masks, scans.outside_links, scans.others)
 
 
 def _silent(done: int, total: int) -> None:

@@ -2,50 +2,118 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from mmdc_tf.datasets.images import read_image
+from mmdc_tf.errors import InputError
 from mmdc_tf.opencv import cv2
+from mmdc_tf.preprocessing.lesions import kept_region, lesion_pixels
 from mmdc_tf.preprocessing.manifest import Row
 from mmdc_tf.preprocessing.png import write_png
+from mmdc_tf.preprocessing.recipes import get_recipe
+from mmdc_tf.preprocessing.scan_folder import masks_by_scan
 
-CELL, GAP, COLUMNS = 256, 8, 3
-_OUTLINE = (255, 200, 0)
+CELL, GAP, COLUMNS = 320, 8, 3
+LINE = 18
+"""Height of a line of the legend in pixels."""
+# Okabe and Ito: told apart by colour-blind readers too
+BOX, REGION, LESION = (240, 228, 66), (86, 180, 233), (213, 94, 0)
+_WHITE = (255, 255, 255)
+_LEGEND = ((BOX, "box cut out"), (REGION, "region kept"), (LESION, "lesion, where a mask lies beside the scan"))
 
 
-def write_contact_sheet(path: Path, rows: Sequence[Row], source: Path, target: Path) -> None:
-    """Draws each scan, the kept box outlined, beside its result.
+def write_contact_sheet(
+    path: Path, rows: Sequence[Row], source: Path, target: Path, lesion_masks: Iterable[str] = ()
+) -> tuple[str, ...]:
+    """Draws each scan, with outlines of the box, the region kept and its lesions, beside its result.
 
     Args:
         path: the PNG file to write.
         rows: of the manifest; those without a PNG are passed over. At least one has one.
         source: the folder of the scans.
         target: the folder of the results.
+        lesion_masks: relative to ``source``; each belongs to a scan by its name (``scan_folder.masks_by_scan``).
+
+    Returns:
+        The masks of these scans that could not be drawn, each with the reason: they cannot be read, mark no pixel or
+        are not of the scan's size.
 
     Raises:
         OSError: the file cannot be written.
         UnreadableImageError: a scan or result is no longer there.
     """
-    pairs = [_pair(row, source, target) for row in rows if not row.failed]
+    drawn = [row for row in rows if not row.failed]
+    masks = masks_by_scan([*(row.source for row in drawn), *lesion_masks])
+    problems: list[str] = []
+    pairs = [_pair(row, source, target, masks.get(row.source, []), problems) for row in drawn]
     blank = np.zeros_like(pairs[0])
     columns = min(COLUMNS, len(pairs))
     pairs += [blank] * (-len(pairs) % columns)
     lines = [np.hstack(pairs[start : start + columns]) for start in range(0, len(pairs), columns)]
-    write_png(path, np.vstack(lines))
+    write_png(path, np.vstack([_legend(lines[0].shape[1], drawn[0]), *lines]))
+    return tuple(problems)
 
 
-def _pair(row: Row, source: Path, target: Path) -> np.ndarray:
+def _legend(width: int, row: Row) -> np.ndarray:
+    """uint8 (3 LINE + GAP, width, 3) RGB: what is beside what, the colours, and what this is for."""
+    legend = np.zeros((3 * LINE + GAP, width, 3), np.uint8)
+    _write(legend, 0, GAP, f"left: scan; right: result of the recipe {row.recipe}, {row.size} pixels", _WHITE)
+    left = GAP
+    for colour, text in _LEGEND:
+        left = _write(legend, 1, left, f"- {text}", colour) + 2 * GAP
+    _write(legend, 2, GAP, "Research use only, not a medical device.", _WHITE)
+    return legend
+
+
+def _write(image: np.ndarray, line: int, left: int, text: str, colour: tuple[int, int, int]) -> int:
+    """Writes text and returns where it ends."""
+    font, size = cv2.FONT_HERSHEY_SIMPLEX, 0.42
+    cv2.putText(image, text, (left, (line + 1) * LINE - 4), font, size, colour, 1, cv2.LINE_AA)
+    return left + cv2.getTextSize(text, font, size, 1)[0][0]
+
+
+def _pair(row: Row, source: Path, target: Path, masks: list[str], problems: list[str]) -> np.ndarray:
     """uint8 (CELL + GAP, 2 (CELL + GAP), 3) RGB."""
-    scan = _small(read_image(source / row.source))
-    share = max(scan.shape[:2]) / max(row.width or 1, row.height or 1)
+    scan = read_image(source / row.source)
+    cell = _small(scan)
+    _draw_box(cell, row)
+    _draw_outline(cell, kept_region(get_recipe(row.recipe), scan), REGION)
+    for mask in masks:
+        try:
+            _draw_outline(cell, _lesion(source / mask, scan.shape[:2]), LESION)
+        except InputError as error:
+            problems.append(f"{mask}: {error}")
+    return np.hstack([_framed(cell), _framed(_small(read_image(target / row.output)))])
+
+
+def _draw_box(cell: np.ndarray, row: Row) -> None:
+    share = max(cell.shape[:2]) / max(row.width or 1, row.height or 1)
     left, top = round((row.box_left or 0) * share), round((row.box_top or 0) * share)
     right = round(((row.box_left or 0) + (row.box_width or 0)) * share) - 1
     bottom = round(((row.box_top or 0) + (row.box_height or 0)) * share) - 1
-    cv2.rectangle(scan, (left, top), (right, bottom), _OUTLINE, 2)
-    return np.hstack([_framed(scan), _framed(_small(read_image(target / row.output)))])
+    cv2.rectangle(cell, (left, top), (right, bottom), BOX, 2)
+
+
+def _draw_outline(cell: np.ndarray, marked: np.ndarray, colour: tuple[int, int, int]) -> None:
+    """Outlines what is marked in a scan on its picture; a single pixel still shows."""
+    height, width = cell.shape[:2]
+    small = np.zeros((height, width), np.uint8)
+    rows, columns = np.nonzero(marked)
+    small[rows * height // marked.shape[0], columns * width // marked.shape[1]] = 255
+    contours, _ = cv2.findContours(small, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(cell, contours, -1, colour, 1)
+
+
+def _lesion(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    lesion = lesion_pixels(read_image(path))
+    if lesion.shape != shape:
+        raise InputError(
+            f"Expected a lesion mask of its scan's size {shape}. Received: shape={lesion.shape}. Give such a mask."
+        )
+    return lesion
 
 
 def _small(image: np.ndarray) -> np.ndarray:

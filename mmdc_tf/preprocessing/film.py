@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
+from skimage.filters import threshold_otsu
 
 from mmdc_tf.opencv import cv2
 
@@ -12,6 +15,10 @@ LEAST_FILM = 0.10
 """A grey level is that of the film if so large a share of the scan lies within ``FILM_SPREAD`` of it."""
 FILM_SPREAD = 3
 """Half width in grey levels of the peak that film makes in a scan's histogram."""
+PEAK_ROUNDS = 4
+"""How often the middle of the film's peak is looked for again around the last one."""
+BINS = 4
+"""Into how many parts a grey level is divided."""
 BRIGHTEST_FILM = 90
 """Where the darkest large area is brighter there is no film in view, as in a cut-out of the breast."""
 STRIP_LEVEL = 190
@@ -24,43 +31,80 @@ STRIP_START = 0.03
 """A strip begins within this share of a side from the edge: a black frame may lie before it."""
 
 
-def film_threshold(grey: np.ndarray, ignored: np.ndarray, contrast: float) -> float | None:
-    """A grey level just above that of the film.
+class FilmLevel(NamedTuple):
+    """Grey levels of a scan.
 
     Args:
-        grey: uint8 (H, W), smoothed.
+        film: of the film without tissue.
+        threshold: just above it; what is brighter is tissue, label or frame.
+    """
+
+    film: float
+    threshold: float
+
+
+def film_level(grey: np.ndarray, ignored: np.ndarray, contrast: float) -> FilmLevel | None:
+    """The level of the film and a threshold just above it, as fractions of a grey level.
+
+    The film's level is the mean of its peak, not the peak's highest point, so that rounding of the pixels hardly
+    moves it.
+
+    Args:
+        grey: float32 (H, W) in [0, 255], smoothed.
         ignored: bool (H, W): pixels that do not count.
         contrast: share of the way from the film to the median of the pixels above Otsu's threshold.
 
     Returns:
-        The level, above which there is tissue, label or frame; None where no film is in view.
+        Both levels; None where no film is in view.
     """
-    values = np.ascontiguousarray(grey[~ignored])
-    if not values.size or values.min() == values.max():
+    counted = np.where(ignored, np.uint8(0), np.uint8(255))
+    fine = cv2.calcHist([grey], [0], counted, [256 * BINS], [-0.5 / BINS, 256 - 0.5 / BINS]).ravel()
+    if np.count_nonzero(fine) < 2:
         return None
-    otsu, _ = cv2.threshold(values.reshape(1, -1), 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
-    film = _film_level(np.bincount(values, minlength=256), int(otsu))
+    levels = np.arange(fine.size) / BINS
+    otsu = float(threshold_otsu(hist=(fine, levels)))
+    film = _peak(fine, levels, otsu)
     if film > BRIGHTEST_FILM:
         return None
-    return film + max(LEAST_RISE, contrast * (float(np.median(values[values > otsu])) - film))
+    rise = contrast * (_median(fine, levels, above=otsu) - film)
+    return FilmLevel(film, film + max(LEAST_RISE, rise))
 
 
-def _film_level(histogram: np.ndarray, darkest_tissue: int) -> int:
-    """The peak of the dark class. Pure black is what was painted over, unless no other level is as common as film."""
-    dark = np.where(np.arange(256) <= darkest_tissue, histogram, 0)
-    window = np.ones(2 * FILM_SPREAD + 1)
-    unpainted = np.convolve(np.where(np.arange(256) == 0, 0, dark), window, "same")
-    peaks = unpainted if unpainted.max() >= LEAST_FILM * histogram.sum() else np.convolve(dark, window, "same")
-    centre = int(peaks.argmax())
-    first = max(0 if peaks is not unpainted else 1, centre - FILM_SPREAD)
-    return first + int(dark[first : centre + FILM_SPREAD + 1].argmax())
+def _peak(counts: np.ndarray, levels: np.ndarray, otsu: float) -> float:
+    """The middle of the dark class's peak.
+
+    Pure black is what was painted over, unless no other level is as common as film.
+    """
+    dark = np.where(levels <= otsu, counts, 0)
+    unpainted = np.where(levels < 0.5, 0, dark)
+    common = _in_window(unpainted)
+    if common.max() < LEAST_FILM * counts.sum():
+        unpainted, common = dark, _in_window(dark)
+    centre = float(levels[common.argmax()])
+    for _ in range(PEAK_ROUNDS):
+        near = np.abs(levels - centre) <= FILM_SPREAD
+        weight = float(unpainted[near].sum())
+        centre = float(unpainted[near] @ levels[near]) / weight if weight else centre
+    return centre
+
+
+def _in_window(counts: np.ndarray) -> np.ndarray:
+    """How many pixels lie within ``FILM_SPREAD`` of each level."""
+    window = (2 * FILM_SPREAD * BINS + 1, 1)
+    return cv2.boxFilter(counts.reshape(1, -1), -1, window, normalize=False, borderType=cv2.BORDER_CONSTANT).ravel()
+
+
+def _median(counts: np.ndarray, levels: np.ndarray, above: float) -> float:
+    """The median of the pixels that are brighter than ``above``."""
+    bright = np.cumsum(np.where(levels > above, counts, 0))
+    return float(levels[np.searchsorted(bright, bright[-1] / 2)])
 
 
 def strip_mask(grey: np.ndarray) -> np.ndarray:
     """Marks strips of the scanner's light along the edges: nearly white from one end to the other, without texture.
 
     Args:
-        grey: uint8 (H, W), smoothed.
+        grey: uint8 or float32 (H, W) in [0, 255], smoothed.
 
     Returns:
         bool (H, W), True on strips and the line of blur beside them.
@@ -73,10 +117,18 @@ def strip_mask(grey: np.ndarray) -> np.ndarray:
 
 def _strip_depth(lines: np.ndarray) -> int:
     """How many lines from the first edge on belong to a strip; 0 where there is none."""
-    low, high = np.percentile(lines, (10, 90), axis=1)
-    is_strip = (low >= STRIP_LEVEL) & (high - low <= STRIP_RANGE)
+    edge = int(STRIP_START * len(lines)) + 1
+    # Most scans have none, and percentiles take long. A line of which nine tenths are white has at least this mean.
+    if lines[:edge].mean(axis=1).max() < 0.9 * STRIP_LEVEL:
+        return 0
+    is_strip = _are_strip(lines)
     start = int(is_strip.argmax())
     if not is_strip[start] or start > STRIP_START * len(lines):
         return 0
     depth = start + int(np.append(~is_strip[start:], True).argmax())
     return min(depth + 1, len(lines)) if depth <= DEEPEST_STRIP * len(lines) else 0
+
+
+def _are_strip(lines: np.ndarray) -> np.ndarray:
+    low, high = np.percentile(lines, (10, 90), axis=1)
+    return (low >= STRIP_LEVEL) & (high - low <= STRIP_RANGE)

@@ -7,16 +7,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from mmdc_tf.datasets.images import read_image
 from mmdc_tf.errors import InputError, UnreadableImageError
-from mmdc_tf.opencv import cv2
 from mmdc_tf.preprocessing.manifest import Row
-from mmdc_tf.preprocessing.mirroring import light_of_halves
-from mmdc_tf.preprocessing.operations import to_grey
 from mmdc_tf.preprocessing.png import write_png
-from mmdc_tf.preprocessing.recipes import Recipe, get_recipe
+from mmdc_tf.preprocessing.recipes import get_recipe
+from mmdc_tf.preprocessing.scan_file import PreprocessedScan, preprocess_scan
 
 
 @dataclass(frozen=True)
@@ -42,16 +37,6 @@ class Job:
     before: Row | None
 
 
-@dataclass(frozen=True)
-class Result:
-    """The pixels uint8 (S, S, 3) and what the manifest says of them: see ``Row``."""
-
-    image: np.ndarray
-    box: tuple[int, int, int, int]
-    side: str
-    flags: tuple[str, ...]
-
-
 def process(job: Job) -> tuple[Row, bool]:
     """Makes the PNG, unless the one of an earlier run is there and the scan has not changed.
 
@@ -66,15 +51,13 @@ def process(job: Job) -> tuple[Row, bool]:
         digest = _sha256(job.source / job.scan)
         if _is_done(job, digest) and job.before is not None:
             return job.before, False
-        scan = read_image(job.source / job.scan)
+        scan = preprocess_scan(job.source / job.scan, get_recipe(job.recipe), job.size)
     except (OSError, UnreadableImageError) as error:
         return _failed_row(job, "unreadable", str(error), started), True
-    try:
-        result = run_recipe(get_recipe(job.recipe), scan, job.size)
     except (InputError, RuntimeError, MemoryError) as error:
         return _failed_row(job, "failed", str(error) or type(error).__name__, started), True
-    write_png(job.target / job.output, result.image)
-    return _row(job, digest, scan, result, started), True
+    write_png(job.target / job.output, scan.image)
+    return _row(job, digest, scan, started), True
 
 
 def _sha256(path: Path) -> str:
@@ -89,51 +72,21 @@ def _is_done(job: Job, digest: str) -> bool:
     return (job.target / job.output).is_file()
 
 
-def run_recipe(recipe: Recipe, scan: np.ndarray, size: int) -> Result:
-    """As ``recipe.apply``, and what its crop kept.
-
-    Args:
-        recipe: any; its region is the mask that its step "crop" is given.
-        scan: uint8 (H, W) or (H, W, 3).
-        size: height and width of the result in pixels.
-
-    Raises:
-        InputError, ConfigurationError, RuntimeError: as ``recipe.apply``.
-    """
-    height, width = scan.shape[:2]
-    box, kept, mask, image = (0, 0, width, height), None, None, scan
-    flags = ["blank"] if scan.min() == scan.max() else []
-    for step, state in recipe.states(scan, size):
-        if step.name == "crop" and mask is not None:
-            kept = state.image
-            left, top, box_width, box_height = cv2.boundingRect(mask)
-            box = (left, top, box_width, box_height) if box_width else box
-            flags += [] if box_width else ["no_region"]
-        mask, image = state.mask, state.image
-    return Result(image, box, _side(to_grey(scan if kept is None else kept)), tuple(flags))
-
-
-def _side(grey: np.ndarray) -> str:
-    left, right = light_of_halves(grey)
-    return "" if left == right else "L" if left > right else "R"
-
-
-def _row(job: Job, digest: str, scan: np.ndarray, result: Result, started: float) -> Row:
-    height, width = scan.shape[:2]
-    left, top, box_width, box_height = result.box
+def _row(job: Job, digest: str, scan: PreprocessedScan, started: float) -> Row:
+    left, top, box_width, box_height = scan.box
     return Row(
         source=job.scan,
         output=job.output,
         sha256=digest,
-        width=width,
-        height=height,
+        width=scan.width,
+        height=scan.height,
         box_left=left,
         box_top=top,
         box_width=box_width,
         box_height=box_height,
-        kept_fraction=round(box_width * box_height / (width * height), 4),
-        side=result.side,
-        flags=";".join(result.flags),
+        kept_fraction=round(box_width * box_height / (scan.width * scan.height), 4),
+        side=scan.side,
+        flags=";".join(scan.flags),
         reason="",
         seconds=round(time.perf_counter() - started, 3),
         recipe=job.recipe,

@@ -26,12 +26,16 @@ class Recipe:
         description: what it does and what it assumes, for people.
         source: where it is specified.
         steps: at least one; the last leaves an RGB image of the asked size.
+        least_crop: a JPEG scan may be decoded at a half, a quarter or an eighth of its size as long as the shorter
+            side of what the crop keeps of it is at least so many times the asked size: the result is nearly that of
+            the whole scan, and much sooner there. None: scans are always decoded whole.
     """
 
     name: str
     description: str
     source: str
     steps: tuple[Step, ...]
+    least_crop: float | None = None
 
     def apply(self, image: np.ndarray, size: int) -> np.ndarray:
         """Runs all steps.
@@ -77,9 +81,9 @@ class Recipe:
             yield step, state
 
     def to_config(self) -> dict[str, Any]:
-        """The recipe's name and its steps with their parameters, as JSON can hold them."""
+        """The recipe's name, its steps with their parameters, and ``least_crop``, as JSON can hold them."""
         listed = [{"name": step.name, "parameters": dict(step.parameters)} for step in self.steps]
-        return {"name": self.name, "steps": listed}
+        return {"name": self.name, "steps": listed, "least_crop": self.least_crop}
 
     def _run(self, step: Step, state: State) -> State:
         try:
@@ -181,10 +185,10 @@ LESION_SAFE = Recipe(
     name="lesion-safe",
     description=(
         "For mammograms: grey, the breast found on a small copy by a threshold just above the film's level (strips, "
-        "frames and labels left out, holes filled, a margin kept), all else blanked, cut to its box, averaged down to "
-        "a longest side of four times the asked size, CLAHE, resized, RGB. Where no breast on film is found, the whole "
-        "image is kept. CLAHE works on the averaged image, so that large scans are fast and the result depends little "
-        "on their resolution. Known weakness: a label that overlaps the breast or its glow stays."
+        "frames and labels left out, holes filled, a margin kept), all else blanked, cut to its box, resized, CLAHE, "
+        "RGB. Where no breast on film is found, the whole image is kept. CLAHE comes last, so that large scans are "
+        "fast and the result depends little on their resolution; a JPEG scan is decoded at a reduced size where that "
+        "is enough. Known weakness: a label that overlaps the breast or its glow stays."
     ),
     source="ours, in place of Otsu and the largest contour; CLAHE and resizing are those of section II-A",
     steps=(
@@ -192,15 +196,19 @@ LESION_SAFE = Recipe(
         Step("find-breast", lesion_safe_steps.find_breast, _BREAST, shows="mask"),
         Step("blank-outside", steps.blank_outside),
         Step("crop", steps.crop),
-        Step("reduce", lesion_safe_steps.reduce, {"times": 4}),
-        _CLAHE,
         Step("resize", steps.resize),
+        _CLAHE,
         Step("rgb", steps.rgb),
     ),
+    least_crop=0.75,
 )
 
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (PAPER, ULTRASOUND, BRINT, PLAIN, LESION_SAFE)}
-DEFAULT_RECIPES: dict[str, Recipe] = {"mammography": PAPER, "ultrasound": ULTRASOUND}
+RECIPES_BY_MODALITY: dict[str, tuple[Recipe, ...]] = {
+    "mammography": (LESION_SAFE, PAPER, PLAIN),
+    "ultrasound": (ULTRASOUND, PLAIN),
+}
+"""Which recipes a run of a table may use, the default first. "brint" leaves codes, not an image: its rows name it."""
 
 
 def get_recipe(name: str) -> Recipe:
@@ -214,21 +222,44 @@ def get_recipe(name: str) -> Recipe:
     return RECIPES[name]
 
 
-def default_recipe(modality: str) -> Recipe:
-    """The recipe for images of a modality, ``DatasetInfo.modality``: "paper" for mammography.
+def stored_recipe(config: dict[str, Any]) -> Recipe:
+    """The recipe that a model was trained with, for images that it is to predict.
+
+    Args:
+        config: as ``Recipe.to_config`` gave it: "preprocessing" in a model's ``model.json``.
+
+    Raises:
+        ConfigurationError: there is no recipe of this name, or its steps and numbers are others today.
+    """
+    recipe = get_recipe(config["name"])
+    if recipe.to_config() != config:
+        raise ConfigurationError(
+            f"Expected the steps and numbers of the recipe {recipe.name!r} that the model was trained with. Received: "
+            "others in this version of mmdc_tf. Use the version that model.json names, or train the model again."
+        )
+    return recipe
+
+
+def recipe_for(modality: str, name: str | None = None) -> Recipe:
+    """The recipe for images of a modality, ``DatasetInfo.modality``.
 
     Args:
         modality: ``"mammography"`` or ``"ultrasound"``.
+        name: of the recipe; None for the default: "lesion-safe" for mammography, "ultrasound" for ultrasound.
 
     Raises:
-        ConfigurationError: another modality; the message suggests the nearest and lists all.
+        ConfigurationError: another modality, or a recipe that is not for it; the message suggests the nearest and
+            lists all.
     """
-    if modality not in DEFAULT_RECIPES:
-        raise ConfigurationError(_unknown("modality", modality, DEFAULT_RECIPES))
-    return DEFAULT_RECIPES[modality]
+    if modality not in RECIPES_BY_MODALITY:
+        raise ConfigurationError(_unknown("modality", modality, RECIPES_BY_MODALITY))
+    choices = {recipe.name: recipe for recipe in RECIPES_BY_MODALITY[modality]}
+    if name is not None and name not in choices:
+        raise ConfigurationError(_unknown(f"recipe for {modality}", name, choices))
+    return RECIPES_BY_MODALITY[modality][0] if name is None else choices[name]
 
 
 def _unknown(what: str, name: str, known: Iterable[str]) -> str:
     known = list(known)
     hint = did_you_mean(str(name), known, "Choose one of these.", cutoff=0.4)
-    return f"Expected {what} to be one of {', '.join(map(repr, known))}. Received: {what}={name!r}. {hint}"
+    return f"Expected {what} to be one of {', '.join(map(repr, known))}. Received: {what.split()[0]}={name!r}. {hint}"

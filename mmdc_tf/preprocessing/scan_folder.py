@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
+import re
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -13,6 +14,9 @@ from mmdc_tf.datasets.dicom import is_dicom
 from mmdc_tf.datasets.images import IMAGE_SUFFIXES
 from mmdc_tf.errors import DatasetError
 
+# as in Mini-DDSM (NAME_Mask, NAME_MASK2, Mask_NAME) and BUSI (NAME_mask, NAME_mask_1)
+_MASK_NAME = re.compile(r"(?P<before>.+)_mask_?\d*|mask_(?P<after>.+)", re.IGNORECASE)
+
 
 @dataclass(frozen=True)
 class ScanFolder:
@@ -20,17 +24,19 @@ class ScanFolder:
 
     Args:
         outputs: scan to PNG, both relative, with forward slashes; in order of the scans' names.
+        lesion_masks: image files that are no scans but lesion masks of a scan, relative; in order of their names.
         outside_links: symbolic links to a place outside the folder; they are not followed.
         others: number of files that are no scans.
     """
 
     outputs: dict[str, str]
+    lesion_masks: tuple[str, ...]
     outside_links: tuple[str, ...]
     others: int
 
 
 def list_scans(source: Path, left_out: Path) -> ScanFolder:
-    """Lists the scans: files with a suffix of ``IMAGE_SUFFIXES``, and DICOM files of any name.
+    """Lists the scans: files with a suffix of ``IMAGE_SUFFIXES``, and DICOM files of any name, without lesion masks.
 
     Names that start with a dot are passed over. Links to files inside the folder are followed; links to folders
     never: inside the folder they lead only to what is found anyway.
@@ -53,7 +59,9 @@ def list_scans(source: Path, left_out: Path) -> ScanFolder:
             scans.append(relative)
         else:
             others += 1
-    return ScanFolder(png_names(sorted(scans)), tuple(sorted(outside)), others)
+    masks = {mask for of_scan in masks_by_scan(scans).values() for mask in of_scan}
+    outputs = png_names(sorted(set(scans) - masks))
+    return ScanFolder(outputs, tuple(sorted(masks)), tuple(sorted(outside)), others)
 
 
 def _entries(source: Path, left_out: Path) -> Iterator[Path]:
@@ -77,6 +85,35 @@ def _is_scan(path: Path) -> bool:
     if path.exists() and not path.is_file():
         return False
     return path.suffix.lower() in IMAGE_SUFFIXES or is_dicom(path)
+
+
+def masks_by_scan(images: Iterable[str]) -> dict[str, list[str]]:
+    """Which images are lesion masks of which, by their names.
+
+    Beside a scan ``NAME.jpg``, images named ``NAME_Mask``, ``NAME_MASK2``, ``NAME_mask_1`` or ``Mask_NAME``, of any
+    suffix and in upper or lower case, are its masks. An image of such a name without its scan beside it is a scan.
+
+    Args:
+        images: relative paths with forward slashes, no two alike.
+
+    Returns:
+        The masks of each image that has some, both in order.
+    """
+    by_name: dict[str, list[str]] = defaultdict(list)
+    for image in sorted(images):
+        by_name[_name(image).casefold()].append(image)
+    masks: dict[str, list[str]] = defaultdict(list)
+    for name, files in by_name.items():
+        for scan in by_name.get(_name_of_scan(name), []):
+            masks[scan] += files
+    return {scan: sorted(masks[scan]) for scan in sorted(masks)}
+
+
+def _name_of_scan(name: str) -> str:
+    """The name of the scan whose lesion mask an image of this name would be; "" where it would be none."""
+    path = PurePosixPath(name)
+    match = _MASK_NAME.fullmatch(path.name)
+    return str(path.parent / (match["before"] or match["after"])) if match else ""
 
 
 def png_names(sources: Iterable[str]) -> dict[str, str]:
@@ -104,6 +141,10 @@ def png_names(sources: Iterable[str]) -> dict[str, str]:
 
 
 def _short_name(source: str) -> str:
+    return f"{_name(source)}.png"
+
+
+def _name(source: str) -> str:
+    """The path without the suffix of an image. A DICOM file's name may be a number with dots: no suffix."""
     path = PurePosixPath(source)
-    # A DICOM file's name may be a number with dots, whose last part is no suffix.
-    return str(path.with_suffix(".png")) if path.suffix.lower() in IMAGE_SUFFIXES else f"{source}.png"
+    return str(path.with_suffix("")) if path.suffix.lower() in IMAGE_SUFFIXES else source

@@ -23,7 +23,7 @@ LOAD = """
 import json, sys
 import mmdc_tf, keras
 import numpy as np
-from mmdc_tf.inputs.pipeline import preprocess_file
+from mmdc_tf.preprocessing.scan_file import preprocess_file
 from mmdc_tf.preprocessing.recipes import get_recipe
 job = json.loads(sys.stdin.read())
 model = keras.models.load_model(job["model"])
@@ -40,7 +40,7 @@ def test_the_run_succeeds(run):
 
 def test_the_folder_holds_the_documented_files_and_no_other(run):
     assert {path.name for path in run.output.iterdir()} == {"table2"}
-    assert {path.name for path in run.folder.iterdir()} == {"run.json", "fused"}
+    assert {path.name for path in run.folder.iterdir()} == {"run.json", "samples.csv", "fused"}
     found = {str(path.parent.relative_to(run.folder / "fused")) for path in run.folder.rglob("config.json")}
     assert found == set(CELLS)
     for cell in CELLS:

@@ -15,7 +15,6 @@ from mmdc_tf.datasets.images import read_image
 from mmdc_tf.errors import ConfigurationError, DatasetError
 from mmdc_tf.opencv import cv2
 from mmdc_tf.preprocessing.batch import LOCK, BatchResult, preprocess_folder
-from mmdc_tf.preprocessing.contact_sheet import CELL, GAP, write_contact_sheet
 from mmdc_tf.preprocessing.scan_folder import png_names
 
 SIZE = 16
@@ -84,8 +83,8 @@ def test_the_tree_is_mirrored(done):
 
 
 def test_the_pixels_are_those_of_training(done):
-    from mmdc_tf.inputs.pipeline import preprocess_file
     from mmdc_tf.preprocessing import get_recipe
+    from mmdc_tf.preprocessing.scan_file import preprocess_file
 
     source, target, result = done
     for row in result.rows:
@@ -110,6 +109,14 @@ def test_a_broken_file_is_named_and_the_rest_is_done(done):
     row = manifest(target).loc["deep/broken.jpg"]
     assert (row["flags"], row["output"]) == ("unreadable", "")
     assert "not a decodable image" in row["reason"]
+
+
+def test_lesion_masks_are_left_out(tmp_path):
+    write(tmp_path / "in" / "a.png", scan(0))
+    write(tmp_path / "in" / "a_Mask.png", scan(1))
+    result = run(tmp_path / "in", tmp_path / "out")
+    assert result.lesion_masks == ("a_Mask.png",)
+    assert set(pngs(tmp_path / "out")) == {"a.png"}
 
 
 def test_a_blank_scan_is_flagged(tmp_path):
@@ -259,13 +266,3 @@ def test_what_holds_no_scans_is_refused(tmp_path):
     with pytest.raises(DatasetError, match="no such folder"):
         run(tmp_path / "absent", tmp_path / "out")
     assert not (tmp_path / "out").exists()
-
-
-def test_the_contact_sheet_shows_scan_and_result(done, tmp_path):
-    source, target, result = done
-    write_contact_sheet(tmp_path / "sheet.png", result.rows, source, target)
-    sheet = read_image(tmp_path / "sheet.png")
-    assert sheet.shape == (2 * (CELL + GAP), 3 * 2 * (CELL + GAP), 3)  # four pairs, three a line
-    assert (sheet[:, : CELL + GAP] == (255, 200, 0)).all(axis=2).any()  # the box's outline
-    middle = sheet[CELL // 2, CELL + GAP + CELL // 2, 0]
-    assert middle == read_image(target / "a.png")[SIZE // 2, SIZE // 2, 0]

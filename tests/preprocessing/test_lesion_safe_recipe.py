@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +11,8 @@ from skimage.metrics import structural_similarity
 
 from mmdc_tf.datasets.images import read_image
 from mmdc_tf.datasets.mini_ddsm import load_mini_ddsm
-from mmdc_tf.errors import ConfigurationError
 from mmdc_tf.opencv import cv2
-from mmdc_tf.preprocessing import State, get_recipe
-from mmdc_tf.preprocessing.lesion_safe_steps import reduce
+from mmdc_tf.preprocessing import get_recipe
 from mmdc_tf.preprocessing.lesions import crop_share, lesion_survival
 
 LESION_SAFE = get_recipe("lesion-safe")
@@ -37,12 +34,12 @@ def scan() -> np.ndarray:
 
 def test_the_order_and_the_numbers_are_stored() -> None:
     config = LESION_SAFE.to_config()
-    names = ["grey", "find-breast", "blank-outside", "crop", "reduce", "clahe", "resize", "rgb"]
+    names = ["grey", "find-breast", "blank-outside", "crop", "resize", "clahe", "rgb"]
     assert [step["name"] for step in config["steps"]] == names
     numbers = {step["name"]: step["parameters"] for step in config["steps"]}
     assert set(numbers["find-breast"]) == {"working_side", "contrast", "opening", "margin"}
-    assert numbers["reduce"] == {"times": 4}
     assert numbers["clahe"] == {"clip_limit": 2.0, "tiles": 8}
+    assert config["least_crop"] == 0.75
 
 
 def test_label_and_strip_are_gone_and_the_breast_is_untouched(scan: np.ndarray) -> None:
@@ -76,45 +73,12 @@ def similarity(first: np.ndarray, second: np.ndarray) -> float:
     return structural_similarity(first[..., 0], second[..., 0], data_range=255)
 
 
-def test_averaging_first_hardly_changes_the_result(large_scan: np.ndarray) -> None:
-    whole = replace(LESION_SAFE, steps=tuple(step for step in LESION_SAFE.steps if step.name != "reduce"))
-    states = {step.name: state.image for step, state in LESION_SAFE.states(large_scan, 128)}
-    assert max(states["reduce"].shape) == 512 < max(states["crop"].shape)
-    assert similarity(LESION_SAFE.apply(large_scan, 128), whole.apply(large_scan, 128)) >= 0.98
-
-
 def test_a_scan_decoded_at_half_its_size_gives_nearly_the_same_result(large_scan: np.ndarray) -> None:
     written, file = cv2.imencode(".jpg", large_scan)
     assert written
     whole, half = (cv2.imdecode(file, flag) for flag in (cv2.IMREAD_GRAYSCALE, cv2.IMREAD_REDUCED_GRAYSCALE_2))
     assert half.shape[0] == whole.shape[0] // 2
     assert similarity(LESION_SAFE.apply(half, 128), LESION_SAFE.apply(whole, 128)) >= 0.98
-
-
-@pytest.mark.parametrize(
-    ("shape", "expected"),
-    [((900, 300), (256, 85)), ((10, 900), (3, 256)), ((1, 900), (1, 256)), ((256, 40), (256, 40))],
-)
-def test_reduce_keeps_the_sides_ratio_and_enlarges_nothing(shape: tuple[int, int], expected: tuple[int, int]) -> None:
-    image = np.full(shape, 77, np.uint8)
-    result = reduce(State(image, 64, image), times=4)
-    assert result.image.shape == expected
-    assert (result.image == 77).all()
-    assert result.mask is None
-
-
-def test_reduce_averages_areas() -> None:
-    image = np.random.default_rng(0).integers(0, 256, (24, 16), dtype=np.uint8)
-    result = reduce(State(image, 3), times=4).image
-    expected = image.reshape(12, 2, 8, 2).mean(axis=(1, 3))
-    assert result.shape == (12, 8)
-    np.testing.assert_allclose(result, expected, atol=0.51)
-
-
-@pytest.mark.parametrize(("times", "size"), [(0, 64), (4, 0), (1.5, 64)])
-def test_reduce_refuses_other_numbers(times: int, size: int) -> None:
-    with pytest.raises(ConfigurationError, match="whole number of at least 1"):
-        reduce(State(np.zeros((4, 4), np.uint8), size), times)
 
 
 def test_every_real_lesion_is_kept_and_the_crop_is_smaller_than_the_scan(real_data: Path) -> None:

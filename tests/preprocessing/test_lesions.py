@@ -1,16 +1,15 @@
-"""Lesion survival: by hand on drawn scans, and the paper's recipe on the real ones."""
+"""Lesion survival and what a recipe keeps: by hand on drawn scans (test_lesion_survey.py has the real ones)."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from mmdc_tf.datasets.images import read_image
-from mmdc_tf.datasets.mini_ddsm import load_mini_ddsm
 from mmdc_tf.errors import InputError
-from mmdc_tf.preprocessing import Recipe, Step, get_recipe, steps
+from mmdc_tf.preprocessing import Recipe, State, Step, get_recipe, steps
+from mmdc_tf.preprocessing.kept import up_to_crop
 from mmdc_tf.preprocessing.lesions import crop_share, kept_region, lesion_survival
 
 PAPER = get_recipe("paper")
@@ -99,13 +98,18 @@ def test_a_recipe_that_resizes_before_it_blanks_is_refused(scan: np.ndarray) -> 
         lesion_survival(Recipe("late", "", "", order), scan, lesion(slice(30, 40), slice(10, 20)))
 
 
-def test_the_papers_recipe_keeps_19_of_the_30_real_lesions(real_data: Path) -> None:
-    """The count that was measured for the paper's recipe by other code."""
-    dataset = load_mini_ddsm(real_data / "mini-ddsm")
-    shares = [
-        lesion_survival(PAPER, read_image(dataset.root / row.image_path), read_image(dataset.root / mask))
-        for row in dataset.table.itertuples()
-        for mask in row.lesion_masks
-    ]
-    assert len(shares) == 30
-    assert sum(share >= 0.99 for share in shares) == 19
+def test_the_crop_leaves_the_rest_of_the_steps_to_the_caller(scan: np.ndarray) -> None:
+    states = PAPER.states(scan, 16)
+    kept = up_to_crop(states, scan)
+    assert [step.name for step, _ in states] == ["clahe", "resize", "rgb"]
+    assert (kept.box, kept.found, kept.image.shape) == ((0, 20, 40, 60), True, (60, 40))
+
+
+def test_without_a_region_all_is_kept(scan: np.ndarray) -> None:
+    def nothing(state: State) -> State:
+        return replace(state, mask=np.zeros(state.image.shape[:2], np.uint8))
+
+    order = (Step("nothing", nothing), Step("blank-outside", steps.blank_outside), Step("crop", steps.crop))
+    kept = up_to_crop(Recipe("none", "", "", order).states(scan, 16), scan)
+    assert (kept.box, kept.found, kept.share) == ((0, 0, 80, 100), False, 1.0)
+    assert (kept.region == 255).all()

@@ -20,7 +20,7 @@ from skimage.measure import label
 
 from mmdc_tf.datasets.images import read_image
 from mmdc_tf.errors import ConfigurationError, InputError
-from mmdc_tf.preprocessing import RECIPES, Recipe, State, Step, default_recipe, get_recipe, steps
+from mmdc_tf.preprocessing import RECIPES, Recipe, State, Step, get_recipe, recipe_for, steps
 
 BREAST = (slice(20, 80), slice(0, 40))
 LABEL = (slice(5, 10), slice(70, 85))
@@ -155,10 +155,18 @@ def test_a_step_that_needs_a_mask_says_so(scan: np.ndarray) -> None:
 
 
 def test_the_default_follows_the_modality() -> None:
-    assert default_recipe("mammography").name == "paper"
-    assert default_recipe("ultrasound").name == "ultrasound"
+    assert recipe_for("mammography").name == "lesion-safe"
+    assert recipe_for("ultrasound").name == "ultrasound"
     with pytest.raises(ConfigurationError, match="Did you mean 'mammography'"):
-        default_recipe("Mamography")
+        recipe_for("Mamography")
+
+
+def test_a_recipe_must_suit_the_modality() -> None:
+    assert recipe_for("mammography", "paper") is RECIPES["paper"]
+    assert recipe_for("ultrasound", "plain") is RECIPES["plain"]
+    for modality, name in (("ultrasound", "lesion-safe"), ("mammography", "ultrasound"), ("mammography", "brint")):
+        with pytest.raises(ConfigurationError, match=f"Expected recipe for {modality}.*Received: recipe='{name}'"):
+            recipe_for(modality, name)
 
 
 @pytest.mark.parametrize(
