@@ -1,4 +1,4 @@
-"""The command line: ``mmdc-tf run`` (also ``run_experiments.py``), ``preprocess`` and ``datasets check``."""
+"""The command line: ``mmdc-tf run`` (also ``run_experiments.py``) and what prepares, checks and compares runs."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from mmdc_tf.commands import EXIT_BAD_INPUT, EXIT_INTERRUPTED
+from mmdc_tf.commands.audit import add_audit
+from mmdc_tf.commands.compare import add_compare
 from mmdc_tf.commands.datasets import add_datasets
 from mmdc_tf.commands.preprocess import add_preprocess
+from mmdc_tf.commands.robustness import add_robustness
 from mmdc_tf.commands.run import add_run
 from mmdc_tf.errors import InputError
+from mmdc_tf.notices import RESEARCH_USE
 from mmdc_tf.version import __version__
 
 
@@ -24,7 +28,10 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs ``mmdc-tf``; returns the exit code: 0, 1 (a row or scan failed), 2 (bad input), 130 (interrupted).
+    """Runs ``mmdc-tf``.
+
+    Returns:
+        The exit code: 0, 1 (a row or scan failed, or a dataset or split is unfit), 2 (bad input), 130 (interrupted).
 
     Raises:
         SystemExit: an option is unknown or its value is bad (code 2), or help was asked for (code 0).
@@ -48,13 +55,14 @@ def run_experiments() -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="mmdc-tf", description="MMDCNet and BCDNet for breast imaging. Research use only, not a medical device."
-    )
+    parser = _Parser(prog="mmdc-tf", description=f"MMDCNet and BCDNet for breast imaging. {RESEARCH_USE}")
     parser.add_argument("--version", action="version", version=f"mmdc-tf {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_run(commands.add_parser("run", help="train, score and tabulate the rows of a table or figure of the paper"))
+    add_compare(commands.add_parser("compare", help="say which rows of a run differ from one of them"))
+    add_robustness(commands.add_parser("robustness", help="score the finished rows of a run on noisy test images"))
     add_preprocess(commands.add_parser("preprocess", help="turn a folder of scans into a mirrored folder of PNG"))
+    add_audit(commands.add_parser("audit", help="say what a dataset or a split would leak, and which shortcuts it has"))
     add_datasets(commands.add_parser("datasets", help="look at a dataset before using it"))
     return parser
 

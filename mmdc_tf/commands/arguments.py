@@ -35,3 +35,18 @@ def whole(text: str) -> int:
     if number < 0:
         raise argparse.ArgumentTypeError(f"expected a whole number, received {text!r}")
     return number
+
+
+def share(text: str) -> float:
+    """A number above 0 and at most 1.
+
+    Raises:
+        ArgumentTypeError: it is none.
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number <= 1:
+        raise argparse.ArgumentTypeError(f"expected a number above 0 and at most 1, received {text!r}")
+    return number

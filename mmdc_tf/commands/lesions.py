@@ -57,7 +57,7 @@ def lesion_report(dataset: Dataset, survey: LesionSurvey) -> dict[str, Any]:
         ``scans_with_masks`` (both: those that could be read), ``problems`` (list of ``{"path", "problem"}``) and
         ``notes``.
     """
-    from mmdc_tf.report.formatting import RESEARCH_USE
+    from mmdc_tf.notices import RESEARCH_USE
 
     return {
         "title": dataset.info.title,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmdc_tf.commands import EXIT_FAILED_ROW, EXIT_OK
-from mmdc_tf.commands.arguments import names, positive, whole
+from mmdc_tf.commands.arguments import names, positive, share, whole
 from mmdc_tf.commands.datasets import DATASETS
 from mmdc_tf.errors import ConfigurationError
 from mmdc_tf.experiments.native_log import native_messages_to
@@ -71,6 +71,12 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     add("--image-size", type=positive, help="height and width in pixels; default: the profile's")
     add("--epochs", type=positive, help="at most; default: the profile's")
     add("--batch-size", type=positive, help="default: the profile's")
+    add(
+        "--sensitivity",
+        type=share,
+        default=0.9,
+        help="for cancer, that the decision threshold stored with a model reaches on the validation part; default: 0.9",
+    )
     add(
         "--weights",
         help="imagenet, none, or a folder with the official *_notop.h5 files; default: none on the phantom, "
@@ -186,6 +192,7 @@ def _plan(table: PaperTable, options: argparse.Namespace, output: Path) -> Plan:
         seed=options.seed,
         seeds=options.seeds,
         output=output,
+        sensitivity=options.sensitivity,
     )
 
 

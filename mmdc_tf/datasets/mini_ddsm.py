@@ -32,6 +32,7 @@ MINI_DDSM = DatasetInfo(
     ),
     licence="see the data page",
     homepage="https://www.kaggle.com/datasets/cheddad/miniddsm2",
+    digitizer_from_name=True,
 )
 
 TABLE_NAMES = ("DataWMask.xlsx", "DataWMask.csv")

@@ -42,6 +42,7 @@ class DatasetInfo:
         group_unit: what ``group_id`` stands for: ``"patient"`` or ``"near-twin cluster"``.
         citation, licence, homepage: where it comes from and on what terms.
         synthetic: True for phantoms: everything made from them says "phantom: not a reproduction".
+        digitizer_from_name: True where the letter that starts a file name is the site and digitizer of the image.
     """
 
     name: str
@@ -54,6 +55,7 @@ class DatasetInfo:
     licence: str
     homepage: str
     synthetic: bool = False
+    digitizer_from_name: bool = False
 
 
 @dataclass(frozen=True)

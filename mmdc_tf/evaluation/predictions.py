@@ -62,3 +62,8 @@ def read_predictions(paths: list[Path]) -> pd.DataFrame:
                 f"Received: {path} without {', '.join(missing)}. Train this fold again."
             )
     return pd.concat(tables, ignore_index=True)
+
+
+def class_names(predictions: pd.DataFrame) -> list[str]:
+    """The classes of a predictions table, in the order of its columns p_<class>."""
+    return [name.removeprefix("p_") for name in predictions.columns if name.startswith("p_")]

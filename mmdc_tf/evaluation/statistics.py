@@ -2,72 +2,143 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pandas as pd
 
 from mmdc_tf.errors import InputError
-from mmdc_tf.evaluation.metrics import METRICS
+from mmdc_tf.evaluation.draws import group_draws
+from mmdc_tf.evaluation.weighted_metrics import make_scorer
 
 RESAMPLES = 2000
+LIMITS = ("low", "high")
+INTERVAL_METRICS = (
+    "accuracy",
+    "precision",
+    "recall",
+    "f1",
+    "balanced_accuracy",
+    "auc",
+    "kappa",
+    "brier",
+    "ece",
+    "nll",
+)
 
 
 def metric_intervals(
-    predictions: pd.DataFrame, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
+    predictions: pd.DataFrame,
+    level: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    names: tuple[str, ...] = INTERVAL_METRICS,
 ) -> dict[str, tuple[float, float]]:
-    """Percentile bootstrap intervals of the paper's four numbers, drawing whole groups with replacement.
+    """Percentile bootstrap intervals of the mean of each metric over folds and seeds.
 
-    Images of one patient (or near-twins) are not independent; drawing images would give intervals that are too
-    narrow (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 8 and 13). All folds and seeds of
-    a group are drawn together.
+    Whole groups are drawn within each fold (``group_draws``). Images of one patient (or near-twins)
+    are not independent; drawing images would give intervals that are too narrow (Efron and Tibshirani, An Introduction
+    to the Bootstrap, 1993, chapters 8 and 13). The interval says how far the number would move with other patients, the
+    trained models being as they are; it does not hold what another training would change. A fold of one group adds no
+    width.
+
+    In simulations of five folds with three classes and strongly correlated images (1,000 each, so ± 0.7 points), the
+    95 % interval covered the value for many samples in 93, 95 and 95 % at 10, 20 and 40 groups a fold (accuracy), 93,
+    93 and 95 % (balanced accuracy) and 93, 96 and 96 % (AUC). Macro F1 and kappa cover less, because in small folds
+    they lie below that value (macro F1: 75, 84 and 90 %; kappa: 91, 93 and 94 %).
+
+    The calibration error is the one number whose draws lie systematically above it: the noise of a draw adds to
+    every bin's gap. So its draws are moved by the difference of their mean and the printed number (the bootstrap's
+    estimate of the bias), and limits below 0 are 0. The bias that the printed number itself has stays: as a mean over
+    small folds it says more of their size than of the model (0.10 too high with 80 images a fold, as simulated).
 
     Args:
-        predictions: columns ``group_id``, ``y_true``, ``y_pred``.
+        predictions: columns ``group_id``, ``fold``, ``seed``, ``y_true``, ``y_pred``, and p_<class> for each class
+            where ``names`` has a name of ``PROBABILITY_METRICS``.
         level: coverage, in (0, 1).
         resamples: bootstrap draws.
         seed: of the draws.
+        names: of ``INTERVAL_METRICS``.
 
     Returns:
-        Lower and upper limit of ``accuracy``, ``precision``, ``recall`` and ``f1`` (macro averages, as in
-        ``paper_metrics``), fractions in [0, 1].
+        Lower and upper limit for each name, in the units of ``all_metrics``. Draws in which a metric is not defined
+        (the AUC without one class) are left out; NaN where none is left.
 
     Raises:
-        InputError: there is no prediction.
+        InputError: there is no prediction, or the probabilities do not fit, as in ``truth_and_probabilities``.
     """
+    means = _means(predictions, resamples, seed, names)
+    tail = (1.0 - level) / 2.0
+    return {name: _limits(name, means[0, column], means[1:, column], tail) for column, name in enumerate(names)}
+
+
+def resampled_means(
+    predictions: pd.DataFrame, resamples: int = RESAMPLES, seed: int = 0, names: tuple[str, ...] = INTERVAL_METRICS
+) -> pd.DataFrame:
+    """Each metric's mean over folds and seeds, for bootstrap draws of the groups within each fold.
+
+    All seeds of a fold share its draws. Tables with the same groups in the same folds get the same draws from the same
+    seed, so that the difference of two results is a paired bootstrap. A fold with one group does not vary.
+
+    Args:
+        predictions: as for ``metric_intervals``.
+        resamples, seed, names: as for ``metric_intervals``.
+
+    Returns:
+        One line a draw, one column a name. A fold and seed in which a metric is not defined (the AUC where all samples
+        are of one class) has no part in its mean; a draw in which another one's becomes undefined is NaN.
+
+    Raises:
+        InputError: as in ``metric_intervals``.
+    """
+    return pd.DataFrame(_means(predictions, resamples, seed, names)[1:], columns=list(names))
+
+
+def _limits(name: str, printed: float, drawn: np.ndarray, tail: float) -> tuple[float, float]:
+    drawn = drawn[~np.isnan(drawn)]
+    if not len(drawn):
+        return np.nan, np.nan
+    if name == "ece":
+        drawn = np.maximum(drawn - drawn.mean() + printed, 0.0)
+    # of these quantiles the mean coverage is right for any number of draws; NumPy's default is too narrow with few
+    low, high = np.quantile(drawn, [tail, 1.0 - tail], method="weibull")
+    return float(low), float(high)
+
+
+def _means(predictions: pd.DataFrame, resamples: int, seed: int, names: tuple[str, ...]) -> np.ndarray:
+    """(1 + resamples, names): first of the table as it is, then of its draws."""
     if predictions.empty:
         raise InputError("Expected at least one prediction. Received: an empty table. Train a fold first.")
-    counts = _confusions(predictions)
-    rng, groups = np.random.default_rng(seed), len(counts)
-    flat = counts.reshape(groups, -1)
-    # how often each group is drawn, one draw at a time: a table of all draws would not fit for 100,000 groups
-    sums = [np.bincount(rng.integers(groups, size=groups), minlength=groups) @ flat for _ in range(resamples)]
-    drawn = _macro_metrics(np.stack(sums).reshape(-1, *counts.shape[1:]))
-    tail = (1.0 - level) / 2.0
-    limits = np.quantile(drawn, [tail, 1.0 - tail], axis=0)
-    return {name: (float(low), float(high)) for name, low, high in zip(METRICS, *limits, strict=True)}
+    rng = np.random.default_rng(seed)
+    folds = [_fold_scores(part, rng, resamples, names) for _, part in predictions.groupby("fold", sort=True)]
+    scores = np.concatenate(folds)
+    defined = ~np.isnan(scores[:, :1])
+    total = np.where(defined, scores, 0.0).sum(axis=0)
+    return np.divide(total, defined.sum(axis=0), out=np.full(total.shape, np.nan), where=defined.any(axis=0))
 
 
-def _confusions(predictions: pd.DataFrame) -> np.ndarray:
-    """Confusion matrices (groups, classes, classes), truth by guess."""
-    names, codes = np.unique(predictions[["y_true", "y_pred"]].to_numpy(dtype=str), return_inverse=True)
-    truth, guess = codes.reshape(-1, 2).T
-    groups, index = np.unique(predictions["group_id"].to_numpy(dtype=str), return_inverse=True)
-    counts = np.zeros((len(groups), len(names), len(names)))
-    np.add.at(counts, (index, truth, guess), 1.0)
-    return counts
+def _fold_scores(part: pd.DataFrame, rng: np.random.Generator, resamples: int, names: tuple[str, ...]) -> np.ndarray:
+    """(seeds, 1 + resamples, names) of one fold."""
+    groups, index = np.unique(part["group_id"].to_numpy(dtype=str), return_inverse=True)
+    seeds = part["seed"].to_numpy()
+    chosen = [seeds == seed for seed in np.unique(seeds)]
+    scorers = [make_scorer(part[rows], index[rows], len(groups), names) for rows in chosen]
+    width = max(int(rows.sum()) for rows in chosen)
+    blocks = itertools.chain([np.ones((1, len(groups)))], group_draws(len(groups), resamples, rng, width))
+    scores = [np.stack([_columns(scorer(weights)) for scorer in scorers]) for weights in blocks]
+    return np.concatenate(scores, axis=1)
 
 
-def _macro_metrics(counts: np.ndarray) -> np.ndarray:
-    """(n, classes, classes) → (n, 4) in the order of ``METRICS``; the average runs over the classes that occur."""
-    right = np.diagonal(counts, axis1=1, axis2=2)
-    true, claimed = counts.sum(axis=2), counts.sum(axis=1)
-    precision = _share(right, claimed)
-    recall = _share(right, true)
-    f1 = _share(2.0 * right, true + claimed)
-    occurs = (true + claimed) > 0
-    macro = [(values * occurs).sum(axis=1) / occurs.sum(axis=1) for values in (precision, recall, f1)]
-    return np.stack([right.sum(axis=1) / true.sum(axis=1), *macro], axis=1)
+def _columns(scores: dict[str, np.ndarray]) -> np.ndarray:
+    return np.stack(list(scores.values()), axis=1)
 
 
-def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """0 where there is nothing to share, as in ``paper_metrics``."""
-    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
+def interval_columns(limits: dict[str, tuple[float, float]]) -> dict[str, float]:
+    """``NAME_ci_low`` and ``NAME_ci_high`` of each name, as columns of a table.
+
+    Args:
+        limits: as from ``metric_intervals``.
+    """
+    return {
+        f"{name}_ci_{side}": limit for name, pair in limits.items() for side, limit in zip(LIMITS, pair, strict=True)
+    }

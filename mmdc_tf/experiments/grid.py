@@ -9,6 +9,7 @@ from typing import Any
 
 from mmdc_tf.datasets.schema import Dataset
 from mmdc_tf.datasets.splits import Split, make_splits
+from mmdc_tf.evaluation.decision import SENSITIVITY
 from mmdc_tf.experiments.rows import PaperTable, Row, choose_rows
 from mmdc_tf.models import MODELS
 from mmdc_tf.models.backbones import get_backbone
@@ -37,6 +38,7 @@ class Plan:
         seed: of the splits, and of the first training.
         seeds: trainings a fold.
         output: the run's folder.
+        sensitivity: for cancer, that the stored decision threshold reaches on the validation part, in (0, 1].
     """
 
     table: PaperTable
@@ -50,6 +52,7 @@ class Plan:
     seed: int
     seeds: int
     output: Path
+    sensitivity: float = SENSITIVITY
 
     @property
     def folder(self) -> Path:
@@ -72,6 +75,7 @@ class Plan:
             "weights": self.weights,
             "cut": self.cut,
             "seed": self.seed,
+            "sensitivity": self.sensitivity,
         }
 
 

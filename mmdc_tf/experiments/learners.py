@@ -13,6 +13,7 @@ import pandas as pd
 
 from mmdc_tf.evaluation.predictions import read_predictions
 from mmdc_tf.experiments import artifacts
+from mmdc_tf.experiments.calibration import PREDICTIONS, VALIDATION
 from mmdc_tf.experiments.grid import Cell, Plan
 from mmdc_tf.experiments.progress import Progress
 from mmdc_tf.experiments.workshop import Workshop
@@ -31,6 +32,9 @@ class Learner(Protocol):
 
     def probabilities(self, table: pd.DataFrame) -> np.ndarray:
         """float (n, classes) for the rows of a sample table, in the order of the dataset's class names."""
+
+    def can_predict(self, sample_ids: tuple[str, ...]) -> bool:
+        """Whether ``probabilities`` has an answer for these samples of the dataset."""
 
     def save(self, folder: Path) -> None:
         """Writes what can be used later; nothing where there is no model of its own."""
@@ -58,6 +62,9 @@ class NetworkLearner:
     def probabilities(self, table: pd.DataFrame) -> np.ndarray:
         return self._model.predict(evaluation_dataset(table, self._settings), verbose=0)
 
+    def can_predict(self, sample_ids: tuple[str, ...]) -> bool:
+        return True
+
     def save(self, folder: Path) -> None:
         # a new model over the same layers has no optimiser, whose state is twice as large as the weights
         bare = keras.Model(self._model.input, self._model.output, name=self._model.name)
@@ -76,6 +83,9 @@ class ClassifierLearner:
 
     def probabilities(self, table: pd.DataFrame) -> np.ndarray:
         return classifier_probabilities(self._estimator, table, self._settings)
+
+    def can_predict(self, sample_ids: tuple[str, ...]) -> bool:
+        return True
 
     def save(self, folder: Path) -> None:
         """Nothing: the nearest neighbour alone would be a copy of the training images."""
@@ -103,12 +113,21 @@ class EnsembleLearner:
         return pd.DataFrame(columns=list(HISTORY_COLUMNS))
 
     def probabilities(self, table: pd.DataFrame) -> np.ndarray:
-        members = [
-            read_predictions([folder / "predictions.csv"]).set_index("sample_id").loc[list(table["sample_id"])]
+        columns = [f"p_{name}" for name in self._classes]
+        members = [member.loc[list(table["sample_id"]), columns] for member in self._members()]
+        return np.mean([member.to_numpy(dtype=float) for member in members], axis=0)
+
+    def can_predict(self, sample_ids: tuple[str, ...]) -> bool:
+        """Whether every member's files hold them: one of an earlier version has no predictions to validate with."""
+        return all(set(sample_ids) <= set(member.index) for member in self._members())
+
+    def _members(self) -> list[pd.DataFrame]:
+        """Each member's predictions of its test and validation parts, by sample; they may be the same."""
+        found = [
+            [path for name in (PREDICTIONS, VALIDATION) if (path := folder / name).is_file()]
             for folder in self._folders
         ]
-        columns = [f"p_{name}" for name in self._classes]
-        return np.mean([member[columns].to_numpy(dtype=float) for member in members], axis=0)
+        return [read_predictions(paths).drop_duplicates("sample_id").set_index("sample_id") for paths in found]
 
     def save(self, folder: Path) -> None:
         """Nothing: each member has its own model."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ import pandas as pd
 from mmdc_tf.datasets.splits import PROTOCOLS
 from mmdc_tf.evaluation.metrics import METRICS, THRESHOLD_METRICS, metrics_by_fold
 from mmdc_tf.evaluation.predictions import read_predictions
-from mmdc_tf.evaluation.statistics import metric_intervals
-from mmdc_tf.experiments.artifacts import read_json
+from mmdc_tf.evaluation.statistics import interval_columns, metric_intervals
 from mmdc_tf.experiments.rows import PaperTable, Row
+from mmdc_tf.experiments.run_folder import cells_of, status_of
 
 COLUMNS = (
     "row",
@@ -46,9 +47,26 @@ COLUMNS = (
     "recall_ci_high",
     "f1_ci_low",
     "f1_ci_high",
+    "balanced_accuracy",
+    "balanced_accuracy_ci_low",
+    "balanced_accuracy_ci_high",
+    "auc",
+    "auc_ci_low",
+    "auc_ci_high",
+    "kappa",
+    "kappa_ci_low",
+    "kappa_ci_high",
+    "brier",
+    "brier_ci_low",
+    "brier_ci_high",
+    "ece",
+    "ece_ci_low",
+    "ece_ci_high",
 )
+PLAIN_METRICS = ("auc", "kappa", "brier", "ece")  # plain numbers; the others are percentages
+PLAIN_COLUMNS = tuple(name for name in COLUMNS if name.split("_ci_")[0] in PLAIN_METRICS)
+PERCENT_METRICS = (*METRICS, "balanced_accuracy")
 COUNTS = ("n_samples", "n_groups", "folds", "image_size")
-NOT_RUN = "not run"
 
 
 def table_results(table: PaperTable, folder: Path) -> pd.DataFrame:
@@ -59,8 +77,11 @@ def table_results(table: PaperTable, folder: Path) -> pd.DataFrame:
         folder: ``OUT/table1``, ``OUT/table2`` or ``OUT/figure3``.
 
     Returns:
-        The columns ``COLUMNS``; percentages (not rounded), NaN where there is no result.
-        ``accuracy_std`` is the standard deviation over folds and seeds, the intervals a 95 % bootstrap over groups.
+        The columns ``COLUMNS``, not rounded, NaN where there is no result. Numbers are means over folds and seeds:
+        percentages, but ``PLAIN_COLUMNS``: ``auc`` and ``ece`` in [0, 1], ``kappa`` in [-1, 1], ``brier`` in [0, 2].
+        ``accuracy_std`` is the standard deviation over folds and seeds, the intervals are of the means, a 95 %
+        bootstrap over groups (``metric_intervals``). A fold in which a number is not defined (the AUC with one class)
+        has no part in its mean.
         ``n_samples``, ``n_groups``, ``folds`` and ``image_size`` (pixels) are whole numbers (Int64), <NA> where there
         is no result. ``status`` is "ok", "not run", "incomplete: 2 of 5 folds" or "failed: …".
     """
@@ -72,57 +93,36 @@ def table_results(table: PaperTable, folder: Path) -> pd.DataFrame:
 def _line(row: Row, protocol: str, folder: Path) -> dict[str, Any]:
     published = dict(zip((f"paper_{name}" for name in METRICS), row.paper or [np.nan] * len(METRICS), strict=True))
     line = {"row": row.name, "label": row.label, "citation": row.citation, "protocol": protocol, **published}
-    cells = _cells(folder / row.name / protocol)
-    status = _status(cells)
+    cells = cells_of(folder / row.name / protocol)
+    status = status_of(cells)
     finished = [cell for cell in cells if cell["status"] == "ok"]
     if status != "ok":
         return {**line, "status": status}
-    predictions = read_predictions([cell["folder"] / "predictions.csv" for cell in finished])
+    scores = _scores(tuple(_version(cell["folder"] / "predictions.csv") for cell in finished))
     seconds = sum(cell["seconds"] for cell in finished)
     config = finished[0]["config"]
     made = {"image_size": config["image_size"], "preprocessing": config["row_preprocessing"]}
-    return {**line, "status": status, **_scores(predictions), "seconds": round(seconds, 1), **made}
+    return {**line, "status": status, **scores, "seconds": round(seconds, 1), **made}
 
 
-def _scores(predictions: pd.DataFrame) -> dict[str, Any]:
+def _version(path: Path) -> tuple[Path, int, int]:
+    """What tells one content of a file from another without reading it."""
+    facts = path.stat()
+    return path.resolve(), facts.st_size, facts.st_mtime_ns
+
+
+@lru_cache(maxsize=256)
+def _scores(files: tuple[tuple[Path, int, int], ...]) -> dict[str, Any]:
+    """The numbers of a line; remembered, because a table is computed again after every training for all its rows."""
+    predictions = read_predictions([path for path, *_ in files])
     folds = metrics_by_fold(predictions)
-    limits = {
-        f"{name}_ci_{side}": 100.0 * limit
-        for name, pair in metric_intervals(predictions).items()
-        for side, limit in zip(("low", "high"), pair, strict=True)
-    }
-    means = {name: 100.0 * folds[name].mean() for name in (*METRICS, *THRESHOLD_METRICS)}
+    deviation = folds["accuracy"].std(ddof=1) if len(folds) > 1 else np.nan
+    limits = interval_columns(metric_intervals(predictions, names=(*PERCENT_METRICS, *PLAIN_METRICS)))
+    means = {name: folds[name].mean() for name in (*PERCENT_METRICS, *THRESHOLD_METRICS, *PLAIN_METRICS)}
+    fractions: dict[str, float] = {**means, "accuracy_std": deviation, **limits}
     return {
-        **means,
-        "accuracy_std": 100.0 * folds["accuracy"].std(ddof=1) if len(folds) > 1 else np.nan,
-        **limits,
+        **{name: value if name in PLAIN_COLUMNS else 100.0 * value for name, value in fractions.items()},
         "n_samples": predictions["sample_id"].nunique(),
         "n_groups": predictions["group_id"].nunique(),
         "folds": folds["fold"].nunique(),
     }
-
-
-def _cells(folder: Path) -> list[dict[str, Any]]:
-    """What each fold's folder says of itself, by name; without its predictions a fold counts as not run."""
-    cells = []
-    for path in sorted(folder.glob("fold*-seed*")):
-        status, config = read_json(path / "status.json") or {"status": NOT_RUN}, read_json(path / "config.json")
-        if status["status"] == "ok" and not (path / "predictions.csv").is_file():
-            status = {"status": NOT_RUN}
-        if config is not None:
-            cells.append({**status, "folder": path, "config": config})
-    return cells
-
-
-def _status(cells: list[dict[str, Any]]) -> str:
-    started = [cell for cell in cells if cell["status"] != NOT_RUN]
-    if not started:
-        return NOT_RUN
-    failed = [cell for cell in started if cell["status"] == "failed"]
-    if failed:
-        return f"failed: {failed[0]['error']}"
-    finished = [cell for cell in started if cell["status"] == "ok"]
-    seeds = {cell["config"]["training_seed"] for cell in cells}
-    leak_free = cells[0]["config"]["protocol"] == "leak-free"
-    expected = len(seeds) * (cells[0]["config"]["folds"] if leak_free else 1)
-    return "ok" if len(finished) == expected else f"incomplete: {len(finished)} of {expected} folds"

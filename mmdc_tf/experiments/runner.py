@@ -9,17 +9,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from mmdc_tf.datasets.phantom_folder import NOTICE
 from mmdc_tf.datasets.splits import select
-from mmdc_tf.errors import InputError
+from mmdc_tf.errors import InputError, TrainingDivergedError
 from mmdc_tf.evaluation.metrics import paper_metrics, threshold_metrics
 from mmdc_tf.evaluation.predictions import predictions_table
 from mmdc_tf.experiments import artifacts
+from mmdc_tf.experiments.calibration import CALIBRATION, CARD, PREDICTIONS, VALIDATION, calibrate
 from mmdc_tf.experiments.grid import AUTOMATIC_CUT, NO_CUT, Cell, Plan
-from mmdc_tf.experiments.learners import LEARNERS
+from mmdc_tf.experiments.learners import LEARNERS, Learner
+from mmdc_tf.experiments.metadata_scoring import METADATA_PREDICTIONS, metadata_predictions, uses_metadata
 from mmdc_tf.experiments.progress import Progress
+from mmdc_tf.experiments.samples import FILE_NAME as SAMPLES
+from mmdc_tf.experiments.samples import write_samples
 from mmdc_tf.experiments.workshop import Workshop
 from mmdc_tf.models import resolve_weights
 from mmdc_tf.preprocessing.recipes import get_recipe
@@ -75,6 +80,8 @@ def _prepare_folder(plan: Plan, cells: list[Cell], fresh: bool) -> None:
     if fresh and (earlier := artifacts.set_aside(plan.folder)) is not None:
         print(f"the earlier result is now {earlier}")
     artifacts.require_same(plan.folder / "run.json", plan.shared_config())
+    if not (plan.folder / SAMPLES).is_file():  # its content is held by the fingerprint in run.json
+        write_samples(plan.dataset, plan.folder)
     for cell in cells:
         artifacts.require_same(cell.folder / "config.json", cell.config(plan))
 
@@ -106,8 +113,12 @@ def _attempt(plan: Plan, cell: Cell, workshop: Workshop, progress: Progress) -> 
 
 
 def _remove_traces(cell: Cell) -> None:
-    """Removes an earlier attempt's error and curves, which TensorBoard would draw together with the new ones."""
-    (cell.folder / "error.txt").unlink(missing_ok=True)
+    """Removes what an earlier attempt left and this one may not write again.
+
+    TensorBoard would draw the earlier curves together with the new ones.
+    """
+    for name in ("error.txt", VALIDATION, CALIBRATION, METADATA_PREDICTIONS):
+        (cell.folder / name).unlink(missing_ok=True)
     shutil.rmtree(cell.folder / "tb", ignore_errors=True)
 
 
@@ -118,21 +129,52 @@ def _run(plan: Plan, cell: Cell, workshop: Workshop, progress: Progress) -> tupl
     table = plan.dataset.table
     history = learner.fit(select(table, cell.split.train), select(table, cell.split.validation))
     _write_csv(cell.folder / "history.csv", history)
-    test = select(table, cell.split.test)
-    class_names = plan.dataset.info.class_names
-    probabilities = learner.probabilities(test)
-    predictions = predictions_table(test, probabilities, class_names, cell.split.fold, cell.seed)
-    _write_csv(cell.folder / "predictions.csv", predictions)
-    metrics = paper_metrics(predictions)
-    scores = {"n": len(predictions), **metrics, **threshold_metrics(predictions), **_notice(plan)}
-    artifacts.write_json(cell.folder / "metrics.json", scores)
+    metrics = _score(plan, cell, learner)
     learner.save(cell.folder)
     artifacts.write_json(cell.folder / "model.json", _card(plan, cell))
     return metrics, len(history)
 
 
+def _score(plan: Plan, cell: Cell, learner: Learner) -> dict[str, float]:
+    """Writes the predictions of what was learned, and all that is computed from them; returns the paper's numbers."""
+    predictions = _predictions(plan, cell, learner, cell.split.test)
+    _write_csv(cell.folder / PREDICTIONS, predictions)
+    metrics = paper_metrics(predictions)
+    scores = {"n": len(predictions), **metrics, **threshold_metrics(predictions), **_notice(plan)}
+    artifacts.write_json(cell.folder / "metrics.json", scores)
+    _calibrate(plan, cell, learner, predictions)
+    if uses_metadata(cell):
+        part, names = select(plan.dataset.table, cell.split.test), plan.dataset.info.class_names
+        others = metadata_predictions(learner, part, names, cell.split.fold, cell.seed)
+        _write_csv(cell.folder / METADATA_PREDICTIONS, others)
+    return metrics
+
+
+def _calibrate(plan: Plan, cell: Cell, learner: Learner, predictions: pd.DataFrame) -> None:
+    """Writes the validation part's predictions, and temperature and threshold, where the learner has the former."""
+    validation = cell.split.validation
+    if validation != cell.split.test:
+        if not learner.can_predict(validation):
+            return
+        predictions = _predictions(plan, cell, learner, validation)
+    _write_csv(cell.folder / VALIDATION, predictions)
+    artifacts.write_json(cell.folder / CALIBRATION, {**calibrate(cell.folder, plan.sensitivity), **_notice(plan)})
+
+
+def _predictions(plan: Plan, cell: Cell, learner: Learner, sample_ids: tuple[str, ...]) -> pd.DataFrame:
+    part = select(plan.dataset.table, sample_ids)
+    probabilities = learner.probabilities(part)
+    if not np.isfinite(probabilities).all():
+        raise TrainingDivergedError(
+            f"Expected finite probabilities. Received: NaN or infinity for {cell.row.name!r}. "
+            "Lower the learning rate in the training recipe, or look at the images of this split."
+        )
+    return predictions_table(part, probabilities, plan.dataset.info.class_names, cell.split.fold, cell.seed)
+
+
 def _card(plan: Plan, cell: Cell) -> dict[str, Any]:
-    """What a user of the model must know."""
+    """What a user of the model must know; temperature and threshold are null where there is no calibration."""
+    calibration = artifacts.read_json(cell.folder / CALIBRATION) or {}
     return {
         "research_use_only": True,
         **_notice(plan),
@@ -141,6 +183,7 @@ def _card(plan: Plan, cell: Cell) -> dict[str, Any]:
         "inputs": list(cell.inputs),
         "image_size": cell.image_size,
         "preprocessing": get_recipe(cell.preprocessing).to_config(),
+        **{name: calibration.get(name) for name in CARD},
         "split_hash": cell.split.hash,
         "versions": artifacts.environment(plan.dataset.fingerprint)["packages"],
     }
@@ -156,7 +199,7 @@ def _write_csv(path: Path, table: pd.DataFrame) -> None:
 
 def _is_finished(cell: Cell) -> bool:
     status = artifacts.read_json(cell.folder / "status.json")
-    return status is not None and status["status"] == OK and (cell.folder / "predictions.csv").is_file()
+    return status is not None and status["status"] == OK and (cell.folder / PREDICTIONS).is_file()
 
 
 def _weight_files(plan: Plan) -> dict[str, Path | None]:

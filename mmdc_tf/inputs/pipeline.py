@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from mmdc_tf.datasets.images import read_image
 from mmdc_tf.inputs.augmentation import Augmentation, augmentation_layers
 from mmdc_tf.inputs.metadata import label_array, metadata_array
 from mmdc_tf.inputs.views import other_views
 from mmdc_tf.preprocessing.recipes import Recipe, get_recipe
+from mmdc_tf.preprocessing.scan_file import preprocess_file
 
 IMAGES = ("image", "other_view")
 MISSING = "other_view_missing"
 
 Tensors = dict[str, tf.Tensor]
+Change = Callable[[np.ndarray], np.ndarray]
+"""From the pixels that a model is given to others of the same kind: uint8 (S, S, 3) to uint8 (S, S, 3)."""
 
 # Where each tensor comes from: paths of images, or the values themselves.
 SOURCES: dict[str, Callable[[pd.DataFrame], np.ndarray]] = {
@@ -49,9 +51,22 @@ class InputSettings:
 
 
 def training_dataset(
-    table: pd.DataFrame, settings: InputSettings, augmentation: Augmentation | None, seed: int
+    table: pd.DataFrame,
+    settings: InputSettings,
+    augmentation: Augmentation | None,
+    seed: int,
+    metadata_dropout: float = 0.0,
 ) -> tf.data.Dataset:
     """Batches in a new order every epoch, augmented; the same seed gives the same batches.
+
+    Args:
+        table: a sample table.
+        settings: what the tensors are.
+        augmentation: how far images are moved; None moves none.
+        seed: of the order, the movements and the dropout.
+        metadata_dropout: the probability, in [0, 1), with which each known age and each known density is made unknown,
+            drawn anew for every sample, value and epoch (modality dropout, Neverova et al., ModDrop, TPAMI 38, 2016).
+            It changes nothing else, and nothing where ``"metadata"`` is no input.
 
     Returns:
         ({"image": float32 (batch, S, S, 3) RGB in [0, 255], "other_view": the same of the breast's other view, NaN
@@ -62,28 +77,36 @@ def training_dataset(
     dataset = _batched(dataset, settings)
     if augmentation is not None:
         dataset = _augmented(dataset, augmentation, seed)
+    if metadata_dropout > 0 and "metadata" in settings.inputs:
+        dataset = _with_unknown(dataset, metadata_dropout, seed)
     return _finished(dataset)
 
 
-def evaluation_dataset(table: pd.DataFrame, settings: InputSettings) -> tf.data.Dataset:
-    """The same tensors as ``training_dataset`` in the table's own order, without augmentation."""
-    return _finished(_batched(_preprocessed(table, settings), settings))
+def evaluation_dataset(table: pd.DataFrame, settings: InputSettings, changes: Sequence[Change] = ()) -> tf.data.Dataset:
+    """The same tensors as ``training_dataset`` in the table's own order, without augmentation.
 
+    An image file is read and preprocessed once where the table repeats each image equally often in consecutive rows, as
+    a table of several variants of the metadata does.
 
-def preprocess_file(path: str | bytes, recipe: Recipe, image_size: int) -> np.ndarray:
-    """One file to pixels, the same code in training, scoring and prediction: uint8 (S, S, 3).
-
-    Raises:
-        UnreadableImageError: names the file.
+    Args:
+        table: a sample table.
+        settings: what the tensors are.
+        changes: each row comes once for each of them, one after the other, its images (both views) changed after
+            preprocessing; without any it comes once, as it is.
     """
-    name = path.decode() if isinstance(path, bytes) else path
-    return recipe.apply(read_image(name), image_size)
+    dataset = _preprocessed(table, settings)
+    if changes:
+        dataset = _changed(dataset, tuple(changes), settings)
+    return _finished(_batched(dataset, settings))
 
 
 def _preprocessed(table: pd.DataFrame, settings: InputSettings) -> tf.data.Dataset:
     """Cached after preprocessing, as uint8: the costly part runs once."""
+    times = _repeats(table) if "image" in settings.inputs else 1
     sources = {name: SOURCES[name](table) for name in settings.inputs}
-    dataset = tf.data.Dataset.from_tensor_slices((sources, label_array(table, settings.class_names)))
+    sources = {name: values[::times] if name in IMAGES else _grouped(values, times) for name, values in sources.items()}
+    labels = _grouped(label_array(table, settings.class_names), times)
+    dataset = tf.data.Dataset.from_tensor_slices((sources, labels))
     load = functools.partial(_pixels, recipe=get_recipe(settings.recipe), image_size=settings.image_size)
 
     def preprocess(given: Tensors, label: tf.Tensor) -> tuple[Tensors, tf.Tensor]:
@@ -97,7 +120,50 @@ def _preprocessed(table: pd.DataFrame, settings: InputSettings) -> tf.data.Datas
             tensors[MISSING] = tf.equal(given["other_view"], "")
         return tensors, label
 
-    return dataset.map(preprocess, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).cache()
+    dataset = dataset.map(preprocess, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).cache()
+    return dataset if times == 1 else _repeated(dataset, times)
+
+
+def _repeats(table: pd.DataFrame) -> int:
+    """How many consecutive rows show each image; 1 where not all images have the same number."""
+    paths = table["image_path"].reset_index(drop=True)
+    lengths = paths.groupby(paths.ne(paths.shift()).cumsum()).size().unique()
+    return int(lengths[0]) if len(lengths) == 1 else 1
+
+
+def _grouped(values: np.ndarray, times: int) -> np.ndarray:
+    """(n · times, …) → (n, times, …): what differs between the rows of one image; nothing changes for one row each."""
+    return values if times == 1 else values.reshape(-1, times, *values.shape[1:])
+
+
+def _repeated(dataset: tf.data.Dataset, times: int) -> tf.data.Dataset:
+    """One image with the values of several rows → those rows."""
+
+    def repeat(tensors: Tensors, label: tf.Tensor) -> tuple[Tensors, tf.Tensor]:
+        shared = {name: _times(value, times) for name, value in tensors.items() if name in (*IMAGES, MISSING)}
+        return {**tensors, **shared}, label
+
+    return dataset.map(repeat, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).unbatch()
+
+
+def _times(value: tf.Tensor, times: int) -> tf.Tensor:
+    return tf.repeat(value[tf.newaxis], times, axis=0)
+
+
+def _changed(dataset: tf.data.Dataset, changes: tuple[Change, ...], settings: InputSettings) -> tf.data.Dataset:
+    """Each row once for each change."""
+    shape = (len(changes), settings.image_size, settings.image_size, 3)
+
+    def versions(pixels: np.ndarray) -> np.ndarray:
+        return np.stack([change(pixels) for change in changes])
+
+    def change(tensors: Tensors, label: tf.Tensor) -> tuple[Tensors, tf.Tensor]:
+        rows = {name: _times(value, len(changes)) for name, value in tensors.items() if name not in IMAGES}
+        for name in set(IMAGES) & set(tensors):
+            rows[name] = tf.ensure_shape(tf.numpy_function(versions, [tensors[name]], tf.uint8, stateful=False), shape)
+        return rows, _times(label, len(changes))
+
+    return dataset.map(change, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).unbatch()
 
 
 def _pixels(path: bytes, recipe: Recipe, image_size: int) -> np.ndarray:
@@ -124,6 +190,20 @@ def _augmented(dataset: tf.data.Dataset, augmentation: Augmentation, seed: int) 
 
     # one call at a time: the random layers keep a state, and its order must not depend on the number of cores
     return dataset.map(augment)
+
+
+def _with_unknown(dataset: tf.data.Dataset, rate: float, seed: int) -> tf.data.Dataset:
+    """Each value of the metadata unknown (NaN) with the probability ``rate``."""
+    # A stream of its own, anew every epoch: the order of the rows and the movements stay those of the same seed.
+    draws = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2)
+
+    def drop(batch: tuple[Tensors, tf.Tensor], draw: tf.Tensor) -> tuple[Tensors, tf.Tensor]:
+        tensors, label = batch
+        values = tensors["metadata"]
+        dropped = tf.random.stateless_uniform(tf.shape(values), draw) < rate
+        return {**tensors, "metadata": tf.where(dropped, np.float32(np.nan), values)}, label
+
+    return tf.data.Dataset.zip(dataset, draws).map(drop, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
 def _finished(dataset: tf.data.Dataset) -> tf.data.Dataset:

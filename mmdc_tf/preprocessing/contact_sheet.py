@@ -9,6 +9,7 @@ import numpy as np
 
 from mmdc_tf.datasets.images import read_image
 from mmdc_tf.errors import InputError
+from mmdc_tf.notices import RESEARCH_USE
 from mmdc_tf.opencv import cv2
 from mmdc_tf.preprocessing.lesions import kept_region, lesion_pixels
 from mmdc_tf.preprocessing.manifest import Row
@@ -64,7 +65,7 @@ def _legend(width: int, row: Row) -> np.ndarray:
     left = GAP
     for colour, text in _LEGEND:
         left = _write(legend, 1, left, f"- {text}", colour) + 2 * GAP
-    _write(legend, 2, GAP, "Research use only, not a medical device.", _WHITE)
+    _write(legend, 2, GAP, RESEARCH_USE, _WHITE)
     return legend
 
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from mmdc_tf.evaluation.metrics import METRICS
 from mmdc_tf.experiments.rows import PaperTable
-from mmdc_tf.report.tables import made_from
+from mmdc_tf.report.formatting import made_from
 from mmdc_tf.whole_files import write_with
 
 NAMES = {"accuracy": "accuracy", "precision": "precision", "recall": "recall", "f1": "F1"}
@@ -25,8 +25,12 @@ TITLES = {
 
 
 def draw_bars(table: PaperTable, results: pd.DataFrame, run: dict[str, Any], path: Path) -> None:
-    """Writes ``bars`` as a PNG, to a temporary name that is then renamed; arguments as for ``bars``."""
-    figure = bars(table, results, run)
+    """Writes ``bars`` as a PNG; arguments as for ``bars``."""
+    write_png(bars(table, results, run), path)
+
+
+def write_png(figure: Figure, path: Path) -> None:
+    """Writes a figure to a temporary name that is then renamed."""
     write_with(path, lambda temporary: figure.savefig(temporary, format="png", dpi=150))
 
 
@@ -45,7 +49,7 @@ def bars(table: PaperTable, results: pd.DataFrame, run: dict[str, Any]) -> Figur
         _panel(axes, lines, title.format(unit=run["group_unit"]), len(run["class_names"]))
     panels[0].legend(loc="lower center", bbox_to_anchor=(0.5, 1.08), ncols=len(METRICS) + 1, frameon=False)
     figure.suptitle(table.title, fontsize=13)
-    caption = f"{' '.join(made_from(run))} Bars: our runs; whiskers: 95 % bootstrap over groups."
+    caption = f"{' '.join(made_from(run))} Bars: our runs; whiskers: 95 % bootstrap over groups within each fold."
     figure.supxlabel("\n".join(textwrap.wrap(caption, 150)), fontsize=8)
     return figure
 

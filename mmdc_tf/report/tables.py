@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,14 +9,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mmdc_tf.datasets.phantom_folder import NOTICE
 from mmdc_tf.experiments.artifacts import read_json, write_text
 from mmdc_tf.experiments.results import table_results
 from mmdc_tf.experiments.rows import PaperTable
+from mmdc_tf.report import marks
 from mmdc_tf.report.footnotes import Footnotes
-from mmdc_tf.whole_files import write_with
+from mmdc_tf.report.formatting import (
+    PERCENT_DECIMALS,
+    grid,
+    limits,
+    made_from,
+    markdown_text,
+    number,
+    page,
+    write_csv,
+)
 
-RESEARCH_USE = "Research use only, not a medical device."
 HEADER = (
     "Method",
     "Source",
@@ -49,12 +56,12 @@ def write_tables(table: PaperTable, output: Path) -> pd.DataFrame:
         output: the run's folder.
 
     Returns:
-        The results, as in ``mmdc_tf.experiments.results.table_results``.
+        The results, as in ``mmdc_tf.experiments.results.table_results``, with the column
+        ``distinguishable_from_best`` (``mmdc_tf.report.marks``).
     """
-    results = table_results(table, output / table.name)
+    results = marks.with_marks(table_results(table, output / table.name), output / table.name)
     run = read_json(output / table.name / "run.json") or {}
-    lines = _csv_lines(results, run)
-    write_with(output / f"{table.name}.csv", lambda path: lines.to_csv(path, index=False, float_format="%.2f"))
+    write_csv(results, run, output / f"{table.name}.csv")
     write_text(output / f"{table.name}.md", markdown(table, results, run))
     write_text(output / f"{table.name}.tex", latex(table, results, run))
     return results
@@ -65,15 +72,12 @@ def markdown(table: PaperTable, results: pd.DataFrame, run: dict[str, Any]) -> s
 
     Args:
         table: its title is the heading.
-        results: as from ``table_results``.
+        results: as from ``table_results``; as from ``write_tables``, rows like the best one are marked.
         run: the content of ``run.json``; empty where nothing was run yet.
     """
     footnotes = Footnotes(table, results, run)
-    rule = ["---", "---", *["---:"] * (len(HEADER) - 2)]
-    lines = [HEADER, rule, *_cells(table, results, footnotes, _markdown_text, lambda text: f"**{text}**")]
-    body = ["| " + " | ".join(line) + " |" for line in lines]
-    below = [*legend(run), *table.notes, *footnotes.lines()]
-    return "\n\n".join([f"# {table.title}", "  \n".join(made_from(run)), "\n".join(body), "  \n".join(below)]) + "\n"
+    body = grid(HEADER, _cells(table, results, footnotes, markdown_text, lambda text: f"**{text}**"))
+    return page(table.title, run, [body], _below(table, results, run, footnotes))
 
 
 def latex(table: PaperTable, results: pd.DataFrame, run: dict[str, Any]) -> str:
@@ -82,7 +86,7 @@ def latex(table: PaperTable, results: pd.DataFrame, run: dict[str, Any]) -> str:
     titles = [_latex_text(title) for title in HEADER]
     lines = [titles, *_cells(table, results, footnotes, _latex_text, lambda text: rf"\textbf{{{text}}}")]
     header, *body = [" & ".join(line) + r" \\" for line in lines]
-    texts = [table.title + ".", *made_from(run), *legend(run), *table.notes, *footnotes.lines()]
+    texts = [table.title + ".", *made_from(run), *_below(table, results, run, footnotes)]
     caption = _latex_text(" ".join(texts))
     return "\n".join(
         [
@@ -102,40 +106,19 @@ def latex(table: PaperTable, results: pd.DataFrame, run: dict[str, Any]) -> str:
     )
 
 
-def made_from(run: dict[str, Any]) -> list[str]:
-    """What stands above every table: what it was made from, and what it is not."""
-    if not run:
-        return [RESEARCH_USE]
-    phantom = f"{NOTICE}. Synthetic images; the numbers say that the program works, nothing else."
-    return [*([phantom] if run["synthetic"] else []), _facts(run), RESEARCH_USE]
-
-
 def legend(run: dict[str, Any]) -> list[str]:
     """How to read the columns."""
     unit = run.get("group_unit", "group")
     return [
         "Paper protocol: one image-level 80/20 split; the 20 % choose the epoch and give the score.",
         f"Leak-free: group folds, no {unit} on two sides; a separate validation part chooses the epoch.",
-        "Interval: 95 % bootstrap over groups. Precision, recall and F1 are macro averages. All in per cent.",
+        "Interval: 95 % bootstrap over groups within each fold, of the mean over folds and seeds. "
+        "Precision, recall and F1 are macro averages. All in per cent.",
     ]
 
 
-def _facts(run: dict[str, Any]) -> str:
-    training = run["training"]
-    names = {"none": "random initialisation", "imagenet": "ImageNet weights"}
-    return (
-        f"Made from {run['dataset']} (fingerprint {run['dataset_fingerprint']}), {training['image_size']} pixels, "
-        f"at most {training['epochs']} epochs, {run['folds']} folds, "
-        f"{names.get(run['weights'], 'weights from a folder')}, preprocessing {run['preprocessing']!r}, "
-        f"seed {run['seed']}."
-    )
-
-
-def _csv_lines(results: pd.DataFrame, run: dict[str, Any]) -> pd.DataFrame:
-    """The columns are fixed, so that a phantom is named in the label: it goes wherever a line is copied."""
-    if not run.get("synthetic"):
-        return results
-    return results.assign(label=results["label"] + f" ({NOTICE})")
+def _below(table: PaperTable, results: pd.DataFrame, run: dict[str, Any], footnotes: Footnotes) -> list[str]:
+    return [*legend(run), *marks.legend(results), *table.notes, *footnotes.lines()]
 
 
 def _cells(
@@ -158,31 +141,23 @@ def _cells(
 def _line(paper: dict[Any, Any], free: dict[Any, Any], best: dict[tuple[str, str], float]) -> list[tuple[str, bool]]:
     """A row's texts, each with whether it is the best of its column."""
     sides = {"paper": paper, "leak-free": free}
-    texts = {(side, name): _number(sides[side][name]) for side, name in COMPARED}
+    texts = {(side, name): number(sides[side][name]) for side, name in COMPARED}
     is_best = {(side, name): sides[side][name] == best[side, name] for side, name in COMPARED}
     texts["paper", "accuracy"] = texts["paper", "accuracy"] or paper["status"]
-    texts["leak-free", "accuracy"] = (texts["leak-free", "accuracy"] or free["status"]) + _spread(free)
+    texts["leak-free", "accuracy"] = (
+        (texts["leak-free", "accuracy"] or free["status"]) + _spread(free) + marks.mark(free)
+    )
     numbers = [(texts[column], is_best[column]) for column in COMPARED]
     change = free["accuracy"] - paper["accuracy"]
     difference = (f"{change:+.2f}" if np.isfinite(change) else "", False)
     return [(paper["label"], False), (paper["citation"], False), *numbers[:3], difference, *numbers[3:]]
 
 
-def _number(value: float) -> str:
-    """Two decimals like the paper's; nothing where there is no number."""
-    return f"{value:.2f}" if np.isfinite(value) else ""
-
-
 def _spread(line: dict[Any, Any]) -> str:
     if not np.isfinite(line["accuracy"]):
         return ""
-    deviation = f" ± {line['accuracy_std']:.2f}" if np.isfinite(line["accuracy_std"]) else ""
-    return f"{deviation} ({line['accuracy_ci_low']:.2f}–{line['accuracy_ci_high']:.2f})"
-
-
-def _markdown_text(text: str) -> str:
-    """A text that stays in its cell and shows as it is."""
-    return re.sub(r"([|*`<\\])", r"\\\1", text)
+    deviation = f" ± {number(line['accuracy_std'])}" if np.isfinite(line["accuracy_std"]) else ""
+    return deviation + limits(line, "accuracy", PERCENT_DECIMALS)
 
 
 def _latex_text(text: str) -> str:
@@ -193,6 +168,7 @@ def _latex_text(text: str) -> str:
         "–": "--",
         "±": r"$\pm$",
         "×": r"$\times$",
+        "≈": r"$\approx$",
         "…": r"\ldots{}",
         "α": r"$\alpha$",
         "β": r"$\beta$",

@@ -31,6 +31,7 @@ LIMITS: dict[str, Limit] = {
     "clip_norm": _ABOVE_ZERO,
     "label_smoothing": _SHARE,
     "batch_norm_momentum": _SHARE,
+    "metadata_dropout": _SHARE,
     "early_stopping_patience": _AT_LEAST_ONE,
 }
 
@@ -51,6 +52,7 @@ class TrainingRecipe:
         label_smoothing: in [0, 1).
         batch_norm_momentum: of the running statistics, in Keras' sense (0.9 keeps nine tenths).
         class_weights: weigh classes by the inverse of their frequency in the training part.
+        metadata_dropout: in [0, 1); the probability with which a known age or density is made unknown in training.
         early_stopping_patience: epochs without a better ``monitor``.
         monitor: ``"val_accuracy"`` or ``"val_loss"``; the best epoch's weights are kept.
         augmentation: the settings of ``mmdc_tf.inputs.augmentation.Augmentation``; None moves no image.
@@ -70,6 +72,7 @@ class TrainingRecipe:
     label_smoothing: float
     batch_norm_momentum: float
     class_weights: bool
+    metadata_dropout: float
     early_stopping_patience: int
     monitor: str
     augmentation: dict[str, Any] | None

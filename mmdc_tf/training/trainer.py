@@ -59,7 +59,7 @@ def train(
         model: built and cut, compiled here where it is not yet; its metadata layer is adapted to the training part.
         parts: training and validation tables.
         recipe: optimiser, schedule, augmentation, stopping.
-        seed: order of the batches and movements of the augmentation.
+        seed: order of the batches, movements of the augmentation, dropout of the metadata.
         pretrained: chooses between the two learning rates.
         callbacks: more callbacks, for progress and TensorBoard.
 
@@ -72,7 +72,7 @@ def train(
     """
     adapt_metadata(model, parts.train)
     augmentation = None if recipe.augmentation is None else Augmentation(**recipe.augmentation)
-    batches = training_dataset(parts.train, parts.inputs, augmentation, seed)
+    batches = training_dataset(parts.train, parts.inputs, augmentation, seed, recipe.metadata_dropout)
     if not model.compiled:
         _compile(model, recipe)
     peak = recipe.learning_rate if pretrained else recipe.learning_rate_random

@@ -1,25 +1,27 @@
-"""The interval of the accuracy: against theory, SciPy and a simulation of its coverage."""
+"""Intervals of the mean over folds and seeds: against theory, SciPy and a plain bootstrap by scikit-learn."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 import pytest
+from clustered import clustered, interval_by_scipy
 from scipy import stats
 
 from mmdc_tf.errors import InputError
-from mmdc_tf.evaluation.metrics import paper_metrics
-from mmdc_tf.evaluation.statistics import metric_intervals
+from mmdc_tf.evaluation.metrics import metrics_by_fold
+from mmdc_tf.evaluation.statistics import metric_intervals, resampled_means
 
 
-def frame(hits, groups) -> pd.DataFrame:
+def frame(hits, groups, fold=0, seed=0) -> pd.DataFrame:
     """Predictions that are right where ``hits`` is true."""
     guess = np.where(np.asarray(hits, dtype=bool), "a", "b")
-    return pd.DataFrame({"group_id": [f"g{group}" for group in groups], "y_true": "a", "y_pred": guess})
+    names = [f"g{group}" for group in groups]
+    return pd.DataFrame({"group_id": names, "fold": fold, "seed": seed, "y_true": "a", "y_pred": guess})
 
 
 def accuracy_interval(predictions: pd.DataFrame, **options) -> tuple[float, float]:
-    return metric_intervals(predictions, **options)["accuracy"]
+    return metric_intervals(predictions, names=("accuracy",), **options)["accuracy"]
 
 
 def width(interval: tuple[float, float]) -> float:
@@ -42,10 +44,18 @@ def test_groups_of_one_image_give_the_binomial_interval():
 
 
 def test_two_groups_worked_by_hand():
-    """Groups with 3 of 4 and 2 of 4 right: a draw gives 1/2, 5/8 or 3/4 with probability 1/4, 1/2, 1/4."""
+    """Groups with 3 of 4 and 2 of 4 right: a draw is one of them, 1/2 or 3/4."""
     predictions = frame([1, 1, 1, 0, 1, 1, 0, 0], [0, 0, 0, 0, 1, 1, 1, 1])
     assert accuracy_interval(predictions) == (0.5, 0.75)
-    assert accuracy_interval(predictions, level=0.4) == (0.625, 0.625)
+    assert accuracy_interval(predictions, level=0.4) == (0.5, 0.75)
+
+
+def test_three_groups_worked_by_hand():
+    """Groups with 3, 2 and 1 of 4 right: a draw of two has 6 to 2 of 8 right, 1, 2, 3, 2 and 1 times in nine."""
+    predictions = frame([1, 1, 1, 0, 1, 1, 0, 0, 1, 0, 0, 0], np.arange(12) // 4)
+    assert accuracy_interval(predictions) == (2 / 8, 6 / 8)
+    assert accuracy_interval(predictions, level=0.6) == (3 / 8, 5 / 8)
+    assert accuracy_interval(predictions, level=0.2) == (4 / 8, 4 / 8)
 
 
 def test_groups_of_unequal_size_agree_with_scipy():
@@ -54,16 +64,7 @@ def test_groups_of_unequal_size_agree_with_scipy():
     groups = np.repeat(np.arange(80), sizes)
     hits = rng.random(len(groups)) < rng.beta(2, 1, size=80)[groups]
     correct = np.bincount(groups, hits)
-    reference = stats.bootstrap(
-        (correct, sizes),
-        lambda right, total, axis: right.sum(axis=axis) / total.sum(axis=axis),
-        paired=True,
-        vectorized=True,
-        method="percentile",
-        n_resamples=20_000,
-        rng=np.random.default_rng(1),
-    ).confidence_interval
-    assert accuracy_interval(frame(hits, groups)) == pytest.approx(tuple(reference), abs=0.008)
+    assert accuracy_interval(frame(hits, groups)) == pytest.approx(interval_by_scipy(correct, sizes), abs=0.008)
 
 
 def test_images_that_agree_within_a_patient_give_a_wider_interval():
@@ -76,7 +77,49 @@ def test_images_that_agree_within_a_patient_give_a_wider_interval():
 
 def test_a_second_seed_that_says_the_same_adds_no_certainty():
     once = frame(np.arange(50) % 3 > 0, np.arange(50) // 2)
-    assert accuracy_interval(pd.concat([once, once])) == accuracy_interval(once)
+    assert accuracy_interval(pd.concat([once, once.assign(seed=1)])) == accuracy_interval(once)
+
+
+def test_folds_are_drawn_apart_so_that_their_difference_adds_no_width():
+    """A fold that is all right and one that is all wrong: each draw is 1/2, however groups are drawn within."""
+    folds = np.repeat([0, 1], 20)
+    assert accuracy_interval(frame(folds == 0, np.arange(40) // 2, fold=folds)) == (0.5, 0.5)
+
+
+def test_two_folds_worked_by_hand():
+    """Each fold a group all right and one all wrong, of which one is drawn: the mean is 0, 1/2 or 1, 1/2 half the time.
+
+    A large fold counts as much as a small one.
+    """
+    sizes = [1, 1, 30, 30]
+    predictions = frame(np.repeat([1, 0, 1, 0], sizes), np.repeat(range(4), sizes), fold=np.repeat([0, 0, 1, 1], sizes))
+    assert accuracy_interval(predictions) == (0.0, 1.0)
+    assert accuracy_interval(predictions, level=0.6) == (0.0, 1.0)
+    assert accuracy_interval(predictions, level=0.4) == (0.5, 0.5)
+
+
+def test_the_interval_is_of_the_mean_over_folds_where_each_fold_predicts_one_class():
+    """Macro F1 is 1/3 in each fold; of the pooled predictions it is 1/2, with an interval far above 1/3."""
+    truth = np.tile(list("aabb"), 40)
+    fold = np.repeat([0, 1], 80)
+    guess = np.where(fold == 0, "a", "b")
+    groups = [f"g{index}" for index in np.arange(160) // 2]
+    table = pd.DataFrame({"group_id": groups, "fold": fold, "seed": 0, "y_true": truth, "y_pred": guess})
+    table = table.assign(p_a=np.where(fold == 0, 0.8, 0.2), p_b=np.where(fold == 0, 0.2, 0.8))
+    printed, intervals = metrics_by_fold(table).mean(), metric_intervals(table)
+    assert printed["f1"] == pytest.approx(1 / 3)
+    assert intervals["f1"][1] < 0.4
+    assert (intervals["recall"], intervals["auc"], intervals["kappa"]) == ((0.5, 0.5), (0.5, 0.5), (0.0, 0.0))
+    for name, (low, high) in intervals.items():
+        assert low - 1e-12 <= printed[name] <= high + 1e-12, name
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_printed_mean_lies_in_its_interval(seed):
+    table = clustered(np.random.default_rng(seed), folds=3, groups=12, images=3, seeds=2)
+    printed = metrics_by_fold(table).mean(numeric_only=True)
+    for name, (low, high) in metric_intervals(table, resamples=500).items():
+        assert low < printed[name] < high, name
 
 
 def test_a_lower_level_gives_a_narrower_interval_inside():
@@ -98,42 +141,63 @@ def test_nothing_to_score_is_refused():
         accuracy_interval(frame([], []))
 
 
-def test_it_covers_the_truth_where_an_interval_over_images_does_not():
-    """Patients differ (a beta distribution of mean 0.7), and their three images agree more often than not."""
-    rng, covered = np.random.default_rng(7), {"groups": 0, "images": 0}
-    groups, trials = np.repeat(np.arange(60), 3), 250
-    for _ in range(trials):
-        hits = rng.random(180) < rng.beta(0.7, 0.3, size=60)[groups]
-        for unit, names in (("groups", groups), ("images", range(180))):
-            low, high = accuracy_interval(frame(hits, names), resamples=300)
-            covered[unit] += low <= 0.7 <= high
-    assert 0.90 <= covered["groups"] / trials <= 0.99
-    assert covered["images"] / trials < 0.88
-
-
-def labelled(rng: np.random.Generator, groups: int) -> pd.DataFrame:
-    """Three classes, guesses right two times in three, four images a group."""
-    truth = rng.choice(list("abc"), size=groups * 4, p=[0.6, 0.3, 0.1])
-    guess = np.where(rng.random(len(truth)) < 2 / 3, truth, rng.choice(list("abc"), size=len(truth)))
-    return pd.DataFrame({"group_id": np.repeat(np.arange(groups), 4).astype(str), "y_true": truth, "y_pred": guess})
-
-
 def test_all_four_numbers_agree_with_a_plain_bootstrap_by_scikit_learn():
-    predictions = labelled(np.random.default_rng(2), 40)
-    parts = [part for _, part in predictions.groupby("group_id")]
-    rng = np.random.default_rng(5)
-    drawn = [
-        paper_metrics(pd.concat([parts[index] for index in rng.integers(40, size=40)], ignore_index=True))
-        for _ in range(600)
-    ]
-    reference = pd.DataFrame(drawn).quantile([0.025, 0.975])
-    intervals = metric_intervals(predictions)
-    assert list(intervals) == ["accuracy", "precision", "recall", "f1"]
-    for name, limits in intervals.items():
-        assert limits == pytest.approx(tuple(reference[name]), abs=0.02), name
+    """And all the others: the tables of five draws, made line by line and scored by themselves."""
+    table = clustered(np.random.default_rng(2), folds=2, groups=20, seeds=2)
+    rng = np.random.default_rng(3)
+    draws = []
+    for _, fold in table.groupby("fold"):
+        parts = [part for _, part in fold.groupby("group_id")]
+        draws.append([pd.concat([parts[index] for index in line]) for line in rng.integers(20, size=(5, 19))])
+    reference = pd.DataFrame([metrics_by_fold(pd.concat(parts)).mean() for parts in zip(*draws, strict=True)])
+    drawn = resampled_means(table, resamples=5, seed=3)
+    assert {"accuracy", "precision", "recall", "f1"} < set(drawn)
+    pd.testing.assert_frame_equal(drawn, reference[drawn.columns], check_exact=False, rtol=1e-9)
+    intervals = pd.DataFrame(metric_intervals(table, resamples=5, seed=3)).drop(columns="ece")
+    limits = np.quantile(reference[intervals.columns], [0.025, 0.975], axis=0, method="weibull")
+    np.testing.assert_allclose(intervals, limits, rtol=1e-9)
+
+
+def test_draws_of_the_calibration_error_are_moved_to_the_printed_number():
+    """They lie above it (the noise of a draw adds to each gap); their spread is what the interval shows."""
+    table = clustered(np.random.default_rng(8), folds=5, groups=30, images=2)
+    printed = metrics_by_fold(table)["ece"].mean()
+    drawn = resampled_means(table, names=("ece",))["ece"]
+    low, high = metric_intervals(table, names=("ece",))["ece"]
+    assert drawn.quantile(0.025) > printed
+    assert low < printed < high
+    assert high - low == pytest.approx(drawn.quantile(0.975) - drawn.quantile(0.025), rel=0.01)
+
+
+def test_no_calibration_error_is_below_zero():
+    """All right and nearly sure, but for one group: its share of the draws varies, the error stays at least 0."""
+    table = frame(np.arange(40) >= 2, np.arange(40) // 2)
+    certain = np.where(np.arange(40) >= 2, 1.0, 0.0)
+    low, high = metric_intervals(table.assign(p_a=certain * 0.999, p_b=1 - certain * 0.999), names=("ece",))["ece"]
+    assert low == 0.0
+    assert high > 0.05
 
 
 def test_a_class_that_a_draw_leaves_out_does_not_count_in_its_average():
-    """Two groups, one class each, all right: every draw is perfect, also the draws of one class alone."""
-    predictions = pd.DataFrame({"group_id": ["g", "h"], "y_true": ["a", "b"], "y_pred": ["a", "b"]})
-    assert set(metric_intervals(predictions).values()) == {(1.0, 1.0)}
+    """Three groups of one class each, all right: every draw of two is perfect, also the draws of one class alone."""
+    predictions = pd.DataFrame({"group_id": list("ghi"), "y_true": list("aba"), "y_pred": list("aba")})
+    predictions = predictions.assign(fold=0, seed=0, p_a=[0.75, 0.25, 0.75], p_b=[0.25, 0.75, 0.25])
+    intervals = metric_intervals(predictions)
+    names = ("accuracy", "precision", "recall", "f1", "balanced_accuracy", "auc", "kappa")
+    assert {intervals[name] for name in names} == {(1.0, 1.0)}
+
+
+def test_where_all_samples_are_of_one_class_the_auc_has_no_interval():
+    table = frame([1, 1, 0, 1], [0, 1, 2, 3]).assign(p_a=0.75, p_b=0.25)
+    intervals = metric_intervals(table)
+    assert np.isnan(intervals["auc"]).all()
+    assert np.isfinite(intervals["brier"]).all()
+
+
+def test_a_fold_without_an_auc_has_no_part_in_the_mean():
+    rng = np.random.default_rng(6)
+    other = clustered(rng, folds=1, groups=30)
+    lone = clustered(rng, folds=1, groups=5).assign(fold=1, y_true="benign")
+    both = pd.concat([other, lone])
+    assert metric_intervals(both, names=("auc",)) == metric_intervals(other, names=("auc",))
+    assert metrics_by_fold(both)["auc"].mean() == metrics_by_fold(other)["auc"].mean()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from mmdc_tf.errors import ConfigurationError
+from mmdc_tf.experiments import results
 from mmdc_tf.experiments.results import table_results
 from mmdc_tf.experiments.rows import PaperTable, load_table
 
@@ -17,7 +19,9 @@ COLUMNS = (
     "row,label,citation,protocol,status,accuracy,accuracy_std,accuracy_ci_low,accuracy_ci_high,precision,recall,f1,"
     "paper_accuracy,paper_precision,paper_recall,paper_f1,n_samples,n_groups,folds,seconds,"
     "threshold_precision,threshold_recall,image_size,preprocessing,"
-    "precision_ci_low,precision_ci_high,recall_ci_low,recall_ci_high,f1_ci_low,f1_ci_high"
+    "precision_ci_low,precision_ci_high,recall_ci_low,recall_ci_high,f1_ci_low,f1_ci_high,"
+    "balanced_accuracy,balanced_accuracy_ci_low,balanced_accuracy_ci_high,auc,auc_ci_low,auc_ci_high,"
+    "kappa,kappa_ci_low,kappa_ci_high,brier,brier_ci_low,brier_ci_high,ece,ece_ci_low,ece_ci_high"
 )
 FED = {"image_size": 64, "row_preprocessing": "ultrasound"}
 OK = {"status": "ok", "epochs": 4, "seconds": 2.25}
@@ -35,15 +39,18 @@ def claim(guess: str) -> str:
     return "0.75,0.25" if guess == "a" else "0.25,0.75"
 
 
-def write_fold(folder: Path, fold: int, truth: str, guess: str, seed: int = 0, status: dict | None = OK) -> None:
-    """A fold of two, one class a letter; the samples of a fold are one group."""
+def write_fold(
+    folder: Path, fold: int, truth: str, guess: str, seed: int = 0, status: dict | None = OK, groups: int = 1
+) -> None:
+    """A fold of two, one class a letter; the samples of a fold are one group, or so many."""
     place = folder / "bcdnet_gamma" / "leak-free" / f"fold{fold}-seed{seed}"
     place.mkdir(parents=True)
     config = {"protocol": "leak-free", "folds": 2, "fold": fold, "training_seed": seed, **FED}
     (place / "config.json").write_text(json.dumps(config))
     if status is not None:
         (place / "status.json").write_text(json.dumps(status))
-    lines = [f"s{fold}{i},,g{fold},{fold},{seed},{t},{g}" for i, (t, g) in enumerate(zip(truth, guess, strict=True))]
+    pairs = enumerate(zip(truth, guess, strict=True))
+    lines = [f"s{fold}{i},,g{fold}{i * groups // len(truth)},{fold},{seed},{t},{g}" for i, (t, g) in pairs]
     lines = [f"{line},{p}" for line, p in zip(lines, map(claim, guess), strict=True)]
     header = "sample_id,patient_id,group_id,fold,seed,y_true,y_pred,p_a,p_b"
     (place / "predictions.csv").write_text("\n".join([header, *lines]) + "\n")
@@ -76,9 +83,10 @@ def test_a_row_that_did_not_run_shows_the_published_numbers(table, tmp_path):
 def test_means_deviation_and_interval_worked_by_hand(table, tmp_path):
     """Fold 0: precision (2/3 + 1)/2, recall 3/4, F1 (4/5 + 2/3)/2. Fold 1: all one half.
 
-    Two groups, 3/4 and 1/2 right: a draw of two gives 1/2, 5/8 or 3/4, a quarter, a half and a quarter of the time.
+    Fold 0 has two groups, right in 2 of 2 and 1 of 2, of which one is drawn. Fold 1 is one group: always 1/2. The mean
+    is then 1/2 or 3/4.
     """
-    write_fold(tmp_path, 0, "aabb", "aaba")
+    write_fold(tmp_path, 0, "aabb", "aaba", groups=2)
     write_fold(tmp_path, 1, "aabb", "abba")
     line = leak_free(table, tmp_path)
     assert line["status"] == "ok"
@@ -88,8 +96,44 @@ def test_means_deviation_and_interval_worked_by_hand(table, tmp_path):
     assert line["precision"] == pytest.approx((100 * 5 / 6 + 50) / 2)
     assert line["recall"] == pytest.approx((75 + 50) / 2)
     assert line["f1"] == pytest.approx((100 * 11 / 15 + 50) / 2)
-    assert (line["n_samples"], line["n_groups"], line["folds"], line["seconds"]) == (8, 2, 2, 4.5)
+    assert (line["n_samples"], line["n_groups"], line["folds"], line["seconds"]) == (8, 3, 2, 4.5)
     assert line[["paper_accuracy", "paper_f1"]].tolist() == [92.56, 91.79]
+
+
+def test_balanced_accuracy_is_a_percentage_and_the_other_new_numbers_are_plain(table, tmp_path):
+    """Fold 0: kappa (3/4 − 1/2) / (1/2). Fold 1: kappa 0, AUC 1/2.
+
+    Fold 0, p_a of a: 3/4, 3/4, of b: 1/4, 3/4: of four pairs two are won and two tied, AUC 3/4. A right guess has the
+    squared error 2 · (1/4)², a wrong one 2 · (3/4)². All top probabilities are 3/4: the gap is |3/4 − accuracy|.
+
+    One of the two groups of fold 0 is drawn: ab right, or ab taken for aa, with AUC and kappa 1 and 1, or 1/2 and 0.
+    """
+    write_fold(tmp_path, 0, "abab", "abaa", groups=2)
+    write_fold(tmp_path, 1, "aabb", "abba")
+    line = leak_free(table, tmp_path)
+    assert line["balanced_accuracy"] == pytest.approx((75 + 50) / 2)
+    assert line["auc"] == pytest.approx((3 / 4 + 1 / 2) / 2)
+    assert line["kappa"] == pytest.approx((1 / 2 + 0) / 2)
+    assert line["brier"] == pytest.approx(((3 / 8 + 9 / 8) / 4 + (2 / 8 + 18 / 8) / 4) / 2)
+    assert line["ece"] == pytest.approx((0 + 1 / 4) / 2)
+    for name in ("balanced_accuracy", "auc", "kappa", "brier", "ece"):
+        assert line[f"{name}_ci_low"] <= line[name] <= line[f"{name}_ci_high"], name
+    assert (line["balanced_accuracy_ci_low"], line["balanced_accuracy_ci_high"]) == pytest.approx((50, 75))
+    assert (line["auc_ci_low"], line["auc_ci_high"]) == pytest.approx((1 / 2, 3 / 4))
+    assert (line["kappa_ci_low"], line["kappa_ci_high"]) == pytest.approx((0, 1 / 2))
+
+
+def test_a_table_is_scored_again_only_where_a_predictions_file_has_changed(table, tmp_path, monkeypatch):
+    for fold in (0, 1):
+        write_fold(tmp_path, fold, "aabb", "aaba")
+    assert leak_free(table, tmp_path)["accuracy"] == 75
+    with monkeypatch.context() as patch:
+        patch.setattr(results, "metric_intervals", lambda *_, **__: pytest.fail("scored again"))
+        assert leak_free(table, tmp_path)["accuracy"] == 75
+    path = tmp_path / "bcdnet_gamma/leak-free/fold1-seed0/predictions.csv"
+    path.write_text(path.read_text().replace("b,a,0.75,0.25", "b,b,0.25,0.75"))
+    os.utime(path, ns=(1, 1))  # a new time, however coarse the clock of the file system
+    assert leak_free(table, tmp_path)["accuracy"] == (75 + 100) / 2
 
 
 def test_other_rows_and_the_other_protocol_are_not_touched(table, tmp_path):
@@ -164,5 +208,6 @@ def test_counts_are_written_as_whole_numbers(table, tmp_path):
     assert lines[-1] == (
         "bcdnet_gamma,BCDNet γ (VGG16),the paper,leak-free,ok,75.00,0.00,75.00,75.00,83.33,75.00,73.33,"
         "92.56,94.44,89.93,91.79,8,2,2,4.50,75.00,75.00,64,ultrasound,"
-        "83.33,83.33,75.00,75.00,73.33,73.33"
+        "83.33,83.33,75.00,75.00,73.33,73.33,"
+        "75.00,75.00,75.00,0.75,0.75,0.75,0.50,0.50,0.50,0.38,0.38,0.38,0.00,0.00,0.00"
     )

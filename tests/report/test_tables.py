@@ -9,32 +9,24 @@ import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from made_up_run import PHANTOM, RUN
 
 from mmdc_tf.experiments.results import table_results
 from mmdc_tf.experiments.rows import TABLES, PaperTable, load_table
 from mmdc_tf.report.tables import latex, markdown, write_tables
 
-PHANTOM = "phantom: not a reproduction"
-RUN = {
-    "table": "table2",
-    "dataset": "phantom-mammogram",
-    "dataset_fingerprint": "0123456789abcdef",
-    "synthetic": True,
-    "group_unit": "patient",
-    "preprocessing": "paper",
-    "folds": 2,
-    "training": {"image_size": 64, "epochs": 4},
-    "weights": "none",
-    "seed": 0,
-}
 # Under `paper`, then in the two leak-free folds, how many of four samples are right.
 RIGHT = {"vgg16": (4, 2, 1), "mmdcnet_gamma": (3, 3, 3), "mmdcnet_beta": (1, 4, 0)}
 COLUMNS = (
     "row,label,citation,protocol,status,accuracy,accuracy_std,accuracy_ci_low,accuracy_ci_high,precision,recall,f1,"
     "paper_accuracy,paper_precision,paper_recall,paper_f1,n_samples,n_groups,folds,seconds,"
     "threshold_precision,threshold_recall,image_size,preprocessing,"
-    "precision_ci_low,precision_ci_high,recall_ci_low,recall_ci_high,f1_ci_low,f1_ci_high"
+    "precision_ci_low,precision_ci_high,recall_ci_low,recall_ci_high,f1_ci_low,f1_ci_high,"
+    "balanced_accuracy,balanced_accuracy_ci_low,balanced_accuracy_ci_high,auc,auc_ci_low,auc_ci_high,"
+    "kappa,kappa_ci_low,kappa_ci_high,brier,brier_ci_low,brier_ci_high,ece,ece_ci_low,ece_ci_high,"
+    "distinguishable_from_best"
 )
 METHOD, SOURCE, PUBLISHED, PAPER, FREE, DIFFERENCE, PUBLISHED_F1, PAPER_F1, FREE_F1 = range(9)
 
@@ -105,14 +97,26 @@ def test_the_csv_has_the_promised_columns_and_two_lines_a_row(written):
     assert [line[3] for line in lines] == ["paper", "leak-free"] * 17
 
 
-def test_the_csv_gives_percentages_with_two_decimals(written):
-    """mmdcnet_gamma: 3 of 4 right in both folds; truths abab, guesses abaa: F1 (4/5 + 2/3)/2."""
+def test_the_csv_gives_percentages_with_two_decimals_and_plain_numbers_with_three(written):
+    """mmdcnet_gamma: 3 of 4 right in both folds; truths abab, guesses abaa: F1 (4/5 + 2/3)/2.
+
+    AUC: of the pairs of an a and a b two are in order and two equal. Kappa: (3/4 − 1/2)/(1 − 1/2). Brier:
+    (3 · 2/16 + 18/16)/4. All are as sure as they are right. A fold of one group does not vary.
+    """
     (line,) = [line for line in (written / "table2.csv").read_text().splitlines() if "mmdcnet_gamma" in line][1:]
     assert line == (
         f"mmdcnet_gamma,MMDCNet γ (VGG16) ({PHANTOM}),the paper,leak-free,ok,75.00,0.00,75.00,75.00,"
         "83.33,75.00,73.33,78.46,79.68,79.28,79.44,8,2,2,2.00,75.00,75.00,64,paper,"
-        "83.33,83.33,75.00,75.00,73.33,73.33"
+        "83.33,83.33,75.00,75.00,73.33,73.33,75.00,75.00,75.00,0.750,0.750,0.750,0.500,0.500,0.500,0.375,0.375,0.375,"
+        "0.000,0.000,0.000,best"
     )
+
+
+def test_the_numbers_of_the_csv_are_read_as_numbers(written):
+    lines = pd.read_csv(written / "table2.csv")
+    texts = ["row", "label", "citation", "protocol", "status", "preprocessing", "distinguishable_from_best"]
+    assert lines.drop(columns=texts).dtypes.map(lambda kind: kind.kind).isin(["f", "i"]).all()
+    assert lines.loc[lines["status"] != "ok", ["accuracy", "auc", "ece_ci_low", "n_samples"]].isna().all(axis=None)
 
 
 def test_markdown_has_one_line_a_row_in_the_papers_order(written):
@@ -129,12 +133,16 @@ def test_markdown_says_how_it_was_made(written):
 
 
 def test_numbers_and_their_difference_worked_by_hand(written):
-    """VGG16: 100 under paper; 50 and 25 leak-free, so 37.5 ± 25/√2, between 25 and 50; 62.5 less than under paper."""
+    """VGG16: 100 under paper; 50 and 25 leak-free, so 37.5 ± 25/√2; 62.5 less than under paper.
+
+    Each fold is one group, which does not vary: the interval is the mean. It is wrong in three samples that the best
+    row gets right: p = 2/2³, so it is marked.
+    """
     cells = row_of((written / "table2.md").read_text(encoding="utf-8"), "VGG16")
     assert [text.strip("*") for text in cells[PUBLISHED : FREE + 2]] == [
         "55.00",
         "100.00",
-        "37.50 ± 17.68 (25.00–50.00)",
+        "37.50 ± 17.68 (37.50–37.50) ≈",
         "-62.50",
     ]
     gain = row_of((written / "table2.md").read_text(encoding="utf-8"), "MMDCNet β (EfficientNetB0)")

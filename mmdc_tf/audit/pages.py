@@ -1,0 +1,168 @@
+"""The audit as files: ``audit.json`` for programs, ``audit.md`` and ``audit.html`` with pictures for people.
+
+The page holds pictures of the dataset: it is as confidential as the dataset itself.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from mmdc_tf.audit.page_pictures import leak_figure, thumbnail
+from mmdc_tf.audit.report import AuditReport, large_clusters
+from mmdc_tf.errors import ConfigurationError
+from mmdc_tf.version import __version__
+from mmdc_tf.whole_files import write_with
+
+MOST_PAIRS, MOST_CLUSTERS, MOST_IN_STRIP, MOST_ROWS = 24, 6, 8, 20
+PAIR_SIDE, STRIP_SIDE = 240, 120
+"""Longest side of a picture in pixels."""
+_MARKDOWN = str.maketrans({"&": "&amp;", "|": "\\|", "`": "\\`", "*": "\\*", "[": "\\[", "]": "\\]", "\n": " "})
+
+
+def write_audit(report: AuditReport, output: Path, command: str) -> list[Path]:
+    """Writes the three files of an audit.
+
+    Args:
+        report: of ``run_audit``.
+        output: the folder; made where absent.
+        command: what was run, for the reader.
+
+    Returns:
+        The files written: ``audit.json``, ``audit.md``, ``audit.html``.
+
+    Raises:
+        ConfigurationError: a file cannot be written.
+        UnreadableImageError: an image to be shown cannot be decoded any more.
+    """
+    facts = audit_facts(report, command)
+    texts = {
+        "audit.json": lambda: json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False) + "\n",
+        "audit.md": lambda: render("audit.md.j2", page_content(report, facts)),
+        "audit.html": lambda: render("audit.html.j2", page_content(report, facts, thumbnail)),
+    }
+    return [_write(output / name, text()) for name, text in texts.items()]
+
+
+def audit_facts(report: AuditReport, command: str) -> dict[str, Any]:
+    """``report.to_dict()`` with the command, the date (UTC, ISO 8601) and the version of this package.
+
+    Args:
+        report: of ``run_audit``.
+        command: what was run.
+    """
+    written = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return {**report.to_dict(), "command": command, "written": written, "mmdc_tf": __version__}
+
+
+def page_content(
+    report: AuditReport, facts: dict[str, Any], picture: Callable[[str, int], str] | None = None
+) -> dict[str, Any]:
+    """What the templates are filled with.
+
+    Args:
+        report: of ``run_audit``.
+        facts: of ``audit_facts``.
+        picture: makes the address of a picture from the path of an image and its longest side; None for no pictures.
+    """
+    paths = report.dataset.table.set_index("sample_id")["image_path"]
+
+    def drawn(sample_id: str, side: int) -> str | None:
+        return picture(str(paths[sample_id]), side) if picture else None
+
+    return {
+        "facts": facts,
+        "sections": {section["name"]: section for section in facts["sections"]},
+        **_pairs(report, drawn),
+        **_clusters(report, drawn),
+        "figure": leak_figure(report.leaks) if picture else None,
+        "most_rows": MOST_ROWS,
+    }
+
+
+def render(template: str, content: dict[str, Any]) -> str:
+    """Fills a template of this package; what goes into HTML is escaped.
+
+    Args:
+        template: ``"audit.html.j2"`` or ``"audit.md.j2"``.
+        content: of ``page_content``.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("mmdc_tf.audit"),
+        autoescape=jinja2.select_autoescape(("html.j2",)),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"share": _share, "between": _between, "cell": _cell, "number": _number}
+    return environment.get_template(template).render(content)
+
+
+Drawn = Callable[[str, int], str | None]
+
+
+def _pairs(report: AuditReport, drawn: Drawn) -> dict[str, Any]:
+    """Confirmed pairs that a reader must look at: conflicting labels first, then different groups."""
+    if report.near_twins is None:
+        return {"pairs": [], "more_pairs": 0}
+    pairs = report.near_twins.pairs
+    wanted = pairs[pairs["confirmed"] & (pairs["conflicting"] | pairs["across_groups"])]
+    rows = [
+        {**pair, **{f"picture_{side}": drawn(pair[f"sample_{side}"], PAIR_SIDE) for side in "ab"}}
+        for pair in wanted.head(MOST_PAIRS).to_dict("records")
+    ]
+    return {"pairs": rows, "more_pairs": len(wanted) - len(rows)}
+
+
+def _clusters(report: AuditReport, drawn: Drawn) -> dict[str, Any]:
+    if report.near_twins is None:
+        return {"clusters": [], "more_clusters": 0}
+    clusters = large_clusters(report.near_twins)
+    labels = report.dataset.table.set_index("sample_id")["label"]
+    shown = [
+        {
+            "name": name,
+            "size": len(members),
+            "images": [
+                {"sample_id": one, "label": labels[one], "picture": drawn(one, STRIP_SIDE)}
+                for one in members[:MOST_IN_STRIP]
+            ],
+        }
+        for name, members in list(clusters.items())[:MOST_CLUSTERS]
+    ]
+    return {"clusters": shown, "more_clusters": len(clusters) - len(shown)}
+
+
+def _write(path: Path, text: str) -> Path:
+    try:
+        write_with(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(
+            f"Expected a folder that can be written to. Received: output={path.parent} ({error.strerror}). "
+            "Choose another --output."
+        ) from error
+    return path
+
+
+def _share(value: float | None) -> str:
+    """0.672 as "67.2"."""
+    return "–" if value is None else f"{100 * value:.1f}"
+
+
+def _between(interval: list[float] | None) -> str:
+    return "" if interval is None else f"({100 * interval[0]:.1f} to {100 * interval[1]:.1f})"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.4g}" if isinstance(value, float) else f"{value:,}"
+
+
+def _cell(value: object) -> str:
+    """Text that stays text in a Markdown table; ``<`` before a blank is no tag."""
+    return re.sub(r"<(?! )", "&lt;", str(value).translate(_MARKDOWN))

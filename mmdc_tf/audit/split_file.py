@@ -1,0 +1,170 @@
+"""Whether a saved split keeps every group (patient, near-twin cluster) on one side: proved or disproved."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from mmdc_tf.datasets.files import read_table_file
+from mmdc_tf.datasets.schema import Dataset
+from mmdc_tf.datasets.splits import PARTS, Split
+from mmdc_tf.errors import ConfigurationError, SplitError
+
+_OTHER_NAMES = {"training": "train", "val": "validation", "valid": "validation", "dev": "validation"}
+
+Parts = dict[str, list[str]]
+
+
+@dataclass(frozen=True)
+class SplitCheck:
+    """What a split was found to be.
+
+    Args:
+        disjoint: True where it is proved that no group stands in two parts: the dataset has every sample, and every
+            group has one part.
+        shared: one row for each group that stands in several parts: ``group_id``; ``parts``, their names; and
+            ``samples``, a dict from each of these parts to its samples of the group.
+        unknown: samples that the dataset does not have, sorted; their groups are not known.
+        sizes: the number of samples of each part.
+        notes: one clear line each on what a reader must know besides.
+    """
+
+    disjoint: bool
+    shared: pd.DataFrame
+    unknown: tuple[str, ...]
+    sizes: dict[str, int]
+    notes: tuple[str, ...]
+
+
+def check_split(path: Path, dataset: Dataset | None) -> SplitCheck:
+    """Checks a split file against the groups of a dataset.
+
+    A validation part that is the test part, as in the paper's protocol, is not disjoint from it, which a note says;
+    the groups listed are then only those that stand in the training part too.
+
+    Args:
+        path: as for ``read_parts``.
+        dataset: the one that was split; its ``group_id`` is compared, which holds each patient whole.
+
+    Returns:
+        The result; nothing is raised for a split that leaks.
+
+    Raises:
+        ConfigurationError: no dataset is given.
+        SplitError: as ``read_parts``, or none of the samples is in the dataset.
+    """
+    if dataset is None:
+        raise ConfigurationError(
+            f"Expected the dataset that was split. Received: split={str(path)!r} alone, which names samples but not "
+            "their patients. Add --dataset and --root."
+        )
+    parts, notes = read_parts(path)
+    groups = dataset.table.set_index("sample_id")["group_id"]
+    named = pd.Index(sorted({sample for samples in parts.values() for sample in samples}))
+    unknown = tuple(named.difference(groups.index))
+    _require_known_sample(path, dataset, len(named), unknown)
+    validation = set(parts.get("validation", ()))
+    chosen_on_test = bool(validation) and validation == set(parts.get("test", ()))
+    shared = _shared_groups(parts, groups, chosen_on_test)
+    return SplitCheck(
+        disjoint=shared.empty and not unknown and not chosen_on_test,
+        shared=shared,
+        unknown=unknown,
+        sizes={name: len(samples) for name, samples in parts.items()},
+        notes=(*notes, *_chosen_note(chosen_on_test), *_left_out_note(groups.index.difference(named))),
+    )
+
+
+def read_parts(path: Path) -> tuple[Parts, tuple[str, ...]]:
+    """Reads which sample stands in which part.
+
+    Args:
+        path: ``split.json`` of a run, checked against its hash; or a split made elsewhere, with nothing to check it
+            against: JSON with lists of sample ids under at least two of ``train``, ``validation`` and ``test``, or a
+            CSV with the columns ``sample_id`` and ``part``.
+
+    Returns:
+        The samples of each part that is there, in the order of ``splits.PARTS``, and notes.
+
+    Raises:
+        SplitError: the file is absent, is no such split, or its content does not fit its hash.
+    """
+    if path.suffix.lower() == ".csv" and path.is_file():
+        return _foreign(_csv_parts(path), path)
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text)
+    except (OSError, ValueError) as error:
+        raise _no_split(path, str(error)) from error
+    if isinstance(content, dict) and "hash" in content:
+        split = Split.from_json(text)
+        return {name: list(getattr(split, name)) for name in PARTS}, ()
+    return _foreign(content, path)
+
+
+def _csv_parts(path: Path) -> Parts:
+    table = read_table_file(path, ())
+    if not {"sample_id", "part"} <= set(table.columns):
+        raise _no_split(path, f"columns {', '.join(table.columns)}")
+    return {str(name): list(samples) for name, samples in table.groupby("part")["sample_id"]}
+
+
+def _foreign(content: object, path: Path) -> tuple[Parts, tuple[str, ...]]:
+    """The parts of a split made elsewhere; other entries of the file are passed over."""
+    if not isinstance(content, dict):
+        raise _no_split(path, f"a {type(content).__name__}")
+    named = {_OTHER_NAMES.get(str(name).lower(), str(name).lower()): samples for name, samples in content.items()}
+    parts = {name: named[name] for name in PARTS if name in named}
+    if len(parts) < 2:
+        raise _no_split(path, f"the parts {', '.join(map(str, content)) or 'none'}")
+    for name, samples in parts.items():
+        if not isinstance(samples, list) or not all(isinstance(sample, str) for sample in samples):
+            raise _no_split(path, f"{name} that is no list of sample ids")
+    return parts, ("the split carries no hash: whether it was changed after it was made is not known",)
+
+
+def _no_split(path: Path, reason: str) -> SplitError:
+    return SplitError(
+        "Expected a split: split.json of a run, JSON with lists of sample ids under train, validation and test (at "
+        f"least two of them), or a CSV with the columns sample_id and part. Received: {path} ({reason}). "
+        "Give another file."
+    )
+
+
+def _require_known_sample(path: Path, dataset: Dataset, named: int, unknown: tuple[str, ...]) -> None:
+    if named == len(unknown):
+        example = f", for example {unknown[0]!r}" if unknown else ""
+        raise SplitError(
+            f"Expected samples of {dataset.info.name} in {dataset.root}. Received: {path} with {named:,} samples, none "
+            f"of them there{example}. Give the dataset that was split."
+        )
+
+
+def _shared_groups(parts: Parts, groups: pd.Series, chosen_on_test: bool) -> pd.DataFrame:
+    """The groups that stand in several parts, in the order of their names."""
+    rows = pd.DataFrame(
+        [(name, sample) for name, samples in parts.items() for sample in samples], columns=["part", "sample_id"]
+    )
+    rows = rows.drop_duplicates().assign(group_id=rows["sample_id"].map(groups)).dropna(subset="group_id")
+    sides = rows["part"].replace("validation", "test") if chosen_on_test else rows["part"]
+    crossing = rows[sides.groupby(rows["group_id"]).transform("nunique") > 1]
+    shared = []
+    for group_id, members in crossing.groupby("group_id"):
+        samples = {name: sorted(of_part) for name, of_part in members.groupby("part", sort=False)["sample_id"]}
+        shared.append((group_id, tuple(samples), samples))
+    return pd.DataFrame(shared, columns=["group_id", "parts", "samples"])
+
+
+def _chosen_note(chosen_on_test: bool) -> tuple[str, ...]:
+    if not chosen_on_test:
+        return ()
+    return ("the validation part is the test part: what is chosen on the one is scored on the same images",)
+
+
+def _left_out_note(left_out: pd.Index) -> tuple[str, ...]:
+    if left_out.empty:
+        return ()
+    return (f"images of the dataset that stand in no part: {len(left_out):,}, for example {left_out[0]}",)

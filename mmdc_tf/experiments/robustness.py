@@ -1,0 +1,164 @@
+"""Scores finished trainings on their test images with noise (the paper claims robustness to noisy data, shows none)."""
+
+from __future__ import annotations
+
+import functools
+import gc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+
+from mmdc_tf.datasets.splits import Split, select
+from mmdc_tf.evaluation.predictions import predictions_table, read_predictions
+from mmdc_tf.experiments.artifacts import read_json
+from mmdc_tf.experiments.gradient_registry import custom_gradients, forget_gradients
+from mmdc_tf.experiments.rows import Row
+from mmdc_tf.experiments.run_folder import OK, cells_of
+from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset
+from mmdc_tf.preprocessing.noise import CLEAN, NOISES, add_noise
+from mmdc_tf.whole_files import write_with
+
+NOISE_PREDICTIONS = "predictions-noise.csv"
+CONDITIONS = ((CLEAN, 0), *((name, step) for name, noise in NOISES.items() for step in range(1, len(noise.levels) + 1)))
+TOLERANCE = 1e-4
+
+
+def saved_trainings(folder: Path, rows: tuple[Row, ...], protocols: tuple[str, ...]) -> list[Path]:
+    """The folders of all finished trainings that kept a model which takes images.
+
+    Args:
+        folder: the table's, as ``OUT/table1``.
+        rows: in the order of the result.
+        protocols: ``"paper"``, ``"leak-free"`` or both.
+    """
+    cells = [cell for row in rows for protocol in protocols for cell in cells_of(folder / row.name / protocol)]
+    finished = [cell["folder"] for cell in cells if cell["status"] == OK]
+    kept = [place for place in finished if (place / "model.keras").is_file()]
+    return [place for place in kept if "image" in _read(place, "model.json")["inputs"]]
+
+
+def score_trainings(places: list[Path], table: pd.DataFrame, say: Callable[[str], object]) -> int:
+    """Writes ``predictions-noise.csv`` into each folder that has none yet which fits its predictions.
+
+    Args:
+        places: as from ``saved_trainings``.
+        table: the sample table of the whole dataset.
+        say: takes a line a training.
+
+    Returns:
+        The number of trainings that could not be scored; the others are not stopped by them.
+    """
+    failures = 0
+    for place in places:
+        name = " ".join(place.parts[-3:])
+        try:
+            is_new = not is_scored(place)
+            predictions = score_with_noise(place, table) if is_new else read_predictions([place / NOISE_PREDICTIONS])
+            say(f"{name}: {_summary(predictions)}" + ("" if is_new else " (scored before)"))
+        except Exception as error:  # whatever stops one training must not stop the table
+            failures += 1
+            say(f"{name}: failed: {type(error).__name__}: {' '.join(str(error).split())[:500]}")
+    return failures
+
+
+def is_scored(place: Path) -> bool:
+    """Whether a training was scored with noise since it was trained: its clean predictions are the stored ones."""
+    path = place / NOISE_PREDICTIONS
+    if not path.is_file():
+        return False
+    scored = read_predictions([path])
+    conditions = list(scored[["noise", "step"]].drop_duplicates().itertuples(index=False, name=None))
+    return conditions == list(CONDITIONS) and _distance(scored[scored["noise"] == CLEAN], _stored(place)) <= TOLERANCE
+
+
+def score_with_noise(place: Path, table: pd.DataFrame) -> pd.DataFrame:
+    """Scores a training's test part clean and with each noise of ``CONDITIONS``, and writes the result.
+
+    Noise lands on both views where the model takes two. Each image is read and preprocessed once.
+
+    Args:
+        place: the training's folder, with ``model.keras``, ``model.json``, ``config.json``, ``split.json`` and
+            ``predictions.csv``.
+        table: the sample table of the whole dataset.
+
+    Returns:
+        The columns of ``predictions_table`` with ``noise`` and ``step``: a condition after the other, clean first.
+
+    Raises:
+        RuntimeError: the clean images do not give the stored predictions (within 1e-4): data or code changed.
+    """
+    config, split = _read(place, "config.json"), Split.from_json((place / "split.json").read_text(encoding="utf-8"))
+    test, class_names = select(table, split.test), tuple(config["class_names"])
+    probabilities = _probabilities(place, test, _settings(place, config))
+    tables = [
+        predictions_table(test, scores, class_names, split.fold, config["training_seed"]).assign(noise=noise, step=step)
+        for (noise, step), scores in zip(CONDITIONS, probabilities, strict=True)
+    ]
+    distance = _distance(tables[0], _stored(place))
+    if not distance <= TOLERANCE:
+        raise RuntimeError(
+            f"Expected the stored predictions from the clean images. Received: probabilities that differ by "
+            f"{distance:.2g} from {place / 'predictions.csv'}. The data or the code changed since the training: use "
+            "those that it was made with, or train again."
+        )
+    predictions = pd.concat(tables, ignore_index=True)
+    write_with(place / NOISE_PREDICTIONS, lambda temporary: predictions.to_csv(temporary, index=False))
+    return predictions
+
+
+def _probabilities(place: Path, test: pd.DataFrame, settings: InputSettings) -> np.ndarray:
+    """(conditions, samples, classes)."""
+    gradients = custom_gradients()
+    changes = [functools.partial(add_noise, noise=noise, step=step) for noise, step in CONDITIONS]
+    model = keras.models.load_model(place / "model.keras", compile=False)
+    try:
+        scores = model.predict(evaluation_dataset(test, settings, changes), verbose=0)
+    finally:
+        del model
+        forget_gradients(custom_gradients() - gradients)
+        keras.utils.clear_session(free_memory=True)
+        gc.collect()
+    return np.swapaxes(scores.reshape(len(test), len(CONDITIONS), -1), 0, 1)
+
+
+def _settings(place: Path, config: dict[str, Any]) -> InputSettings:
+    return InputSettings(
+        recipe=config["row_preprocessing"],
+        image_size=config["image_size"],
+        batch_size=config["training"]["batch_size"],
+        class_names=tuple(config["class_names"]),
+        inputs=tuple(_read(place, "model.json")["inputs"]),
+    )
+
+
+def _read(place: Path, name: str) -> dict[str, Any]:
+    content = read_json(place / name)
+    if content is None:
+        raise RuntimeError(f"Expected {name} in {place}. Received: no such file. Train this row again.")
+    return content
+
+
+def _stored(place: Path) -> pd.DataFrame:
+    return read_predictions([place / "predictions.csv"])
+
+
+def _distance(predictions: pd.DataFrame, stored: pd.DataFrame) -> float:
+    """The largest difference of a probability; infinite where samples, labels or classes differ."""
+    names = ["sample_id", "y_true"]
+    columns = [name for name in stored.columns if name.startswith("p_")]
+    if not set(columns) <= set(predictions.columns) or not np.array_equal(predictions[names], stored[names]):
+        return np.inf
+    return float(np.abs(predictions[columns].to_numpy() - stored[columns].to_numpy()).max())
+
+
+def _summary(predictions: pd.DataFrame) -> str:
+    """The accuracy of the clean images and of each noise at its strongest."""
+    right = predictions["y_pred"] == predictions["y_true"]
+    last = dict(CONDITIONS)  # of each noise the last step
+    shares = {name: right[(predictions["noise"] == name) & (predictions["step"] == last[name])].mean() for name in last}
+    texts = [f"{name} {100 * share:.2f} %" for name, share in shares.items()]
+    return f"{texts[0]}; at the strongest {', '.join(texts[1:])}"

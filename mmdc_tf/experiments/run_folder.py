@@ -1,0 +1,119 @@
+"""Reads a run folder: which rows are in it, how far they are, and what they predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mmdc_tf.datasets.splits import PROTOCOLS
+from mmdc_tf.errors import ConfigurationError
+from mmdc_tf.evaluation.comparison import compare_rows, what_differs
+from mmdc_tf.evaluation.predictions import read_predictions
+from mmdc_tf.experiments.artifacts import read_json
+
+NOT_RUN, OK = "not run", "ok"
+
+
+def rows_in(folder: Path) -> list[str]:
+    """The rows that have a folder, by name.
+
+    Args:
+        folder: of a table, as ``OUT/table1``.
+    """
+    rows = (path for path in folder.iterdir() if any((path / protocol).is_dir() for protocol in PROTOCOLS))
+    return sorted(path.name for path in rows)
+
+
+def row_status(folder: Path, row: str, protocol: str) -> str:
+    """``"ok"``, ``"not run"``, ``"incomplete: 2 of 5 folds"`` or ``"failed: …"``; arguments as ``row_predictions``."""
+    return status_of(cells_of(folder / row / protocol))
+
+
+def row_predictions(folder: Path, row: str, protocol: str) -> pd.DataFrame:
+    """All folds and seeds of a finished row.
+
+    Args:
+        folder: of a table, as ``OUT/table1``.
+        row: its name.
+        protocol: ``"paper"`` or ``"leak-free"``.
+
+    Returns:
+        The predictions table (``mmdc_tf.evaluation.predictions``).
+
+    Raises:
+        ConfigurationError: the row is not finished.
+        InputError: a predictions file lacks a column.
+    """
+    cells = cells_of(folder / row / protocol)
+    status = status_of(cells)
+    if status != OK:
+        raise ConfigurationError(
+            f"Expected a finished row under {protocol}. Received: row={row!r} in {folder} ({status}). "
+            "Run the command that made the folder again: it continues."
+        )
+    return read_predictions([cell["folder"] / "predictions.csv" for cell in cells if cell["status"] == OK])
+
+
+def compare_in_folder(
+    folder: Path, baseline: str, rows: Iterable[str], protocol: str
+) -> tuple[pd.DataFrame | None, dict[str, str]]:
+    """Compares the finished rows of a table with one of them.
+
+    Args:
+        folder: of a table, as ``OUT/table1``.
+        baseline: a row's name.
+        rows: the others, by name, in the order of the result.
+        protocol: ``"paper"`` or ``"leak-free"``.
+
+    Returns:
+        The lines of ``mmdc_tf.evaluation.comparison.compare_rows``, None where there is nothing to compare; and why
+        rows were left out: their status, or what differs (rows trained with another number of seeds, for example).
+    """
+    names = list(dict.fromkeys([baseline, *rows]))
+    left_out = {row: status for row in names if (status := row_status(folder, row, protocol)) != OK}
+    if baseline in left_out:
+        return None, left_out
+    predictions = {row: row_predictions(folder, row, protocol) for row in names if row not in left_out}
+    reasons = {row: what_differs(table, predictions[baseline]) for row, table in predictions.items()}
+    left_out |= {row: reason for row, reason in reasons.items() if reason}
+    alike = {row: table for row, table in predictions.items() if not reasons[row]}
+    if baseline in left_out or len(alike) < 2:
+        return None, left_out
+    return compare_rows(alike, baseline), left_out
+
+
+def cells_of(folder: Path) -> list[dict[str, Any]]:
+    """What each fold's folder says of itself, by name; without its predictions a fold counts as not run.
+
+    Args:
+        folder: of a row and protocol, as ``OUT/table1/bcdnet_alpha/leak-free``.
+
+    Returns:
+        The content of each ``status.json``, with ``folder`` and ``config`` (the content of ``config.json``).
+    """
+    cells = []
+    for path in sorted(folder.glob("fold*-seed*")):
+        status, config = read_json(path / "status.json") or {"status": NOT_RUN}, read_json(path / "config.json")
+        if status["status"] == OK and not (path / "predictions.csv").is_file():
+            status = {"status": NOT_RUN}
+        if config is not None:
+            cells.append({**status, "folder": path, "config": config})
+    return cells
+
+
+def status_of(cells: list[dict[str, Any]]) -> str:
+    """A row's status, from its cells: as ``row_status``."""
+    started = [cell for cell in cells if cell["status"] != NOT_RUN]
+    if not started:
+        return NOT_RUN
+    failed = [cell for cell in started if cell["status"] == "failed"]
+    if failed:
+        return f"failed: {failed[0]['error']}"
+    finished = [cell for cell in started if cell["status"] == OK]
+    seeds = {cell["config"]["training_seed"] for cell in cells}
+    leak_free = cells[0]["config"]["protocol"] == "leak-free"
+    expected = len(seeds) * (cells[0]["config"]["folds"] if leak_free else 1)
+    return OK if len(finished) == expected else f"incomplete: {len(finished)} of {expected} folds"

@@ -1,0 +1,250 @@
+"""The pages and files behind a table, from a hand-made run folder."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from made_up_run import PHANTOM, RUN
+
+from mmdc_tf.experiments.results import table_results
+from mmdc_tf.experiments.rows import load_table
+from mmdc_tf.report.details import write_details
+
+TABLE = load_table("table2")
+# Two patients a fold, two views each of one breast: sample, patient, fold, label, age, view.
+SAMPLES = [
+    ("P1", "P", 0, "benign", 35, "CC"),
+    ("P2", "P", 0, "benign", 35, "MLO"),
+    ("Q1", "Q", 0, "cancer", 72, "CC"),
+    ("Q2", "Q", 0, "cancer", 72, "MLO"),
+    ("R1", "R", 1, "benign", 35, "CC"),
+    ("R2", "R", 1, "benign", 35, "MLO"),
+    ("S1", "S", 1, "cancer", None, "CC"),
+    ("S2", "S", 1, "cancer", None, "MLO"),
+]
+# Probability of cancer. VGG16: P1 and S2 are wrong; by patient P is benign (0.4) and S benign too (0.4).
+VGG16 = {"P1": 0.6, "P2": 0.2, "Q1": 0.9, "Q2": 0.8, "R1": 0.1, "R2": 0.3, "S1": 0.7, "S2": 0.1}
+SURE = {name: float(label == "cancer") for name, _, _, label, _, _ in SAMPLES}
+
+
+def write_samples_file(folder: Path, **changes) -> None:
+    columns = ["sample_id", "patient_id", "fold", "label", "age", "view"]
+    table = pd.DataFrame(SAMPLES, columns=columns).assign(density=None, side="LEFT", digitizer="")
+    table = table.assign(group_id=table["patient_id"]).assign(**changes)
+    names = ["sample_id", "patient_id", "group_id", "label", "age", "density", "view", "side", "digitizer"]
+    table[names].to_csv(folder / "samples.csv", index=False)
+
+
+def write_row(folder: Path, row: str, protocol: str, cancer: dict[str, float], patients: bool = True) -> None:
+    for fold in {"paper": (0,), "leak-free": (0, 1)}[protocol]:
+        place = folder / row / protocol / f"fold{fold}-seed0"
+        place.mkdir(parents=True)
+        fed = {"image_size": 64, "row_preprocessing": "paper"}
+        config = {"protocol": protocol, "folds": 2, "fold": fold, "training_seed": 0, **fed}
+        (place / "config.json").write_text(json.dumps(config))
+        (place / "status.json").write_text(json.dumps({"status": "ok", "seconds": 1.0}))
+        lines = [
+            (sample, patient if patients else "", patient, fold, 0, label, guess, 1 - p, p)
+            for sample, patient, part, label, _, _ in SAMPLES
+            if part == fold and (p := cancer[sample]) is not None
+            for guess in ["cancer" if p > 0.5 else "benign"]
+        ]
+        header = ["sample_id", "patient_id", "group_id", "fold", "seed", "y_true", "y_pred", "p_benign", "p_cancer"]
+        pd.DataFrame(lines, columns=header).to_csv(place / "predictions.csv", index=False)
+
+
+def make_run(output: Path, run: dict = RUN, samples: bool = True, patients: bool = True) -> Path:
+    folder = output / "table2"
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text(json.dumps(run))
+    write_row(folder, "vgg16", "leak-free", VGG16, patients)
+    write_row(folder, "vgg16", "paper", SURE, patients)
+    write_row(folder, "mmdcnet_gamma", "leak-free", SURE, patients)
+    if samples:
+        write_samples_file(folder)
+    return output
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory) -> Path:
+    output = make_run(tmp_path_factory.mktemp("run"))
+    write_details(TABLE, output)
+    return output
+
+
+def page_of(output: Path) -> str:
+    return (output / "table2_details.md").read_text(encoding="utf-8")
+
+
+def csv_of(output: Path, name: str) -> pd.DataFrame:
+    return pd.read_csv(output / f"table2_{name}.csv", keep_default_na=False)
+
+
+def grid_of(page: str, heading: str) -> list[list[str]]:
+    """The cells of the table below a heading, header first, without the rule."""
+    below = page.split(f"{heading}\n", 1)[1].split("\n#", 1)[0]
+    lines = [line.strip("|").split("|") for line in below.splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in line] for line in lines]
+    assert set("".join(cells[1])) <= set("-:")
+    assert len({len(line) for line in cells}) == 1
+    return [cells[0], *cells[2:]]
+
+
+def test_four_files_are_written(written):
+    assert sorted(path.name for path in written.glob("table2_*")) == [
+        "table2_classes.csv",
+        "table2_details.md",
+        "table2_levels.csv",
+        "table2_subgroups.csv",
+    ]
+
+
+def test_sections_in_order(written):
+    assert re.findall(r"^##? (.*)", page_of(written), flags=re.MULTILINE) == [
+        "Table II: performance on Mini-DDSM: details",
+        "Statistics",
+        "By class",
+        "By breast and patient",
+        "By subgroup",
+    ]
+
+
+def test_a_phantom_is_called_one_in_every_file(written):
+    page = page_of(written)
+    assert PHANTOM in page
+    assert "Research use only, not a medical device." in page
+    for name in ("classes", "levels", "subgroups"):
+        assert csv_of(written, name)["label"].str.endswith(f" ({PHANTOM})").all()
+
+
+def test_real_data_are_not_called_a_phantom(tmp_path):
+    write_details(TABLE, make_run(tmp_path, run={**RUN, "dataset": "mini-ddsm", "synthetic": False}))
+    assert "phantom" not in page_of(tmp_path)
+    assert set(csv_of(tmp_path, "levels")["label"]) == {"VGG16", "MMDCNet γ (VGG16)"}
+
+
+def test_levels_worked_by_hand(written):
+    """VGG16: 3 of 4 images right in each fold; by patient 2 of 2 and 1 of 2. Four patients, one breast each."""
+    levels = csv_of(written, "levels").set_index(["row", "protocol", "level"]).sort_index()
+    assert levels.loc[("vgg16", "leak-free"), "n_units"].to_dict() == {"image": 8, "breast": 4, "patient": 4}
+    assert levels.loc[("vgg16", "leak-free"), "accuracy"].to_dict() == {"image": 75, "breast": 75, "patient": 75}
+    assert float(levels.loc[("vgg16", "leak-free", "image"), "accuracy_std"]) == 0
+    assert float(levels.loc[("vgg16", "leak-free", "patient"), "accuracy_std"]) == pytest.approx(35.36)
+    assert float(levels.loc[("vgg16", "leak-free", "patient"), "auc"]) == 1
+    assert levels.loc[("vgg16", "paper"), "accuracy"].to_dict() == {"image": 100, "breast": 100, "patient": 100}
+
+
+def test_the_image_level_is_the_tables_own_result(written):
+    own = table_results(TABLE, written / "table2").query("row == 'vgg16' and protocol == 'leak-free'").iloc[0]
+    levels = csv_of(written, "levels").set_index(["row", "protocol", "level"]).loc[("vgg16", "leak-free", "image")]
+    for name in ("accuracy", "accuracy_ci_low", "accuracy_ci_high", "accuracy_std", "precision", "recall", "f1"):
+        assert float(levels[name]) == pytest.approx(own[name], abs=0.005)
+
+
+def test_levels_on_the_page(written):
+    header, *lines = grid_of(page_of(written), "## By breast and patient")
+    assert header == ["Method", "Source", "Images (n = 8)", "Breasts (n = 4)", "Patients (n = 4)"]
+    assert [line[0] for line in lines] == ["VGG16", "MMDCNet γ (VGG16)"]
+    assert lines[0][4].startswith("75.0 (")
+    # of the two patients of a fold one is drawn, alone in her class: no draw has an AUC
+    assert lines[1][4] == "100.0 (100.0–100.0), AUC 1.000"
+
+
+def test_classes_on_the_page(written):
+    """VGG16, fold 0, b b c c against c b c c: b 1, 1/2, 2/3 and c 2/3, 1, 4/5; fold 1 the other way round."""
+    header, *lines = grid_of(page_of(written), "## By class")
+    assert header[2:] == ["benign (n = 4)", "cancer (n = 4)"]
+    assert lines[0][2:] == ["83.3 / 75.0 / 73.3", "83.3 / 75.0 / 73.3"]
+    assert lines[1][2:] == ["100.0 / 100.0 / 100.0"] * 2
+
+
+def test_one_table_a_kind_of_subgroup(written):
+    header, counts, *lines = grid_of(page_of(written), "### Age in years")
+    assert header[2:] == [
+        r"\<40 (n = 4; one class only; few)",
+        "70+ (n = 2; one class only; few)",
+        "unknown (n = 2; one class only; few)",
+    ]
+    assert counts == ["Images: benign / cancer", "", "4 / 0", "0 / 2", "0 / 2"]
+    assert [line[2:] for line in lines] == [
+        ["75.0 (50.0–100.0)", "100.0", "50.0"],
+        ["100.0 (100.0–100.0)", "100.0", "100.0"],
+    ]
+    header, counts, *lines = grid_of(page_of(written), "### View")
+    assert header[2:] == ["CC (n = 4; few)", "MLO (n = 4; few)"]
+    assert "Not known in this dataset: Breast density (BI-RADS); Digitizer" in page_of(written)
+
+
+def test_statistics_are_those_of_the_results(tmp_path):
+    output = make_run(tmp_path)
+    results = table_results(TABLE, output / "table2").set_index(["row", "protocol"])
+    for place, name in enumerate(("balanced_accuracy", "auc", "kappa", "brier", "ece")):
+        columns = [name, f"{name}_ci_low", f"{name}_ci_high"]
+        results.loc[("vgg16", "leak-free"), columns] = [0.5 + place, 0.25 + place, 0.75 + place]
+    write_details(TABLE, output, results.reset_index())
+    header, line, _ = grid_of(page_of(output), "## Statistics")
+    assert header[2:] == [
+        "Balanced accuracy",
+        "AUC, one against rest",
+        "Cohen's kappa",
+        "Brier score",
+        "Calibration error",
+    ]
+    assert line == [
+        "VGG16",
+        "the paper",
+        "0.5 (0.2–0.8)",
+        "1.500 (1.250–1.750)",
+        "2.500 (2.250–2.750)",
+        "3.500 (3.250–3.750)",
+        "4.500 (4.250–4.750)",
+    ]
+
+
+def test_a_run_of_an_older_version_says_what_is_left_out(tmp_path):
+    details = write_details(TABLE, make_run(tmp_path, samples=False))
+    page = page_of(tmp_path)
+    assert "this run has no samples.csv" in page
+    assert "## By class" in page
+    assert "## By breast" not in page
+    assert "## By subgroup" not in page
+    assert (details.levels, details.subgroups) == (None, None)
+    assert not (tmp_path / "table2_levels.csv").exists()
+
+
+def test_a_dataset_without_patients(tmp_path):
+    output = make_run(tmp_path, patients=False)
+    write_samples_file(output / "table2", patient_id="", age=None, view="", side="")
+    write_details(TABLE, output)
+    page = page_of(output)
+    assert "Breasts: not named in this dataset." in page
+    assert "Patients: not named in this dataset." in page
+    assert "### " not in page
+    assert "Not known in this dataset: Age in years; Breast density (BI-RADS); View; Side; Digitizer" in page
+
+
+def test_what_could_not_be_combined_is_counted(tmp_path):
+    output = make_run(tmp_path)
+    write_samples_file(output / "table2", side=["", "LEFT", *["RIGHT"] * 6])
+    write_details(TABLE, output)
+    assert "Breasts: images of unknown patient or side, left out: 1." in page_of(output)
+    assert "Patients: images" not in page_of(output)
+
+
+def test_before_anything_is_finished(tmp_path):
+    write_details(TABLE, tmp_path)
+    assert "No row has a finished leak-free result." in page_of(tmp_path)
+    assert [path.name for path in tmp_path.glob("table2_*")] == ["table2_details.md"]
+
+
+def test_a_run_under_the_paper_protocol_only_has_its_numbers_in_the_files(tmp_path):
+    output = make_run(tmp_path)
+    for row in ("vgg16", "mmdcnet_gamma"):
+        (output / "table2" / row / "leak-free").rename(output / "table2" / row / "elsewhere")
+    write_details(TABLE, output)
+    assert "No row has a finished leak-free result." in page_of(output)
+    assert set(csv_of(output, "levels")["protocol"]) == {"paper"}

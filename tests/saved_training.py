@@ -1,0 +1,84 @@
+"""A finished training as a run leaves it, with an untrained network: enough for what reads run folders."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from mmdc_tf.datasets.schema import Dataset
+from mmdc_tf.datasets.splits import make_splits, select
+from mmdc_tf.evaluation.predictions import predictions_table
+from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset
+from mmdc_tf.models import MODELS, ModelSettings, build_model
+
+SIZE = 32
+BATCH = 5
+
+
+def write_saved_training(folder: Path, dataset: Dataset, row: str, model: str, **arguments: Any) -> Path:
+    """Writes ``run.json`` and one finished training under the paper protocol; returns the training's folder.
+
+    Args:
+        folder: the table's, as ``OUT/table2``.
+        dataset: what is scored.
+        row, model: the row's name and its registered network.
+        **arguments: of the network's builder.
+    """
+    split = make_splits(dataset, "paper", 2, 0)[0]
+    place = folder / row / "paper" / "fold0-seed0"
+    place.mkdir(parents=True)
+    keras.utils.set_random_seed(1)
+    network = build_model(model, ModelSettings(SIZE, len(dataset.info.class_names)), **arguments)
+    network.save(place / "model.keras")
+    test = select(dataset.table, split.test)
+    probabilities = network.predict(evaluation_dataset(test, settings(dataset, model)), verbose=0)
+    predictions = predictions_table(test, probabilities, dataset.info.class_names, 0, 0)
+    predictions.to_csv(place / "predictions.csv", index=False)
+    (place / "split.json").write_text(split.to_json(), encoding="utf-8")
+    _write(place / "status.json", {"status": "ok", "epochs": 1, "seconds": 1.0})
+    _write(place / "model.json", {"inputs": list(MODELS[model].inputs)})
+    _write(folder / "run.json", run_facts(dataset, folder.name))
+    cell = {"image_size": SIZE, "row_preprocessing": "plain", "protocol": "paper", "fold": 0, "training_seed": 0}
+    _write(place / "config.json", {**run_facts(dataset, folder.name), **cell})
+    return place
+
+
+def settings(dataset: Dataset, model: str) -> InputSettings:
+    return InputSettings("plain", SIZE, BATCH, dataset.info.class_names, MODELS[model].inputs)
+
+
+def run_facts(dataset: Dataset, table: str) -> dict[str, Any]:
+    """What stands in ``run.json``, as far as it is read."""
+    return {
+        "table": table,
+        "dataset": dataset.info.name,
+        "dataset_fingerprint": dataset.fingerprint,
+        "synthetic": dataset.info.synthetic,
+        "group_unit": dataset.info.group_unit,
+        "class_names": list(dataset.info.class_names),
+        "preprocessing": "plain",
+        "profile": "quick",
+        "folds": 2,
+        "training": {"image_size": SIZE, "epochs": 1, "batch_size": BATCH},
+        "weights": "none",
+        "seed": 0,
+    }
+
+
+def shift_probabilities(place: Path, amount: float) -> None:
+    """Moves the stored probabilities of the first sample, as if data or code had changed since."""
+    import pandas as pd
+
+    path = place / "predictions.csv"
+    table = pd.read_csv(path)
+    columns = [name for name in table.columns if name.startswith("p_")]
+    table.loc[0, columns] += amount * np.array([1.0, -1.0, 0.0])
+    table.to_csv(path, index=False)
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content), encoding="utf-8")
