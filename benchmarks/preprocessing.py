@@ -39,7 +39,7 @@ from mmdc_tf.preprocessing import get_recipe, preprocess_file
 from mmdc_tf.preprocessing.batch import preprocess_folder
 from mmdc_tf.preprocessing.scan_folder import list_scans
 
-SIZE, ROUNDS, PHANTOM_ENLARGED, LEAST_SCANS = 224, 3, 9, 400
+SIZE, ROUNDS, PHANTOM_ENLARGED, LEAST_SCANS = 224, 3, 9, 1500
 PAPER, LESION_SAFE = get_recipe("paper"), get_recipe("lesion-safe")
 WHOLE = replace(LESION_SAFE, least_crop=None)
 
