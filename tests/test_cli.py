@@ -144,7 +144,7 @@ def test_options_override_the_profile(shared_output, plans):
     assert [row.name for row in plan.rows] == ["vgg16", "mmdcnet_beta"]
 
 
-@pytest.mark.parametrize(("table", "recipe"), [("1", "ultrasound"), ("2", "paper")])
+@pytest.mark.parametrize(("table", "recipe"), [("1", "ultrasound"), ("2", "lesion-safe")])
 def test_a_users_own_folder_is_preprocessed_as_the_tables_images_are(busi, tmp_path, plans, table, recipe):
     """Otsu and contours are specified for mammograms only."""
     lines = [f"{n}{i},{n}/{n} ({i}).png,{n},p{n}{i}" for n in ("benign", "normal") for i in range(1, 7)]
@@ -153,6 +153,24 @@ def test_a_users_own_folder_is_preprocessed_as_the_tables_images_are(busi, tmp_p
     assert main(["run", "--table", table, "--folds", "2", *options]) == 0
     assert plans[0].dataset.info.class_names == ("benign", "normal")
     assert plans[0].preprocessing == recipe
+
+
+def test_the_published_recipe_and_the_treatment_of_near_twins_can_be_chosen(busi, shared_output, plans, tmp_path):
+    assert main(["run", "--table", "2", "--recipe", "paper", "--output", str(shared_output)]) == 0
+    assert plans[0].preprocessing == "paper"
+    (busi / "benign" / "benign (7).png").write_bytes((busi / "benign" / "benign (1).png").read_bytes())
+    options = ["--dataset-root", str(busi), "--output", str(tmp_path / "out"), "--weights", "none", "--folds", "2"]
+    assert main(["run", "--table", "1", "--near-twins", "one-per-cluster", "--sensitivity", "0.8", *options]) == 0
+    table = plans[1].dataset.table
+    assert table["group_id"].is_unique and len(table) == 18
+    assert plans[1].sensitivity == 0.8
+
+
+@pytest.mark.parametrize(("option", "value"), [("--recipe", "lesion-safe"), ("--recipe", "otsu")])
+def test_a_recipe_that_is_not_for_ultrasound_is_refused(busi, tmp_path, capsys, option, value):
+    options = ["--dataset-root", str(busi), "--output", str(tmp_path / "out")]
+    assert main(["run", "--table", "1", option, value, *options]) == 2
+    assert "Expected recipe for ultrasound to be one of 'ultrasound', 'plain'" in capsys.readouterr().err
 
 
 def test_check_counts_and_says_usable(capsys, busi):
@@ -194,7 +212,10 @@ def finished(tmp_path_factory) -> Iterator[Path]:
 
 def test_a_run_from_end_to_end_writes_its_tables(finished):
     names = {path.name for path in finished.iterdir()} - {"tensorflow.log"}
-    assert names == {"phantom-mammogram", "table2", "table2.csv", "table2.md", "table2.tex"}
+    details = {"details.md", "classes.csv", "levels.csv", "subgroups.csv"}
+    calibration = {"calibration.csv", "reliability.png", "decision.png"}
+    written = {f"table2_{name}" for name in details | calibration}  # vgg16 takes no metadata: no table of it
+    assert names == {"phantom-mammogram", "table2", "table2.csv", "table2.md", "table2.tex"} | written
     with (finished / "table2.csv").open(encoding="utf-8") as file:
         lines = {(line["row"], line["protocol"]): line for line in csv.DictReader(file)}
     assert len(lines) == 34
@@ -205,8 +226,8 @@ def test_a_run_from_end_to_end_writes_its_tables(finished):
     assert 0 <= float(free["accuracy_ci_low"]) <= float(free["accuracy_ci_high"]) <= 100
     assert {line["status"] for key, line in lines.items() if key[0] != "vgg16"} == {"not run"}
     assert all(PHANTOM in line["label"] for line in lines.values())
-    for suffix in ("md", "tex"):
-        assert PHANTOM in (finished / f"table2.{suffix}").read_text(encoding="utf-8")
+    for name in ("table2.md", "table2.tex", "table2_details.md", "table2_levels.csv", "table2_subgroups.csv"):
+        assert PHANTOM in (finished / name).read_text(encoding="utf-8"), name
 
 
 RERUN = "--table 2 --rows vgg16 --image-size 32 --folds 2 --epochs"

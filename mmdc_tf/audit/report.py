@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from mmdc_tf.audit.findings import Section, leak_section, metadata_section, near_twin_section, shortcut_section
@@ -116,9 +115,7 @@ def run_audit(
     images = None
     if dataset.has_images:
         images = read_probe_images(dataset, seed=seed, progress=partial(_with_bar, dataset, show_progress))
-    # Small trees on a busy machine: threads that wait for one another cost ten times the work.
-    with threadpool_limits(1, user_api="openmp"):
-        leaks, shortcuts = leak_probes(dataset, images, seed), shortcut_probes(dataset, images, seed)
+    leaks, shortcuts = leak_probes(dataset, images, seed), shortcut_probes(dataset, images, seed)
     metadata = audit_metadata(dataset)
     sections = (
         near_twin_section(dataset, twins),

@@ -32,6 +32,7 @@ DOCUMENTED = {
     "model.json",
     "tb",
 }
+WITH_METADATA = DOCUMENTED | {"predictions-metadata.csv"}
 CELLS = ["paper/fold0-seed3", "leak-free/fold0-seed3", "leak-free/fold1-seed3"]
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support
-from small_run import CELLS, DOCUMENTED, FUSED, folder_of, read
+from small_run import CELLS, FUSED, WITH_METADATA, folder_of, read
 
 from mmdc_tf.datasets.splits import Split
 from mmdc_tf.experiments.results import table_results
@@ -44,7 +44,7 @@ def test_the_folder_holds_the_documented_files_and_no_other(run):
     found = {str(path.parent.relative_to(run.folder / "fused")) for path in run.folder.rglob("config.json")}
     assert found == set(CELLS)
     for cell in CELLS:
-        assert {path.name for path in folder_of(run, cell).iterdir()} == DOCUMENTED
+        assert {path.name for path in folder_of(run, cell).iterdir()} == WITH_METADATA
 
 
 def test_tensorboard_finds_curves_of_training_and_validation(run):
