@@ -13,6 +13,8 @@ from mmdc_tf.commands import EXIT_BAD_INPUT, EXIT_INTERRUPTED
 from mmdc_tf.commands.audit import add_audit
 from mmdc_tf.commands.compare import add_compare
 from mmdc_tf.commands.datasets import add_datasets
+from mmdc_tf.commands.explain import add_explain
+from mmdc_tf.commands.predict import add_predict
 from mmdc_tf.commands.preprocess import add_preprocess
 from mmdc_tf.commands.robustness import add_robustness
 from mmdc_tf.commands.run import add_run
@@ -61,6 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     add_run(commands.add_parser("run", help="train, score and tabulate the rows of a table or figure of the paper"))
     add_compare(commands.add_parser("compare", help="say which rows of a run differ from one of them"))
     add_robustness(commands.add_parser("robustness", help="score the finished rows of a run on noisy test images"))
+    add_predict(commands.add_parser("predict", help="what a trained model says of new images, files or folders"))
+    add_explain(commands.add_parser("explain", help="draw where a trained model looks, scored against lesion masks"))
     add_preprocess(commands.add_parser("preprocess", help="turn a folder of scans into a mirrored folder of PNG"))
     add_audit(commands.add_parser("audit", help="say what a dataset or a split would leak, and which shortcuts it has"))
     add_datasets(commands.add_parser("datasets", help="look at a dataset before using it"))

@@ -31,7 +31,8 @@ class Row:
         kept_fraction: the box's area as a share of the scan's.
         side: "L" or "R", the half of the kept region that holds more light; "" where neither does.
         flags: separated by ";": ``unreadable`` (the file), ``failed`` (the recipe), ``no_region`` (none was found,
-            so that all was kept), ``blank`` (the scan has one value).
+            so that all was kept), ``no_breast_found`` (lesion-safe kept the whole scan), ``blank`` (the scan has one
+            value).
         reason: why it is unreadable or failed.
         seconds: for reading, preprocessing and writing.
         recipe: its name.

@@ -27,7 +27,9 @@ class PreprocessedScan:
         width, height: of the scan in pixels, whatever the size at which it was decoded.
         box: left, top, width and height in pixels of the scan: what the recipe's crop kept; all of it without a crop.
         side: "L" or "R", the half of what was kept that holds more light; "" where both hold the same.
-        flags: "blank" for a scan of one value, "no_region" where the crop had nothing to keep and kept all.
+        flags: "blank" for a scan of one value, "no_region" where the crop had nothing to keep and kept all,
+            "no_breast_found" where a recipe that looks for the breast on film kept all of a scan that is not blank, as
+            it does where it finds none.
     """
 
     image: np.ndarray
@@ -66,7 +68,9 @@ def preprocess_scan(path: str | Path, recipe: Recipe, image_size: int) -> Prepro
     for _, state in states:
         image = state.image
     width, height = scan.shape[1::-1] if factor == 1 else (jpeg_size(path) or scan.shape[1::-1])
-    return PreprocessedScan(image, width, height, _scaled(kept, factor, width, height), _side(kept), _flags(scan, kept))
+    return PreprocessedScan(
+        image, width, height, _scaled(kept, factor, width, height), _side(kept), _flags(scan, kept, recipe)
+    )
 
 
 def _scaled(kept: Kept, factor: int, width: int, height: int) -> tuple[int, int, int, int]:
@@ -80,6 +84,20 @@ def _side(kept: Kept) -> str:
     return "" if left == right else "L" if left > right else "R"
 
 
-def _flags(scan: np.ndarray, kept: Kept) -> tuple[str, ...]:
-    found = {"blank": scan.min() == scan.max(), "no_region": not kept.found}
+def _flags(scan: np.ndarray, kept: Kept, recipe: Recipe) -> tuple[str, ...]:
+    blank = scan.min() == scan.max()
+    found = {
+        "blank": blank,
+        "no_region": not kept.found,
+        "no_breast_found": not blank and _looks_for_breast(recipe) and _keeps_all(kept),
+    }
     return tuple(name for name, present in found.items() if present)
+
+
+def _looks_for_breast(recipe: Recipe) -> bool:
+    return any(step.name == "find-breast" for step in recipe.steps)
+
+
+def _keeps_all(kept: Kept) -> bool:
+    # A breast that was found leaves film outside it: breast.find_breast keeps all only where it found none.
+    return kept.crop_mask is not None and bool(kept.crop_mask.all())

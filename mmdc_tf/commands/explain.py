@@ -1,0 +1,169 @@
+"""``mmdc-tf explain``: where a saved model looks in scans, as pictures, scored where lesion masks are known."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mmdc_tf.commands import EXIT_FAILED_ROW, EXIT_OK
+from mmdc_tf.errors import ConfigurationError, InputError
+
+if TYPE_CHECKING:
+    from mmdc_tf.serving.card import ModelCard
+    from mmdc_tf.serving.explanation import Explainer, Explanation
+    from mmdc_tf.serving.heat_scores import HeatScore
+
+SUFFIX = ".heatmap.png"
+
+
+def add_explain(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of ``mmdc-tf explain``."""
+    parser.set_defaults(command=_explain)
+    add = parser.add_argument
+    add("images", type=Path, nargs="+", metavar="IMAGE", help="PNG, JPEG, TIFF, BMP and DICOM files")
+    add("--model", type=Path, required=True, help="model.keras with its model.json beside it, or their folder")
+    add("--output", type=Path, required=True, help=f"folder for a picture an image, NAME{SUFFIX}; may exist")
+    add("--class", dest="class_name", metavar="NAME", help="what Grad-CAM asks about; default: the most probable class")
+    add("--age", type=_age, help="in years, or unknown; default: a DICOM header's, else unknown")
+    add("--density", type=_density, help="BI-RADS density 1 to 4, or unknown; default: unknown")
+    add("--mask", type=Path, metavar="FILE", help="the image's lesion mask; default: NAME_Mask and the like beside it")
+    add("--debug", action="store_true", help="show the trace of an error")
+
+
+def _age(text: str) -> float:
+    return _checked("age", text)
+
+
+def _density(text: str) -> float:
+    return _checked("density", text)
+
+
+def _checked(name: str, text: str) -> float:
+    from mmdc_tf.serving.metadata import checked
+
+    try:
+        number = checked(name, math.nan if text == "unknown" else text)  # type: ignore[arg-type]
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return math.nan if number is None else number
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from mmdc_tf.experiments.artifacts import require_writable
+    from mmdc_tf.experiments.native_log import native_messages_to
+    from mmdc_tf.serving.card import model_file, read_card
+
+    pictures = _pictures(options)
+    read_card(model_file(options.model))  # what is refused before anything is written or TensorFlow imported
+    require_writable(options.output)
+    with native_messages_to(options.output / "tensorflow.log"):
+        return _explain_all(pictures, options)
+
+
+def _pictures(options: argparse.Namespace) -> dict[Path, Path]:
+    """The scans, without the lesion masks among them, each with its picture; no picture takes a given file's place."""
+    from mmdc_tf.preprocessing.scan_folder import masks_by_scan, png_names
+
+    given = list(dict.fromkeys(Path(os.path.normpath(path.absolute())) for path in options.images))
+    masks = {mask for some in masks_by_scan(path.as_posix() for path in given).values() for mask in some}
+    scans = [path for path in given if path.as_posix() not in masks]
+    if options.mask is not None and len(scans) != 1:
+        raise ConfigurationError(
+            f"Expected one image with --mask. Received: images={len(scans)}. Give one, or leave --mask out: masks "
+            "beside the images are found by their names."
+        )
+    above = Path(os.path.commonpath([path.parent for path in scans]))
+    names = png_names(path.relative_to(above).as_posix() for path in scans)
+    places = [options.output / f"{name.removesuffix('.png')}{SUFFIX}" for name in names.values()]
+    taken = {path.resolve() for path in (*given, *([options.mask] if options.mask else []))}
+    if overwritten := [place for place in places if place.resolve() in taken]:
+        raise ConfigurationError(
+            f"Expected an output folder whose pictures replace no image given. Received: {overwritten[0]} is one. "
+            "Choose another --output."
+        )
+    return dict(zip(scans, places, strict=True))
+
+
+def _explain_all(pictures: dict[Path, Path], options: argparse.Namespace) -> int:
+    from mmdc_tf.serving.explanation import load_explainer
+
+    explainer = load_explainer(options.model)
+    if options.class_name is not None:
+        explainer.class_index(options.class_name)  # an unknown one ends the command before any image is read
+    print(explainer.card.notice)
+    problems: list[str] = []
+    found = [_explain_one(explainer, scan, place, options, problems) for scan, place in pictures.items()]
+    _print_summary([scores for scores in found if scores], _mark(explainer.card))
+    return EXIT_FAILED_ROW if problems else EXIT_OK
+
+
+def _explain_one(
+    explainer: Explainer, path: Path, picture: Path, options: argparse.Namespace, problems: list[str]
+) -> dict[str, HeatScore]:
+    """Writes a picture and prints a line; what goes wrong is a line on the error stream, kept in ``problems``."""
+    from mmdc_tf.serving.heat_figure import heat_figure, write_heat_figure
+    from mmdc_tf.serving.heat_scores import heat_score, read_lesion
+
+    try:
+        explanation = explainer.explain(path, options.class_name, options.age, options.density)
+    except (InputError, OSError, RuntimeError, MemoryError) as error:
+        _complain(f"{path.name}: {error}", problems)
+        return {}
+    lesion = None
+    try:
+        masks = [options.mask] if options.mask else _masks_beside(path)
+        lesion = read_lesion(masks, explanation.scan, explainer.card.recipe) if masks else None
+    except (InputError, OSError) as error:
+        _complain(f"{path.name}: drawn without its lesion: {error}", problems)
+    scores = {} if lesion is None else {name: heat_score(heat, lesion) for name, heat in explanation.heats.items()}
+    try:
+        write_heat_figure(picture, heat_figure(explanation, explainer.card, path.name, lesion, scores))
+    except OSError as error:
+        _complain(f"{path.name}: picture not written: {picture} ({error.strerror or error})", problems)
+        return scores
+    print(_line(path, picture, explanation, explainer.card, scores))
+    return scores
+
+
+def _complain(text: str, problems: list[str]) -> None:
+    line = " ".join(text.split())
+    print(line, file=sys.stderr)
+    problems.append(line)
+
+
+def _masks_beside(scan: Path) -> list[Path]:
+    from mmdc_tf.datasets.images import IMAGE_SUFFIXES
+    from mmdc_tf.preprocessing.scan_folder import masks_by_scan
+
+    beside = {path.name for path in scan.parent.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES}
+    return [scan.with_name(name) for name in masks_by_scan(beside | {scan.name}).get(scan.name, [])]
+
+
+def _line(path: Path, picture: Path, explanation: Explanation, card: ModelCard, scores: dict[str, HeatScore]) -> str:
+    from mmdc_tf.serving.heat_figure import score_text
+
+    index = explanation.class_index
+    parts = [f"{card.class_names[index]} {explanation.probabilities[index]:.3f}"]
+    parts += [f"{name}: {score_text(score)}" for name, score in scores.items()]
+    return f"{path.name}: {'; '.join(parts)}{_mark(card)} -> {picture}"
+
+
+def _mark(card: ModelCard) -> str:
+    from mmdc_tf.serving.heat_figure import is_phantom
+
+    return " (phantom)" if is_phantom(card) else ""
+
+
+def _print_summary(found: list[dict[str, HeatScore]], mark: str) -> None:
+    """How often each kind of heatmap hits, over the scans with a lesion, beside what chance would give."""
+    for name in found[0] if len(found) > 1 else ():
+        scored = [scores[name] for scores in found]
+        hits = sum(score.hit for score in scored)
+        inside = 100 * sum(score.heat_inside for score in scored) / len(scored)
+        area = 100 * sum(score.lesion_area for score in scored) / len(scored)
+        start = f"{name}: pointing game {hits} of {len(scored)} lesions ({100 * hits / len(scored):.1f} %)"
+        print(f"{start}, {inside:.1f} % of the heat inside; chance {area:.1f} %{mark}")

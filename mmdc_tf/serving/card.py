@@ -1,0 +1,136 @@
+"""``model.json``, the card beside a saved model: what one must know to use it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmdc_tf.errors import ConfigurationError
+from mmdc_tf.notices import RESEARCH_USE
+from mmdc_tf.preprocessing import Recipe, stored_recipe
+from mmdc_tf.preprocessing.recipes import RECIPES_BY_MODALITY
+
+MODEL, CARD = "model.keras", "model.json"
+REQUIRED = ("class_names", "inputs", "image_size", "preprocessing")
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What stands in ``model.json``.
+
+    Args:
+        name: of the network.
+        class_names: in the order of the outputs.
+        inputs: the tensors that it takes.
+        image_size: height and width in pixels.
+        recipe: the preprocessing that it was trained with.
+        temperature: of its calibration; None where there is none.
+        positive_class: the class that the threshold is for; None where there is none.
+        threshold: of the calibrated probability, at or above which an image is called positive; None without one.
+        sensitivity: that the threshold reaches on the part that it was fitted on; None without one.
+        fitted_on: what that part is; "" without one.
+        notice: "Research use only, …", for a model that was trained on phantoms after words that say so.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    inputs: tuple[str, ...]
+    image_size: int
+    recipe: Recipe
+    temperature: float | None
+    positive_class: str | None
+    threshold: float | None
+    sensitivity: float | None
+    fitted_on: str
+    notice: str
+
+    @property
+    def takes_metadata(self) -> bool:
+        """Whether age and density are an input."""
+        return "metadata" in self.inputs
+
+    @property
+    def modality(self) -> str | None:
+        """ "mammography" or "ultrasound", where the recipe is for one of them alone; else None."""
+        if self.recipe.name == "brint":
+            return "mammography"
+        found = [name for name, recipes in RECIPES_BY_MODALITY.items() if self.recipe in recipes]
+        return found[0] if len(found) == 1 else None
+
+
+def model_file(path: str | Path) -> Path:
+    """The saved model: the file itself, or ``model.keras`` in a training's folder.
+
+    Raises:
+        ConfigurationError: there is no such file.
+    """
+    given = Path(path).expanduser()
+    file = given / MODEL if given.is_dir() else given
+    if file.is_file():
+        return file
+    raise ConfigurationError(
+        f"Expected a saved model: a .keras file, or a training's folder with {MODEL}. Received: model={given} "
+        "(no such file). Name what mmdc-tf run wrote, such as RUN/TABLE/ROW/PROTOCOL/fold0-seed0."
+    )
+
+
+def read_card(file: Path) -> ModelCard:
+    """Reads the card beside a saved model.
+
+    Raises:
+        ConfigurationError: it is absent, not a card, or of a recipe that is another today.
+    """
+    path = file.with_name(CARD)
+    content = _content(path)
+    missing = [name for name in REQUIRED if name not in content]
+    if missing:
+        raise _not_a_card(path, f"without {', '.join(missing)}")
+    try:
+        return _card(content)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        if isinstance(error, ConfigurationError):
+            raise
+        raise _not_a_card(path, f"{type(error).__name__}: {error}") from error
+
+
+def _content(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ConfigurationError(
+            f"Expected {CARD} beside the model: it holds the preprocessing, classes and threshold. Received: {path} "
+            "(no such file). Copy it from the training's folder together with the model."
+        )
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _not_a_card(path, str(error)) from error
+    if not isinstance(content, dict):
+        raise _not_a_card(path, "no JSON object")
+    return content
+
+
+def _not_a_card(path: Path, reason: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"Expected a model's card as mmdc-tf run writes it. Received: {path} ({reason}). Copy it from the training's "
+        "folder again, or train the model again."
+    )
+
+
+def _card(content: dict[str, Any]) -> ModelCard:
+    numbers = {name: content.get(name) for name in ("temperature", "threshold", "sensitivity_asked")}
+    temperature, threshold, sensitivity = (None if value is None else float(value) for value in numbers.values())
+    phantom = content.get("notice")
+    return ModelCard(
+        name=str(content.get("model") or MODEL),
+        class_names=tuple(content["class_names"]),
+        inputs=tuple(content["inputs"]),
+        image_size=int(content["image_size"]),
+        recipe=stored_recipe(content["preprocessing"]),
+        temperature=temperature,
+        positive_class=content.get("positive_class"),
+        threshold=threshold,
+        sensitivity=sensitivity,
+        fitted_on=content.get("fitted_on") or "",
+        notice=f"{phantom}. {RESEARCH_USE}" if phantom else RESEARCH_USE,
+    )

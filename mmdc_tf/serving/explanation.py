@@ -1,0 +1,130 @@
+"""A saved model and what it looks at in a scan: Grad-CAM and its own attention, from the file to the heatmaps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from mmdc_tf.datasets.dicom_header import read_header
+from mmdc_tf.errors import ConfigurationError, did_you_mean
+from mmdc_tf.evaluation.calibration import apply_temperature
+from mmdc_tf.preprocessing import PreprocessedScan, preprocess_scan
+from mmdc_tf.serving.attention_maps import attention_maps
+from mmdc_tf.serving.card import ModelCard, model_file, read_card
+from mmdc_tf.serving.gradcam import enlarged, grad_cam, grad_cam_layer, model_inputs
+from mmdc_tf.serving.metadata import checked, resolve
+
+GRAD_CAM = "Grad-CAM"
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a model says of a scan, and where it looks.
+
+    Args:
+        scan: as the model's recipe left it.
+        probabilities: float64 (classes,), calibrated where the model has a temperature.
+        class_index: the class that ``GRAD_CAM`` is of.
+        heats: name to float32 (S, S) in [0, 1], ``GRAD_CAM`` first, then the model's own attention.
+    """
+
+    scan: PreprocessedScan
+    probabilities: np.ndarray
+    class_index: int
+    heats: dict[str, np.ndarray]
+
+
+class Explainer:
+    """A loaded model with its card. ``load_explainer`` makes one.
+
+    Args:
+        model: a registered model, as from ``keras.models.load_model``.
+        card: the content of its ``model.json``.
+
+    Raises:
+        ConfigurationError: the model takes no image.
+    """
+
+    def __init__(self, model: keras.Model, card: ModelCard) -> None:
+        self.model, self.card = model, card
+        self.layer = grad_cam_layer(model)
+
+    def class_index(self, name: str) -> int:
+        """The place of a class among the model's.
+
+        Raises:
+            ConfigurationError: it is none of them; the message suggests the nearest.
+        """
+        names = self.card.class_names
+        if name not in names:
+            raise ConfigurationError(
+                f"Expected a class of {', '.join(names)}. Received: class={name!r}. "
+                f"{did_you_mean(name, names, 'Choose one of them.')}"
+            )
+        return names.index(name)
+
+    def explain(
+        self, path: str | Path, class_name: str | None = None, age: float | None = None, density: float | None = None
+    ) -> Explanation:
+        """Reads a scan, predicts it and makes the heatmaps.
+
+        Args:
+            path: an image file.
+            class_name: the class that Grad-CAM asks about; None for the most probable.
+            age: in years, NaN for unknown; None for what a DICOM header says.
+            density: 1 to 4, NaN or None for unknown.
+
+        Raises:
+            UnreadableImageError: names the file.
+            ConfigurationError: an unknown class.
+            InputError, RuntimeError: a value out of range, or as ``preprocess_scan``.
+        """
+        index = None if class_name is None else self.class_index(class_name)
+        scan = preprocess_scan(path, self.card.recipe, self.card.image_size)
+        inputs = self._inputs(scan, path, age, density)
+        probabilities = self._probabilities(inputs)
+        index = int(probabilities.argmax()) if index is None else index
+        sides = scan.image.shape[0], scan.image.shape[1]
+        own = {name: enlarged(maps, sides)[0] for name, maps in attention_maps(self.model, inputs).items()}
+        heat = grad_cam(self.model, inputs, index, self.layer)[0]
+        return Explanation(scan, probabilities, index, {GRAD_CAM: heat, **own})
+
+    def _inputs(
+        self, scan: PreprocessedScan, path: str | Path, age: float | None, density: float | None
+    ) -> dict[str, np.ndarray]:
+        """All that any registered model takes; a second view is unknown, so that the first stands for both."""
+        image = scan.image[None].astype("float32")
+        years, _ = resolve(checked("age", age), read_header(path).age, self.card.takes_metadata)
+        grade, _ = resolve(checked("density", density), None, self.card.takes_metadata)
+        metadata = np.array([[years.number, grade.number]], "float32")
+        return {"image": image, "other_view": np.full_like(image, np.nan), "metadata": metadata}
+
+    def _probabilities(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        plain = np.asarray(self.model(model_inputs(self.model, inputs), training=False), "float64")
+        temperature = self.card.temperature
+        return (plain if temperature is None else apply_temperature(plain, temperature))[0]
+
+
+def load_explainer(path: str | Path) -> Explainer:
+    """Loads a saved network and its card.
+
+    Args:
+        path: a ``model.keras`` file, or the training's folder that holds it; ``model.json`` lies beside it.
+
+    Raises:
+        ConfigurationError: the model or its card is absent or broken, or it takes no image.
+    """
+    file = model_file(path)
+    card = read_card(file)
+    try:
+        model = keras.models.load_model(file, compile=False)
+    except Exception as error:  # Keras raises errors of many classes on files that it did not write
+        raise ConfigurationError(
+            f"Expected a model that mmdc_tf saved. Received: model={file} ({' '.join(str(error).split())[:200]}). "
+            "Copy it from the training's folder again."
+        ) from error
+    return Explainer(model, card)

@@ -1,0 +1,130 @@
+"""The picture of an explanation: the model's image, and each heatmap over it with its score."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+
+from mmdc_tf.notices import RESEARCH_USE
+from mmdc_tf.report.figures import write_png
+from mmdc_tf.serving.card import ModelCard
+from mmdc_tf.serving.explanation import GRAD_CAM, Explanation
+from mmdc_tf.serving.heat_scores import HeatScore
+
+PANEL_WIDTH, PANEL_HEIGHT = 3.1, 3.5  # inches
+LEAST_WIDTH = 6.2
+COLOUR_MAP = "inferno"  # perceptually uniform: equal steps of heat look equal, to colour-blind readers too
+OPACITY = 0.45
+LESION = "#56b4e9"  # Okabe and Ito's sky blue, which is in no part of the colour map
+LONGEST_NAME = 60
+MEANING = (
+    "Grad-CAM (Selvaraju et al. 2017): where the network finds what speaks for the class. Attention: where the model "
+    "looks, the same for all classes. Heat: share of each map's own maximum, so maps say where, not how much."
+)
+SCORES = (
+    "Blue line: lesion mask. Hit: the maximum lies in the lesion (pointing game). Inside: the share of the heat in the "
+    "lesion; chance: the lesion's share of the image."
+)
+
+
+def write_heat_figure(path: Path, figure: Figure) -> None:
+    """Writes a figure as PNG, to a temporary name that is then renamed.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    write_png(figure, path)
+
+
+def heat_figure(
+    explanation: Explanation, card: ModelCard, name: str, lesion: np.ndarray | None, scores: Mapping[str, HeatScore]
+) -> Figure:
+    """The preprocessed image, then a panel a heatmap; the card's notice stands below.
+
+    Args:
+        explanation: as from ``Explainer.explain``.
+        card: the model's.
+        name: of the scan, for the title.
+        lesion: bool (S, S), outlined; None where there is none.
+        scores: name of a heatmap to its score, which stands above it; empty without a lesion.
+    """
+    width = max(LEAST_WIDTH, PANEL_WIDTH * (1 + len(explanation.heats)))
+    meaning = MEANING if lesion is None else f"{MEANING} {SCORES}"
+    caption = [*textwrap.wrap(meaning, int(width * 16)), card.notice]
+    bands = (0.7, PANEL_HEIGHT + (0.3 if scores else 0.0), 0.15 + 0.16 * len(caption))  # inches
+    figure = Figure(figsize=(width, sum(bands)), layout="constrained")
+    top, middle, bottom = np.asarray(figure.subfigures(3, 1, height_ratios=bands))
+    top.text(0.5, 0.5, _title(explanation, card, name), ha="center", va="center", parse_math=False)
+    _draw_panels(middle, explanation, card.class_names[explanation.class_index], lesion, scores)
+    bottom.text(0.5, 0.5, "\n".join(caption), fontsize=8, ha="center", va="center")
+    return figure
+
+
+def _draw_panels(
+    figure: SubFigure,
+    explanation: Explanation,
+    class_name: str,
+    lesion: np.ndarray | None,
+    scores: Mapping[str, HeatScore],
+) -> None:
+    panels = figure.subplots(1, 1 + len(explanation.heats))
+    image = explanation.scan.image[..., 0]  # of every recipe the grey image
+    _draw_image(panels[0], image, "preprocessed image", lesion)
+    for axes, (kind, heat) in zip(panels[1:], explanation.heats.items(), strict=True):
+        _draw_image(axes, image, _panel_title(kind, heat, class_name, scores), lesion)
+        _draw_heat(axes, heat, kind)
+
+
+def _title(explanation: Explanation, card: ModelCard, name: str) -> str:
+    shown = name if len(name) <= LONGEST_NAME else f"…{name[-LONGEST_NAME:]}"
+    pairs = zip(card.class_names, explanation.probabilities, strict=True)
+    kind = "probability" if card.temperature is None else "calibrated probability"
+    each = ", ".join(f"{label} {share:.2f}" for label, share in pairs)
+    return f"{shown}\n{kind}: {each}" + (" (phantom)" if is_phantom(card) else "")
+
+
+def is_phantom(card: ModelCard) -> bool:
+    """Whether the model was trained on phantoms."""
+    return card.notice != RESEARCH_USE
+
+
+def _panel_title(kind: str, heat: np.ndarray, class_name: str, scores: Mapping[str, HeatScore]) -> str:
+    lines = [f"{kind} for {class_name}" if kind == GRAD_CAM else kind]
+    if not heat.any():
+        lines.append("no heat: nothing speaks for this class")
+    elif kind in scores:
+        lines.append(score_text(scores[kind]))
+    return "\n".join(lines)
+
+
+def score_text(score: HeatScore) -> str:
+    """A score in words, as it stands beside a heatmap."""
+    hit = "hit" if score.hit else "miss"
+    return f"{hit}; {100 * score.heat_inside:.1f} % inside (chance {100 * score.lesion_area:.1f} %)"
+
+
+def _draw_image(axes: Axes, image: np.ndarray, title: str, lesion: np.ndarray | None) -> None:
+    size = image.shape[0]
+    axes.imshow(image, cmap="gray", vmin=0, vmax=255)
+    axes.set_title(title, fontsize=9, parse_math=False)
+    axes.set(xticks=[0, size - 1], yticks=[0, size - 1])
+    axes.set_xlabel("x (pixels)", fontsize=8, labelpad=-4)
+    axes.set_ylabel("y (pixels)", fontsize=8, labelpad=-8)
+    axes.tick_params(labelsize=7)
+    if lesion is not None and not lesion.all():  # what fills the image has no outline
+        axes.contour(lesion.astype(float), levels=[0.5], colors=[LESION], linewidths=1.3)
+
+
+def _draw_heat(axes: Axes, heat: np.ndarray, kind: str) -> None:
+    drawn = axes.imshow(heat, cmap=COLOUR_MAP, vmin=0, vmax=1, alpha=OPACITY)
+    bar = axes.figure.colorbar(drawn, ax=axes, orientation="horizontal", fraction=0.05, pad=0.02)
+    if bar.solids is not None:
+        bar.solids.set_alpha(1.0)  # the colours themselves, not blended with white
+    measure = "heat" if kind == GRAD_CAM else "attention"
+    bar.set_label(f"{measure} (share of its maximum), {COLOUR_MAP}", fontsize=8)
+    bar.ax.tick_params(labelsize=7)

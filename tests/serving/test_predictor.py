@@ -1,0 +1,206 @@
+"""A saved model on new images: the run's own numbers again, metadata, thresholds, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from served_model import CLASSES, SIZE, change_card, scan, write_dicom, write_image
+
+import mmdc_tf
+from mmdc_tf.datasets.splits import Split, select
+from mmdc_tf.errors import ConfigurationError, InputError, UnreadableImageError
+from mmdc_tf.notices import RESEARCH_USE
+from mmdc_tf.preprocessing import get_recipe, preprocess_file
+from mmdc_tf.serving.metadata import MetadataValue
+
+NAN = float("nan")
+
+
+def matrix(predictions, which="probabilities") -> np.ndarray:
+    return np.array([list(getattr(one, which).values()) for one in predictions])
+
+
+def powers(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """The definition of temperature scaling on probabilities: p to the power 1/T, divided by the sum."""
+    raised = probabilities ** (1 / temperature)
+    return raised / raised.sum(axis=1, keepdims=True)
+
+
+def known(values: pd.Series) -> list[float | None]:
+    return [None if np.isnan(value) else value for value in values]
+
+
+def test_it_gives_the_predictions_of_the_run_again_and_calibrates_them(trained):
+    split = Split.from_json((trained.folder / "split.json").read_text())
+    test = select(trained.dataset.table, split.test)
+    stored = pd.read_csv(trained.folder / "predictions.csv")
+    calibration = json.loads((trained.folder / "calibration.json").read_text())
+    predictor = mmdc_tf.load_predictor(trained.folder)
+    found = predictor.predict(test["image_path"], age=known(test["age"]), density=known(test["density"]))
+    raw = stored[[f"p_{name}" for name in trained.dataset.info.class_names]].to_numpy()
+    assert [one.path for one in found] == test["image_path"].tolist()
+    np.testing.assert_allclose(matrix(found, "raw_probabilities"), raw, atol=1e-5)
+    np.testing.assert_allclose(matrix(found), powers(raw, calibration["temperature"]), atol=1e-5)
+    assert [one.predicted_class for one in found] == stored["y_pred"].tolist()
+    assert {one.threshold for one in found} == {calibration["threshold"]}
+    assert {one.notice for one in found} == {f"phantom: not a reproduction. {RESEARCH_USE}"}
+    assert len(found) > 8 and np.ptp(raw, axis=0).max() > 1e-4
+
+
+def test_the_folder_and_the_file_are_the_same_model(saved, tmp_path):
+    folder, image = saved(), write_image(tmp_path / "a.png", scan())
+    by_folder, by_file = (mmdc_tf.load_predictor(path) for path in (folder, str(folder / "model.keras")))
+    assert by_folder.predict(image) == by_file.predict(str(image))
+
+
+def test_an_age_that_is_not_known_is_nan_to_the_model_and_its_effect_is_shown(saved, tmp_path):
+    folder, image = saved(), write_image(tmp_path / "a.png", scan())
+    predictor, model = mmdc_tf.load_predictor(folder), keras.models.load_model(folder / "model.keras")
+    pixels = preprocess_file(image, get_recipe("plain"), SIZE)[np.newaxis].astype("float32")
+
+    def by_hand(age: float, density: float) -> np.ndarray:
+        metadata = np.array([[age, density]], "float32")
+        return powers(model.predict({"image": pixels, "metadata": metadata}, verbose=0), 1.5)
+
+    full, without_age = predictor.predict([image, image], age=[61, None], density=3)
+    np.testing.assert_allclose(matrix([full]), by_hand(61, 3), atol=1e-5)
+    np.testing.assert_allclose(matrix([without_age]), by_hand(NAN, 3), atol=1e-5)
+    assert set(full.with_unknown) == {"age", "density"} and set(without_age.with_unknown) == {"density"}
+    np.testing.assert_allclose(list(full.with_unknown["age"].values()), by_hand(NAN, 3)[0], atol=1e-5)
+    np.testing.assert_allclose(list(full.with_unknown["density"].values()), by_hand(61, NAN)[0], atol=1e-5)
+    assert np.abs(matrix([full]) - matrix([without_age])).max() > 1e-3
+    assert (full.age, without_age.age) == (MetadataValue(61.0, "given"), MetadataValue(None, "unknown"))
+
+
+def test_a_probability_at_the_threshold_is_positive(saved, tmp_path):
+    folder, image = saved(), write_image(tmp_path / "a.png", scan())
+    edge = mmdc_tf.load_predictor(folder).predict(image, age=50)[0].probabilities["cancer"]
+    for threshold, decision in ((edge, True), (np.nextafter(edge, 1), False), (0.0, True)):
+        one = mmdc_tf.load_predictor(change_card(folder, threshold=float(threshold))).predict(image, age=50)[0]
+        assert (one.decision, one.positive_class) == (decision, "cancer")
+
+
+def test_a_model_without_calibration_has_raw_probabilities_and_no_decision(saved, tmp_path):
+    folder = change_card(saved(), temperature=None, threshold=None, positive_class=None)
+    one = mmdc_tf.load_predictor(folder).predict(write_image(tmp_path / "a.png", scan()))[0]
+    assert one.probabilities == one.raw_probabilities
+    assert one.decision is None and "not_calibrated" in one.flags
+
+
+def test_many_images_are_predicted_in_batches(saved, tmp_path, monkeypatch):
+    predictor = mmdc_tf.load_predictor(saved("backbone_classifier"))
+    paths = [write_image(tmp_path / f"{seed}.png", scan(seed)) for seed in range(40)]
+    singly = [predictor.predict(path)[0] for path in paths[30:35]]
+    calls, predict = [], predictor._model.predict
+    monkeypatch.setattr(predictor._model, "predict", lambda *given, **how: (calls.append(1), predict(*given, **how))[1])
+    found = predictor.predict(paths)
+    assert len(calls) == 2
+    np.testing.assert_allclose(matrix(found[30:35]), matrix(singly), atol=1e-5)
+    assert found[0].age == MetadataValue(None, "not used") and found[0].with_unknown == {}
+
+
+def test_a_view_that_is_missing_is_said_and_one_that_is_given_is_used(saved, tmp_path):
+    folder = saved("two_view_classifier")
+    predictor, model = mmdc_tf.load_predictor(folder), keras.models.load_model(folder / "model.keras")
+    first, second = (write_image(tmp_path / f"{seed}.png", scan(seed) // (1 + seed)) for seed in (0, 1))
+    plain = get_recipe("plain")
+    pixels = {path: preprocess_file(path, plain, SIZE)[None].astype("float32") for path in (first, second)}
+    alone, both = predictor.predict(first)[0], predictor.predict(first, other_view=second)[0]
+    for one, other in ((alone, np.full_like(pixels[first], np.nan)), (both, pixels[second])):
+        expected = model.predict({"image": pixels[first], "other_view": other}, verbose=0)
+        np.testing.assert_allclose(matrix([one], "raw_probabilities"), expected, atol=1e-5)
+    assert alone.flags == ("other_view_missing",) and both.flags == ()
+    assert np.abs(matrix([alone]) - matrix([both])).max() > 1e-4
+
+
+def test_the_age_of_a_dicom_header_is_used_unless_one_is_given(saved, tmp_path):
+    predictor = mmdc_tf.load_predictor(saved())
+    path = write_dicom(tmp_path / "a.dcm", scan(), PatientAge="061Y", ImageLaterality="L", ViewPosition="MLO")
+    png = write_image(tmp_path / "a.png", scan())
+    by_png = matrix(predictor.predict([png] * 3, [61, 40, None]))
+    header, given, same, unknown = predictor.predict([path] * 4, age=[None, 40, 61.5, NAN])
+    assert header.age == MetadataValue(61.0, "header", 61.0)
+    assert given.age == MetadataValue(40.0, "given", 61.0)
+    assert unknown.age == MetadataValue(None, "unknown", 61.0)
+    assert [one.flags for one in (header, given, same, unknown)] == [(), ("age_differs_from_header",), (), ()]
+    np.testing.assert_allclose(matrix([header, given, unknown]), by_png, atol=1e-6)
+    assert (header.laterality, header.view) == ("L", "MLO")
+
+
+def test_it_becomes_strict_json(saved, tmp_path):
+    path = write_dicom(tmp_path / "a.dcm", scan(), PatientAge="061Y")
+    one = mmdc_tf.load_predictor(saved()).predict(path, density=NAN)[0]
+    content = json.loads(json.dumps(one.to_dict(), allow_nan=False))
+    assert content["density"] == {"value": None, "source": "unknown", "in_header": None}
+    assert content["age"]["value"] == 61.0 and RESEARCH_USE in content["notice"]
+    assert set(content["probabilities"]) == set(CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"density": 5}, "Expected density between 1 and 4"),
+        ({"density": 0}, "density=0"),
+        ({"age": 121}, "Expected age between 0 and 120"),
+        ({"age": "old"}, "age='old'"),
+        ({"age": [50, 60]}, "2 for 1 images"),
+    ],
+)
+def test_values_out_of_range_are_refused(saved, tmp_path, values, message):
+    image = write_image(tmp_path / "a.png", scan())
+    with pytest.raises(InputError, match=message):
+        mmdc_tf.load_predictor(saved()).predict(image, **values)
+
+
+def test_an_unreadable_image_is_named_or_handed_on(saved, tmp_path):
+    predictor, good, broken = mmdc_tf.load_predictor(saved()), tmp_path / "a.png", tmp_path / "b.png"
+    write_image(good, scan())
+    broken.write_bytes(b"no image")
+    with pytest.raises(UnreadableImageError, match=r"b\.png"):
+        predictor.predict([good, broken])
+    failed = []
+    found = predictor.predict([broken, good], age=[40, 50], on_error=lambda path, error: failed.append((path, error)))
+    assert [one.path for one in found] == [str(good)] and found[0].age.value == 50
+    assert [path for path, _ in failed] == [broken] and isinstance(failed[0][1], UnreadableImageError)
+
+
+def test_a_model_without_its_card_or_with_another_is_refused(saved, tmp_path):
+    folder = saved()
+    with pytest.raises(ConfigurationError, match=r"inputs|card of this model"):
+        mmdc_tf.load_predictor(change_card(folder, image_size=64))
+    with pytest.raises(ConfigurationError, match="other"):
+        mmdc_tf.load_predictor(change_card(folder, image_size=SIZE, preprocessing={"name": "plain", "steps": []}))
+    (folder / "model.json").write_text('{"inputs": ["image"]}')
+    with pytest.raises(ConfigurationError, match="without class_names, image_size, preprocessing"):
+        mmdc_tf.load_predictor(folder)
+    (folder / "model.json").unlink()
+    with pytest.raises(ConfigurationError, match=r"Expected model\.json beside the model"):
+        mmdc_tf.load_predictor(folder / "model.keras")
+
+
+def test_a_model_that_is_absent_or_broken_or_takes_no_image_is_refused(saved, tmp_path):
+    with pytest.raises(ConfigurationError, match="no such file"):
+        mmdc_tf.load_predictor(tmp_path / "nowhere")
+    folder = saved()
+    with pytest.raises(ConfigurationError, match="takes images"):
+        mmdc_tf.load_predictor(change_card(folder, inputs=["metadata"]))
+    change_card(folder, inputs=["image", "metadata"])
+    (folder / "model.keras").write_bytes(b"no model")
+    with pytest.raises(ConfigurationError, match="that Keras can load"):
+        mmdc_tf.load_predictor(folder)
+
+
+def test_a_model_that_would_run_code_of_its_own_is_refused(saved, tmp_path):
+    folder = saved("backbone_classifier")
+    image = keras.Input((SIZE, SIZE, 3), name="image")
+    pooled = keras.layers.GlobalAveragePooling2D()(keras.layers.Lambda(lambda pixels: pixels / 255)(image))
+    network = keras.Model({"image": image}, keras.layers.Dense(3, "softmax")(pooled))
+    network.save(folder / "lambda.keras")
+    shutil.move(folder / "lambda.keras", folder / "model.keras")
+    with pytest.raises(ConfigurationError, match="that Keras can load"):
+        mmdc_tf.load_predictor(folder)
