@@ -1,5 +1,5 @@
 # make run   sets everything up and runs the paper's own rows of Table II on the built-in phantom
-# make test  sets everything up in .venv and runs the tests
+# make test  sets everything up in .venv and runs the tests, in two processes
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,7 +11,7 @@ run: $(VENV)/installed
 	$(BIN)/python run_experiments.py --table 2 --rows $(ROWS)
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check
