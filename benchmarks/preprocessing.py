@@ -1,6 +1,6 @@
 """What a scan costs on one core, from its JPEG file to 224×224 pixels, and what a second worker brings.
 
-    python benchmarks/preprocessing.py [--root FOLDER]
+    python benchmarks/preprocessing.py [--root FOLDER] [--scans N] [--size PIXELS]
 
 FOLDER holds JPEG scans (of Mini-DDSM, say), at any depth, lesion masks among them are left out; without it, phantom
 scans are enlarged to 2304×1431 and saved as JPEG, and the table says "phantom".
@@ -10,10 +10,10 @@ scans are enlarged to 2304×1431 and saved as JPEG, and the table says "phantom"
 - lesion-safe, whole scan: the default recipe without the decoder's help.
 - lesion-safe: the same as it is used, the scan decoded at the smallest size that is enough.
 
-Times are seconds of one core (CPU time), the best of several rounds of each scan, so that other work on the machine
-counts little. SSIM is that of lesion-safe against its own result from the whole scan. The last lines time
-``preprocess_folder`` by the clock, with one worker and with two, start of the processes included; they mean something
-only on a machine that does nothing else.
+Times are seconds of one core (CPU time), the best of three rounds of each scan (scikit-image: one round), so that
+other work on the machine counts little. SSIM is that of lesion-safe against its own result from the whole scan. The
+last lines time ``preprocess_folder`` by the clock, with one worker and with two, start of the processes included; they
+mean something only on a machine that does nothing else.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ from mmdc_tf.preprocessing import get_recipe, preprocess_file
 from mmdc_tf.preprocessing.batch import preprocess_folder
 from mmdc_tf.preprocessing.scan_folder import list_scans
 
-SIZE, ROUNDS, PHANTOM_ENLARGED, LEAST_SCANS = 224, 3, 9, 1500
+ROUNDS, PHANTOM_ENLARGED, LEAST_SCANS = 3, 9, 1500
 PAPER, LESION_SAFE = get_recipe("paper"), get_recipe("lesion-safe")
 WHOLE = replace(LESION_SAFE, least_crop=None)
 
 
-def with_skimage(path: Path) -> np.ndarray:
-    """The paper's recipe by scikit-image: uint8 (SIZE, SIZE, 3)."""
+def with_skimage(path: Path, size: int) -> np.ndarray:
+    """The paper's recipe by scikit-image: uint8 (size, size, 3)."""
     grey = io.imread(path, as_gray=True)
     grey = grey if grey.dtype == np.uint8 else np.round(255 * grey).astype(np.uint8)
     regions = measure.label(grey > filters.threshold_otsu(grey))
@@ -54,31 +54,32 @@ def with_skimage(path: Path) -> np.ndarray:
     breast = np.where(largest.image_filled, grey[top:bottom, left:right], 0).astype(np.uint8)
     tiles = (max(1, breast.shape[0] // 8), max(1, breast.shape[1] // 8))
     contrast = exposure.equalize_adapthist(breast, kernel_size=tiles, clip_limit=0.01)
-    small = transform.resize(contrast, (SIZE, SIZE), anti_aliasing=True)
+    small = transform.resize(contrast, (size, size), anti_aliasing=True)
     return np.repeat(np.round(255 * small).astype(np.uint8)[..., None], 3, axis=2)
 
 
-CONTENDERS: dict[str, Callable[[Path], np.ndarray]] = {
-    "paper": lambda path: preprocess_file(path, PAPER, SIZE),
+CONTENDERS: dict[str, Callable[[Path, int], np.ndarray]] = {
+    "paper": lambda path, size: preprocess_file(path, PAPER, size),
     "paper's steps by scikit-image": with_skimage,
-    "lesion-safe, whole scan": lambda path: preprocess_file(path, WHOLE, SIZE),
-    "lesion-safe": lambda path: preprocess_file(path, LESION_SAFE, SIZE),
+    "lesion-safe, whole scan": lambda path, size: preprocess_file(path, WHOLE, size),
+    "lesion-safe": lambda path, size: preprocess_file(path, LESION_SAFE, size),
 }
 
 
-def best_seconds(work: Callable[[Path], np.ndarray], path: Path, rounds: int) -> float:
+def best_seconds(work: Callable[[Path, int], np.ndarray], path: Path, size: int, rounds: int) -> float:
     """CPU seconds of the fastest round."""
     seconds = []
     for _ in range(rounds):
         started = time.process_time()
-        work(path)
+        work(path, size)
         seconds.append(time.process_time() - started)
     return min(seconds)
 
 
-def similarities(paths: list[Path]) -> np.ndarray:
+def similarities(paths: list[Path], size: int) -> np.ndarray:
     """SSIM of each scan's result with the result from the whole scan."""
-    pairs = [(CONTENDERS["lesion-safe"](path), CONTENDERS["lesion-safe, whole scan"](path)) for path in paths]
+    works = (CONTENDERS["lesion-safe"], CONTENDERS["lesion-safe, whole scan"])
+    pairs = [[work(path, size) for work in works] for path in paths]
     return np.array([structural_similarity(fast[..., 0], whole[..., 0], data_range=255) for fast, whole in pairs])
 
 
@@ -93,7 +94,7 @@ def enlarged_phantom(folder: Path) -> Path:
     return folder / "scans"
 
 
-def folder_seconds(paths: list[Path], workers: int) -> tuple[int, float]:
+def folder_seconds(paths: list[Path], size: int, workers: int) -> tuple[int, float]:
     """Number of scans and seconds by the clock of preprocessing them, repeated until there are enough."""
     with tempfile.TemporaryDirectory() as name:
         source, target = Path(name, "in"), Path(name, "out")
@@ -102,7 +103,7 @@ def folder_seconds(paths: list[Path], workers: int) -> tuple[int, float]:
         for index in range(count):
             shutil.copy(paths[index % len(paths)], source / f"{index}.jpg")
         started = time.perf_counter()
-        preprocess_folder(source, target, "lesion-safe", SIZE, workers)
+        preprocess_folder(source, target, "lesion-safe", size, workers)
         return count, time.perf_counter() - started
 
 
@@ -110,37 +111,42 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--root", type=Path, help="folder of JPEG scans; default: phantom scans")
     parser.add_argument("--scans", type=int, default=24, help="at most so many, spread over the folder; default: 24")
+    parser.add_argument("--size", type=int, default=224, help="height and width of the results in pixels; default: 224")
     root, most = (options := parser.parse_args()).root, options.scans
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as scratch:
         source = (root or enlarged_phantom(Path(scratch))).resolve()
-        paths = [source / name for name in list_scans(source, Path(scratch)).outputs if name.lower().endswith(".jpg")]
+        scans = list_scans(source, left_out=source / "results of none").outputs
+        paths = [source / name for name in scans if name.lower().endswith(".jpg")]
         paths = paths[:: max(1, len(paths) // most)][:most]
-        report(paths, "real scans" if root else "phantom scans")
+        report(paths, options.size, "real scans" if root else "phantom scans")
 
 
-def report(paths: list[Path], kind: str) -> None:
+def report(paths: list[Path], size: int, kind: str) -> None:
     """Prints the table."""
     height, width = np.median([cv2.imread(str(path), cv2.IMREAD_GRAYSCALE).shape for path in paths], axis=0)
-    print(f"{len(paths)} {kind}, median {width:.0f}×{height:.0f} JPEG, to {SIZE}×{SIZE}, one core, best of {ROUNDS}")
+    print(
+        f"{len(paths)} {kind}, median {width:.0f}×{height:.0f} JPEG, to {size}×{size}, one core, "
+        f"best of {ROUNDS} (scikit-image: 1)"
+    )
     print(f"{platform.machine()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}")
     print(f"Python {platform.python_version()}, OpenCV {cv2.__version__}, scikit-image {skimage.__version__}\n")
     rounds = {"paper's steps by scikit-image": 1}
     seconds = {
-        name: float(np.mean([best_seconds(work, path, rounds.get(name, ROUNDS)) for path in paths]))
+        name: float(np.mean([best_seconds(work, path, size, rounds.get(name, ROUNDS)) for path in paths]))
         for name, work in CONTENDERS.items()
     }
     print(f"{'':30} {'ms a scan':>10} {'scans/s':>8} {'× paper':>8}")
     for name, mean in seconds.items():
         print(f"{name:30} {1000 * mean:10.1f} {1 / mean:8.1f} {seconds['paper'] / mean:8.2f}")
-    ssim = similarities(paths)
+    ssim = similarities(paths, size)
     print(
         f"\nSSIM of lesion-safe with its result from the whole scan: mean {ssim.mean():.4f}, lowest {ssim.min():.4f}, "
         f"at least 0.98 in {np.count_nonzero(ssim >= 0.98)} of {len(ssim)}"
     )
-    timed = {workers: folder_seconds(paths, workers) for workers in (1, 2)}
+    timed = {workers: folder_seconds(paths, size, workers) for workers in (1, 2)}
     for workers, (count, spent) in timed.items():
-        print(f"preprocess_folder, {count} scans, {workers} worker(s): {spent:.1f} s, {count / spent:.0f} scans/s")
+        print(f"preprocess_folder, {count} files, {workers} worker(s): {spent:.1f} s, {count / spent:.0f} scans/s")
     print(f"2 workers against 1: {timed[1][1] / timed[2][1]:.2f} times")
 
 

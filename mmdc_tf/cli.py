@@ -47,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"mmdc-tf: {' '.join(str(error).split())}", file=sys.stderr)
         return EXIT_BAD_INPUT
     except KeyboardInterrupt:
-        print("mmdc-tf: interrupted; the same command continues where it stopped", file=sys.stderr)
+        further = "; the same command continues where it stopped" if getattr(options, "continues", False) else ""
+        print(f"mmdc-tf: interrupted{further}", file=sys.stderr)
         return EXIT_INTERRUPTED
 
 

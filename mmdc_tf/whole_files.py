@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def write_with(path: Path, write: Callable[[Path], object]) -> None:
@@ -21,3 +25,16 @@ def write_with(path: Path, write: Callable[[Path], object]) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_table(path: Path, table: pd.DataFrame, **options: Any) -> None:
+    """Writes a table as CSV, without its index.
+
+    Args:
+        path, table: where, and what.
+        **options: of ``pandas.DataFrame.to_csv``.
+
+    Raises:
+        OSError: as ``write_with``.
+    """
+    write_with(path, lambda temporary: table.to_csv(temporary, index=False, **options))

@@ -57,6 +57,7 @@ def run_facts(dataset: Dataset, table: str) -> dict[str, Any]:
         "table": table,
         "dataset": dataset.info.name,
         "dataset_fingerprint": dataset.fingerprint,
+        "near_twins": "keep",
         "synthetic": dataset.info.synthetic,
         "group_unit": dataset.info.group_unit,
         "class_names": list(dataset.info.class_names),

@@ -14,6 +14,7 @@ from command_line import refused
 
 from mmdc_tf.cli import main
 from mmdc_tf.datasets.catalogue import load_dataset
+from mmdc_tf.datasets.integrity import NEAR_TWIN_BITS
 from mmdc_tf.datasets.splits import make_splits
 from mmdc_tf.opencv import cv2
 
@@ -108,6 +109,22 @@ def test_a_split_is_proved_or_disproved(tmp_path, capsys):
     assert content["shared"][0]["samples"] == {"train": ["s000.png"], "test": ["s001.png"]}
     assert main([*arguments, "--allow"]) == 0
     assert not list(tmp_path.rglob("audit.*"))
+
+
+def test_names_are_text_on_the_terminal(tmp_path, capsys):
+    root = write_folder(tmp_path / "data", noise()[:8], patient_id=[f"\x1b[2J{row // 2}" for row in range(8)])
+    split = tmp_path / "split.json"
+    split.write_text(json.dumps({"train": ["s000.png", "\x9bmoved"], "test": ["s001.png"]}))
+    assert main(["audit", "--dataset", "folder", "--root", str(root), "--split", str(split)]) == 1
+    printed = capsys.readouterr().out
+    assert "  - ?[2J0: train, test" in printed and "for example ?moved" in printed
+    assert all(line.isprintable() for line in printed.split("\n"))
+
+
+def test_the_help_names_the_default_of_the_hash(capsys):
+    with pytest.raises(SystemExit):
+        main(["audit", "--help"])
+    assert f"of 256; default: {NEAR_TWIN_BITS}" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -126,6 +128,36 @@ def test_the_class_asked_for_and_a_mask_elsewhere(training, scans, capsys):
 def test_bad_input_is_one_line(training, scans, capsys, more, message):
     assert message in refused(capsys, *command(training, scans, *more))
     assert not list((scans.parent).rglob("*.heatmap.png"))
+
+
+def test_the_card_of_another_model_is_refused(training, scans, capsys):
+    write_card(training, image_size=2 * SIZE)
+    assert "Expected the card of this model beside it" in refused(capsys, *command(training, scans))
+    assert not list(scans.parent.rglob("*.heatmap.png"))
+
+
+def test_any_name_of_a_file_is_printed_and_drawn(training, scans, capsys):
+    """No name is a control sequence to the terminal, and one that is not UTF-8 is a name like others."""
+    pixels, (image, other) = (scans / "a" / "scan.png").read_bytes(), awkward_names(scans)
+    image.write_bytes(pixels)
+    other.write_text("x")
+    write_card(training, notice=f"\x1b[2J{PHANTOM}")
+    assert main(command(training, scans, image, other)) == 1
+    captured = capsys.readouterr()
+    assert "s?[31m?.png: " in captured.out
+    assert captured.err.startswith("t??.png: Expected a PNG")
+    assert all(character.isprintable() for character in (captured.out + captured.err).replace("\n", ""))
+    assert (scans.parent / "out" / f"{image.stem}.heatmap.png").is_file()
+
+
+def awkward_names(folder) -> list[Path]:
+    """A colour sequence and a byte that is not UTF-8; the same with C1's one-character form of the sequence."""
+    paths = [folder / os.fsdecode(name) for name in (b"s\x1b[31m\xff.png", b"t\xc2\x9b\xff.png")]
+    try:
+        paths[0].write_bytes(b"")
+    except OSError:
+        pytest.skip("the file system takes UTF-8 names alone")
+    return paths
 
 
 def test_no_image_given_is_replaced(training, scans, capsys):

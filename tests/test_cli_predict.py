@@ -130,6 +130,24 @@ def test_the_age_of_a_header_is_used_and_a_disagreement_is_printed(model, tmp_pa
     assert parsed(out)["predictions"][0]["age"] == {"value": None, "source": "unknown", "in_header": 61.0}
 
 
+def test_what_files_are_called_is_text_on_the_terminal(model, scans, capsys):
+    escape = write_image(scans / "evil\x1b[2J" / "a.png", scan(4))
+    write_image(escape.with_name("a_mask.png"), scan(5))
+    change_card(model, model="net\x1b[2J", class_names=["be\x1bnign", "cancer", "normal"])
+    code, out, err = predict(capsys, "--model", model, escape.parent, "--output", scans / "found\x1b.csv")
+    assert code == 0 and "note: lesion masks in " in err
+    assert "(net?[2J, " in out and "be?nign" in out
+    assert "\x1b" not in out + err
+
+
+def test_no_file_given_is_replaced(model, scans, tmp_path, capsys):
+    (table := tmp_path / "values.csv").write_text("image_path,age\nscans/a.png,45")
+    (tmp_path / "link.csv").symlink_to(table)
+    for arguments in (["--table", tmp_path / "link.csv"], ["--table", table, scans], [table]):
+        assert "replaces no file given" in refused(capsys, "predict", "--model", model, "--output", table, *arguments)
+    assert table.read_text() == "image_path,age\nscans/a.png,45"
+
+
 def test_bad_input_is_one_line(model, scans, tmp_path, capsys):
     given = ("predict", "--model", model, scans)
     assert "density='5'" in refused(capsys, *given, "--density", "5")

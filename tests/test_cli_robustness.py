@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from command_line import refused
@@ -12,6 +13,7 @@ from saved_training import shift_probabilities, write_saved_training
 
 from mmdc_tf.cli import main
 from mmdc_tf.datasets.phantom import phantom_mammograms
+from mmdc_tf.opencv import cv2
 
 ROW = "densenet201"
 
@@ -77,3 +79,50 @@ def test_another_dataset_is_refused_by_its_fingerprint(run, capsys):
 def test_a_phantom_that_is_gone_is_named(run, capsys):
     (run / "phantom-mammogram" / "phantom.json").unlink()
     assert "Expected the run's phantom in" in refused(capsys, "robustness", run)
+
+
+@pytest.fixture(scope="module")
+def own_images(tmp_path_factory) -> Path:
+    """A user's folder of twelve images of a patient each, six a class, and a copy of one under another patient."""
+    folder = tmp_path_factory.mktemp("own")
+    names = [f"{label}{number}" for label in ("benign", "malignant") for number in range(6)]
+    for seed, name in enumerate(names):
+        assert cv2.imwrite(
+            str(folder / f"{name}.png"), np.random.default_rng(seed).integers(0, 256, (40, 40), np.uint8)
+        )
+    (folder / "twin.png").write_bytes((folder / "benign0.png").read_bytes())
+    lines = [f"{name},{name}.png,{name[:-1]},{name}" for name in names]
+    (folder / "samples.csv").write_text(
+        "\n".join(["sample_id,image_path,label,patient_id", *lines, "twin,twin.png,benign,t"])
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def treated(own_images, tmp_path_factory) -> Path:
+    """A run of it that keeps one image of each near-twin cluster: a small network, one epoch."""
+    output = tmp_path_factory.mktemp("treated")
+    what = "run --table 1 --rows moon_vgg_like --near-twins one-per-cluster --dataset folder --weights none"
+    how = "--protocol paper --profile quick --image-size 32 --epochs 1"
+    assert main([*what.split(), *how.split(), "--dataset-root", str(own_images), "--output", str(output)]) == 0
+    return output
+
+
+def test_a_run_says_how_near_twins_were_treated(treated):
+    assert json.loads((treated / "table1" / "run.json").read_text())["near_twins"] == "one-per-cluster"
+    samples = pd.read_csv(treated / "table1" / "samples.csv")["sample_id"]
+    assert len(samples) == 12
+    assert "twin" not in set(samples)
+
+
+def test_near_twins_are_treated_again_as_in_the_run(treated, own_images):
+    assert main(["robustness", str(treated), "--dataset-root", str(own_images)]) == 0
+    assert len(pd.read_csv(treated / "table1_noise.csv")) == 17
+
+
+def test_a_run_of_an_earlier_version_kept_its_near_twins(run):
+    path = run / "table2" / "run.json"
+    facts = json.loads(path.read_text())
+    del facts["near_twins"]
+    path.write_text(json.dumps(facts))
+    assert main(["robustness", str(run)]) == 0

@@ -13,9 +13,8 @@ import pandas as pd
 from mmdc_tf.audit.metadata import MetadataReport
 from mmdc_tf.audit.near_twins import CONFIRMED_SSIM, NearTwins
 from mmdc_tf.audit.probe_scores import ProbeResult
-from mmdc_tf.datasets.schema import Dataset
+from mmdc_tf.datasets.schema import TWIN_UNIT, Dataset
 
-TWIN_UNIT = "near-twin cluster"
 USE_LEAK_FREE = "Use --protocol leak-free"
 WITHOUT_IMAGES = "Only the table was read: no image was looked at."
 
@@ -57,7 +56,7 @@ def near_twin_section(dataset: Dataset, twins: NearTwins | None) -> Section:
     if twins is None:
         return Section("near-twins", title, WITHOUT_IMAGES, {}, (), ("Near-twins were not searched for.",))
     confirmed = twins.pairs[twins.pairs["confirmed"]]
-    alike = _in_groups(twins.confirmed_clusters)
+    alike = twins.images_in_confirmed_groups
     looked_at = (
         f"All pairs of {len(dataset.table):,} images by a perceptual hash of 256 bits (candidates: at most "
         f"{twins.max_bits} bits apart), then {len(twins.pairs):,} candidates at full size by structural similarity "
@@ -157,10 +156,6 @@ def metadata_section(dataset: Dataset, metadata: MetadataReport) -> Section:
         ", and files of equal size byte by byte." if dataset.has_images else ". Files were not compared."
     )
     return Section("metadata", "Metadata", looked_at, numbers, findings, tuple(metadata.sentences))
-
-
-def _in_groups(clusters: pd.Series) -> int:
-    return int(clusters.duplicated(keep=False).sum())
 
 
 def _twin_findings(dataset: Dataset, twins: NearTwins, confirmed: pd.DataFrame, alike: int) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pandas as pd
 from scipy.stats import chi2_contingency
 from scipy.stats.contingency import association
 
+from mmdc_tf.datasets.files import sha256_of
 from mmdc_tf.datasets.schema import DENSITY_RANGE, Dataset
 from mmdc_tf.errors import UnreadableImageError
 
@@ -170,7 +170,7 @@ def _identical_files(table: pd.DataFrame) -> list[dict[str, list[str]]]:
     paths = table["image_path"].map(Path)
     try:
         shared = paths.map(lambda path: path.stat().st_size).duplicated(keep=False)
-        digests = paths[shared].map(_digest)
+        digests = paths[shared].map(sha256_of)
     except OSError as error:
         raise UnreadableImageError(
             f"Expected a readable image file. Received: {error.filename} ({error.strerror}). "
@@ -178,11 +178,6 @@ def _identical_files(table: pd.DataFrame) -> list[dict[str, list[str]]]:
         ) from error
     twins = table.loc[digests.index[digests.duplicated(keep=False)]].groupby(digests, sort=False)
     return [{"sample_ids": list(part["sample_id"]), "labels": sorted(set(part["label"]))} for _, part in twins]
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _association(table: pd.DataFrame, patients: pd.Series, of: str) -> Association:

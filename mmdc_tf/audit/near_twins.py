@@ -20,7 +20,6 @@ from mmdc_tf.datasets.hash_pairs import Pairs, pair_blocks, spanning_forest, uni
 from mmdc_tf.datasets.integrity import (
     NEAR_TWIN_BITS,
     connected_clusters,
-    equal_flat_images,
     is_textured,
     join_near_twins,
     perceptual_hashes,
@@ -77,7 +76,12 @@ class NearTwins:
     @property
     def images_in_groups(self) -> int:
         """Images that share their cluster with another."""
-        return int((self.clusters.map(self.clusters.value_counts()) > 1).sum())
+        return _sharing(self.clusters)
+
+    @property
+    def images_in_confirmed_groups(self) -> int:
+        """Images that share their confirmed cluster with another."""
+        return _sharing(self.confirmed_clusters)
 
     @property
     def confirmed_clusters(self) -> pd.Series:
@@ -107,14 +111,17 @@ def find_near_twins(
     require_bits(max_bits)
     table, paths = dataset.table, list(dataset.table["image_path"])
     hashes = perceptual_hashes(tqdm(paths, desc="hashes", disable=not show_progress))
-    count, pairs = candidate_pairs(table, hashes, max_bits, most_compared)
+    joined = join_near_twins(paths, hashes, max_bits)
+    count, pairs = candidate_pairs(table, hashes, joined, max_bits, most_compared)
     compared = compare_pairs(table, pairs, show_progress)
-    clusters = _named_after_first(join_near_twins(paths, hashes, max_bits), pd.Index(table["sample_id"]))
+    clusters = _named_after_first(joined, pd.Index(table["sample_id"]))
     sweep = threshold_sweep(hashes, table["label"])
     return NearTwins(compared, clusters, sweep, count, max_bits, _notes(hashes, count, len(pairs.i)))
 
 
-def candidate_pairs(table: pd.DataFrame, hashes: np.ndarray, max_bits: int, most: int) -> tuple[int, Pairs]:
+def candidate_pairs(
+    table: pd.DataFrame, hashes: np.ndarray, clusters: np.ndarray, max_bits: int, most: int
+) -> tuple[int, Pairs]:
     """Counts the pairs of images within ``max_bits`` and keeps the ``most`` that matter most.
 
     Conflicting labels come first, then different groups, then small distances. Each flat image is paired with the first
@@ -123,6 +130,7 @@ def candidate_pairs(table: pd.DataFrame, hashes: np.ndarray, max_bits: int, most
     Args:
         table: the sample table, n rows.
         hashes: bool, (n, 256).
+        clusters: int64, (n,), of ``join_near_twins``, which has read the flat images.
         max_bits: the largest distance.
         most: how many to keep, at least 1; memory stays bounded however many there are.
 
@@ -138,7 +146,7 @@ def candidate_pairs(table: pd.DataFrame, hashes: np.ndarray, max_bits: int, most
         )
     labels, groups = (pd.factorize(table[name])[0] for name in ("label", "group_id"))
     count, kept = 0, Pairs(*np.empty((3, 0), np.int64))
-    for block in _all_blocks(list(table["image_path"]), hashes, max_bits):
+    for block in _all_blocks(hashes, clusters, max_bits):
         count += len(block.i)
         pending = Pairs(*(np.concatenate(values) for values in zip(kept, block, strict=True)))
         ranks = [groups[pending.i] == groups[pending.j], labels[pending.i] == labels[pending.j]]
@@ -210,11 +218,22 @@ def threshold_sweep(
     return pd.DataFrame(rows, columns=columns)
 
 
-def _all_blocks(paths: list[str], hashes: np.ndarray, max_bits: int) -> Iterator[Pairs]:
-    yield equal_flat_images(paths, hashes)
+def _sharing(clusters: pd.Series) -> int:
+    return int(clusters.duplicated(keep=False).sum())
+
+
+def _all_blocks(hashes: np.ndarray, clusters: np.ndarray, max_bits: int) -> Iterator[Pairs]:
+    yield _equal_flat_images(hashes, clusters)
     textured = np.flatnonzero(is_textured(hashes))
     for block in pair_blocks(hashes[textured], max_bits):
         yield Pairs(textured[block.i], textured[block.j], block.distance)
+
+
+def _equal_flat_images(hashes: np.ndarray, clusters: np.ndarray) -> Pairs:
+    """Each flat image with the first of its cluster, which holds the flat images of the same pixels and no other."""
+    first = np.unique(clusters, return_index=True)[1][clusters]
+    repeated = np.flatnonzero(~is_textured(hashes) & (first != np.arange(len(first))))
+    return Pairs(first[repeated], repeated, np.zeros_like(repeated))
 
 
 def _pairs_of_copies(copies: np.ndarray) -> tuple[float, float]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import datetime
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import jinja2
 
 from mmdc_tf.audit.page_pictures import leak_figure, thumbnail
 from mmdc_tf.audit.report import AuditReport, large_clusters
+from mmdc_tf.datasets.phantom_folder import NOTICE
 from mmdc_tf.errors import ConfigurationError
 from mmdc_tf.version import __version__
 from mmdc_tf.whole_files import write_with
@@ -23,7 +23,9 @@ from mmdc_tf.whole_files import write_with
 MOST_PAIRS, MOST_CLUSTERS, MOST_IN_STRIP, MOST_ROWS = 24, 6, 8, 20
 PAIR_SIDE, STRIP_SIDE = 240, 120
 """Longest side of a picture in pixels."""
-_MARKDOWN = str.maketrans({"&": "&amp;", "|": "\\|", "`": "\\`", "*": "\\*", "[": "\\[", "]": "\\]", "\n": " "})
+_MARKDOWN = str.maketrans(
+    {"\\": "\\\\", "&": "&amp;", "|": "\\|", "`": "\\`", "*": "\\*", "[": "\\[", "]": "\\]", "\n": " "}
+)
 
 
 def write_audit(report: AuditReport, output: Path, command: str) -> list[Path]:
@@ -42,10 +44,11 @@ def write_audit(report: AuditReport, output: Path, command: str) -> list[Path]:
         UnreadableImageError: an image to be shown cannot be decoded any more.
     """
     facts = audit_facts(report, command)
+    content = page_content(report, facts)
     texts = {
         "audit.json": lambda: json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False) + "\n",
-        "audit.md": lambda: render("audit.md.j2", page_content(report, facts)),
-        "audit.html": lambda: render("audit.html.j2", page_content(report, facts, thumbnail)),
+        "audit.md": lambda: render("audit.md.j2", content),
+        "audit.html": lambda: render("audit.html.j2", content),
     }
     return [_write(output / name, text()) for name, text in texts.items()]
 
@@ -61,27 +64,23 @@ def audit_facts(report: AuditReport, command: str) -> dict[str, Any]:
     return {**report.to_dict(), "command": command, "written": written, "mmdc_tf": __version__}
 
 
-def page_content(
-    report: AuditReport, facts: dict[str, Any], picture: Callable[[str, int], str] | None = None
-) -> dict[str, Any]:
-    """What the templates are filled with.
+def page_content(report: AuditReport, facts: dict[str, Any]) -> dict[str, Any]:
+    """What the templates are filled with; a template that shows pictures has them drawn by its filters.
 
     Args:
         report: of ``run_audit``.
         facts: of ``audit_facts``.
-        picture: makes the address of a picture from the path of an image and its longest side; None for no pictures.
     """
-    paths = report.dataset.table.set_index("sample_id")["image_path"]
-
-    def drawn(sample_id: str, side: int) -> str | None:
-        return picture(str(paths[sample_id]), side) if picture else None
-
     return {
         "facts": facts,
         "sections": {section["name"]: section for section in facts["sections"]},
-        **_pairs(report, drawn),
-        **_clusters(report, drawn),
-        "figure": leak_figure(report.leaks) if picture else None,
+        **_pairs(report),
+        **_clusters(report),
+        "paths": dict(zip(report.dataset.table["sample_id"], report.dataset.table["image_path"], strict=True)),
+        "leaks": report.leaks,
+        "phantom": NOTICE,
+        "pair_side": PAIR_SIDE,
+        "strip_side": STRIP_SIDE,
         "most_rows": MOST_ROWS,
     }
 
@@ -101,26 +100,21 @@ def render(template: str, content: dict[str, Any]) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"share": _share, "between": _between, "cell": _cell, "number": _number}
+    environment.filters |= {"thumbnail": thumbnail, "leak_figure": leak_figure}
     return environment.get_template(template).render(content)
 
 
-Drawn = Callable[[str, int], str | None]
-
-
-def _pairs(report: AuditReport, drawn: Drawn) -> dict[str, Any]:
+def _pairs(report: AuditReport) -> dict[str, Any]:
     """Confirmed pairs that a reader must look at: conflicting labels first, then different groups."""
     if report.near_twins is None:
         return {"pairs": [], "more_pairs": 0}
     pairs = report.near_twins.pairs
     wanted = pairs[pairs["confirmed"] & (pairs["conflicting"] | pairs["across_groups"])]
-    rows = [
-        {**pair, **{f"picture_{side}": drawn(pair[f"sample_{side}"], PAIR_SIDE) for side in "ab"}}
-        for pair in wanted.head(MOST_PAIRS).to_dict("records")
-    ]
-    return {"pairs": rows, "more_pairs": len(wanted) - len(rows)}
+    shown = wanted.head(MOST_PAIRS).to_dict("records")
+    return {"pairs": shown, "more_pairs": len(wanted) - len(shown)}
 
 
-def _clusters(report: AuditReport, drawn: Drawn) -> dict[str, Any]:
+def _clusters(report: AuditReport) -> dict[str, Any]:
     if report.near_twins is None:
         return {"clusters": [], "more_clusters": 0}
     clusters = large_clusters(report.near_twins)
@@ -129,10 +123,7 @@ def _clusters(report: AuditReport, drawn: Drawn) -> dict[str, Any]:
         {
             "name": name,
             "size": len(members),
-            "images": [
-                {"sample_id": one, "label": labels[one], "picture": drawn(one, STRIP_SIDE)}
-                for one in members[:MOST_IN_STRIP]
-            ],
+            "images": [{"sample_id": one, "label": labels[one]} for one in members[:MOST_IN_STRIP]],
         }
         for name, members in list(clusters.items())[:MOST_CLUSTERS]
     ]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from mmdc_tf.datasets.images import read_image
 from mmdc_tf.datasets.schema import SIDES, Dataset
@@ -35,8 +35,6 @@ MARKER_AREA = 2e-4
 """A smaller region, as a share of the image, is dust."""
 _READERS = 4
 
-Progress = Callable[[Iterable[dict[str, np.ndarray]]], Iterable[dict[str, np.ndarray]]]
-
 
 @dataclass(frozen=True)
 class ProbeImages:
@@ -52,7 +50,7 @@ class ProbeImages:
 
 
 def read_probe_images(
-    dataset: Dataset, limit: int = MAX_IMAGES, seed: int = 0, progress: Progress = iter
+    dataset: Dataset, limit: int = MAX_IMAGES, seed: int = 0, show_progress: bool = False
 ) -> ProbeImages:
     """Reads every image of a dataset once, or those of randomly drawn groups where there are too many.
 
@@ -60,7 +58,7 @@ def read_probe_images(
         dataset: with images.
         limit: the most images to read, at least 1; the last drawn group may pass it.
         seed: of the draw.
-        progress: wraps the iterator of images, for a progress bar.
+        show_progress: a progress bar on stderr.
 
     Returns:
         About 6 kB an image, whatever the images' size.
@@ -71,7 +69,8 @@ def read_probe_images(
     table = _within(dataset.table, limit, seed)
     read = partial(_read, modality=dataset.info.modality)
     with ThreadPoolExecutor(_READERS) as readers:
-        rows = list(progress(readers.map(read, table["image_path"])))
+        features = readers.map(read, table["image_path"])
+        rows = list(tqdm(features, "images for the probes", len(table), disable=not show_progress))
     return ProbeImages(table, {name: np.stack([row[name] for row in rows]) for name in rows[0]})
 
 

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import math
-import sys
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from mmdc_tf.audit.findings import Section, leak_section, metadata_section, near_twin_section, shortcut_section
 from mmdc_tf.audit.leak_probes import leak_probes
 from mmdc_tf.audit.metadata import MetadataReport, audit_metadata
 from mmdc_tf.audit.near_twins import NearTwins, find_near_twins
-from mmdc_tf.audit.probe_images import MAX_IMAGES, read_probe_images
+from mmdc_tf.audit.probe_images import read_probe_images
 from mmdc_tf.audit.probe_scores import ProbeResult
 from mmdc_tf.audit.shortcut_probes import shortcut_probes
 from mmdc_tf.datasets.integrity import NEAR_TWIN_BITS, require_bits
-from mmdc_tf.datasets.phantom_folder import NOTICE, NOTICE_FILE
+from mmdc_tf.datasets.phantom_folder import NOTICE, is_phantom
 from mmdc_tf.datasets.schema import Dataset
 from mmdc_tf.errors import ConfigurationError
 from mmdc_tf.notices import RESEARCH_USE
@@ -112,9 +108,7 @@ def run_audit(
     if seed < 0:
         raise ConfigurationError(f"Expected a seed of at least 0. Received: seed={seed}. 0 is the default.")
     twins = find_near_twins(dataset, max_bits, show_progress=show_progress) if dataset.has_images else None
-    images = None
-    if dataset.has_images:
-        images = read_probe_images(dataset, seed=seed, progress=partial(_with_bar, dataset, show_progress))
+    images = read_probe_images(dataset, seed=seed, show_progress=show_progress) if dataset.has_images else None
     leaks, shortcuts = leak_probes(dataset, images, seed), shortcut_probes(dataset, images, seed)
     metadata = audit_metadata(dataset)
     sections = (
@@ -123,14 +117,7 @@ def run_audit(
         shortcut_section(shortcuts),
         metadata_section(dataset, metadata),
     )
-    synthetic = dataset.info.synthetic or (dataset.root / NOTICE_FILE).is_file()
-    return AuditReport(dataset, synthetic, max_bits, seed, twins, leaks, shortcuts, metadata, sections)
-
-
-def _with_bar(dataset: Dataset, show: bool, rows: Iterable[dict[str, np.ndarray]]) -> Iterable[dict[str, np.ndarray]]:
-    return tqdm(
-        rows, total=min(len(dataset.table), MAX_IMAGES), desc="images for the probes", disable=not show, file=sys.stderr
-    )
+    return AuditReport(dataset, is_phantom(dataset), max_bits, seed, twins, leaks, shortcuts, metadata, sections)
 
 
 def _facts(report: AuditReport) -> dict[str, Any]:

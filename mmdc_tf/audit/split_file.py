@@ -61,11 +61,25 @@ def check_split(path: Path, dataset: Dataset | None) -> SplitCheck:
             f"Expected the dataset that was split. Received: split={str(path)!r} alone, which names samples but not "
             "their patients. Add --dataset and --root."
         )
-    parts, notes = read_parts(path)
     groups = dataset.table.set_index("sample_id")["group_id"]
+    return check_groups(path, groups, f"{dataset.info.name} in {dataset.root}")
+
+
+def check_groups(path: Path, groups: pd.Series, source: str) -> SplitCheck:
+    """As ``check_split``, against groups that are known from elsewhere, such as the ``samples.csv`` of a run.
+
+    Args:
+        path: as for ``read_parts``.
+        groups: ``group_id`` indexed by ``sample_id``.
+        source: where they come from, for messages.
+
+    Raises:
+        SplitError: as ``check_split``.
+    """
+    parts, notes = read_parts(path)
     named = pd.Index(sorted({sample for samples in parts.values() for sample in samples}))
     unknown = tuple(named.difference(groups.index))
-    _require_known_sample(path, dataset, len(named), unknown)
+    _require_known_sample(path, source, len(named), unknown)
     validation = set(parts.get("validation", ()))
     chosen_on_test = bool(validation) and validation == set(parts.get("test", ()))
     shared = _shared_groups(parts, groups, chosen_on_test)
@@ -134,11 +148,11 @@ def _no_split(path: Path, reason: str) -> SplitError:
     )
 
 
-def _require_known_sample(path: Path, dataset: Dataset, named: int, unknown: tuple[str, ...]) -> None:
+def _require_known_sample(path: Path, source: str, named: int, unknown: tuple[str, ...]) -> None:
     if named == len(unknown):
         example = f", for example {unknown[0]!r}" if unknown else ""
         raise SplitError(
-            f"Expected samples of {dataset.info.name} in {dataset.root}. Received: {path} with {named:,} samples, none "
+            f"Expected samples of {source}. Received: {path} with {named:,} samples, none "
             f"of them there{example}. Give the dataset that was split."
         )
 

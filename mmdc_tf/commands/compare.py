@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmdc_tf.commands import EXIT_OK
-from mmdc_tf.commands.arguments import names
+from mmdc_tf.commands.arguments import add_debug, names, protocols_of
 from mmdc_tf.errors import ConfigurationError, did_you_mean
 from mmdc_tf.experiments.rows import TABLES, load_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
-PROTOCOLS = ("leak-free", "paper")
 PERCENTAGES = ("accuracy", "baseline_accuracy", "difference", "ci_low", "ci_high")
 HEADER = (
     "Row",
@@ -60,15 +59,15 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
     add("run", type=Path, metavar="RUN", help="a run's folder, or the folder of one of its tables")
     add("--baseline", required=True, help="the row that the others are compared with")
     add("--rows", type=names, help="the others by name, separated by commas; default: all of the run")
-    add("--protocol", choices=(*PROTOCOLS, "both"), default="leak-free", help="default: leak-free")
+    add("--protocol", choices=("leak-free", "paper", "both"), default="leak-free", help="default: leak-free")
     add("--json", action="store_true", help="for programs")
-    add("--debug", action="store_true", help="show the trace of an error")
+    add_debug(parser)
 
 
 def _compare(options: argparse.Namespace) -> int:
     folders = _with_baseline(_table_folders(options.run), options.baseline)
     _require_known(folders, options.rows)
-    protocols = PROTOCOLS if options.protocol == "both" else (options.protocol,)
+    protocols = protocols_of(options.protocol)[::-1]  # leak-free first
     compared = {folder: [_comparison(folder, options, protocol) for protocol in protocols] for folder in folders}
     _require_result(compared, options.baseline)
     texts = [_write(folder, options.baseline, comparisons) for folder, comparisons in compared.items()]
@@ -135,16 +134,10 @@ def _comparison(folder: Path, options: argparse.Namespace, protocol: str) -> Com
 
 def _ordered_rows(folder: Path) -> list[str]:
     """The rows of a table's folder in the paper's order."""
-    from mmdc_tf.experiments.run_folder import rows_in
+    from mmdc_tf.experiments.run_folder import rows_in, run_of
 
-    order = [row.name for row in load_table(_run(folder)["table"]).rows]
+    order = [row.name for row in load_table(run_of(folder)["table"]).rows]
     return sorted(rows_in(folder), key=lambda row: order.index(row) if row in order else len(order))
-
-
-def _run(folder: Path) -> dict[str, Any]:
-    from mmdc_tf.experiments.artifacts import read_json
-
-    return read_json(folder / "run.json") or {}
 
 
 def _require_result(compared: dict[Path, list[Comparison]], baseline: str) -> None:
@@ -170,12 +163,12 @@ def _place(folder: Path, baseline: str) -> Path:
 def _write(folder: Path, baseline: str, comparisons: list[Comparison]) -> str:
     """Writes the CSV and the Markdown, and returns the latter."""
     from mmdc_tf.experiments.artifacts import write_text
-    from mmdc_tf.whole_files import write_with
+    from mmdc_tf.whole_files import write_table
 
     place, text = _place(folder, baseline), _markdown(folder, baseline, comparisons)
     table = _csv_lines(folder, comparisons)
     try:
-        write_with(Path(f"{place}.csv"), lambda path: table.to_csv(path, index=False, float_format="%.6g"))
+        write_table(Path(f"{place}.csv"), table, float_format="%.6g")
         write_text(Path(f"{place}.md"), text)
     except OSError as error:
         raise ConfigurationError(
@@ -198,8 +191,9 @@ def _csv_lines(folder: Path, comparisons: list[Comparison]) -> pd.DataFrame:
 
 def _notice(folder: Path) -> str:
     from mmdc_tf.datasets.phantom_folder import NOTICE
+    from mmdc_tf.experiments.run_folder import run_of
 
-    return NOTICE if _run(folder).get("synthetic") else ""
+    return NOTICE if run_of(folder).get("synthetic") else ""
 
 
 def _for_programs(folder: Path, baseline: str, comparisons: list[Comparison]) -> dict[str, Any]:
@@ -218,11 +212,12 @@ def _for_programs(folder: Path, baseline: str, comparisons: list[Comparison]) ->
 
 
 def _markdown(folder: Path, baseline: str, comparisons: list[Comparison]) -> str:
-    from mmdc_tf.report.formatting import made_from
+    from mmdc_tf.experiments.run_folder import run_of
+    from mmdc_tf.report.formatting import page
 
-    run = _run(folder)
-    head = [f"# {load_table(run['table']).title}: rows compared with {baseline}", "  \n".join(made_from(run))]
-    return "\n\n".join([*head, *map(_section, comparisons), "  \n".join(NOTES)]) + "\n"
+    run = run_of(folder)
+    title = f"{load_table(run['table']).title}: rows compared with {baseline}"
+    return page(title, run, map(_section, comparisons), NOTES)
 
 
 def _section(comparison: Comparison) -> str:
@@ -247,11 +242,13 @@ def _aligned(lines: pd.DataFrame) -> str:
 
 
 def _cells(line: dict[Any, Any]) -> tuple[str, ...]:
+    from mmdc_tf.report.formatting import change
+
     return (
         line["row"],
         f"{line['accuracy']:.2f}",
         f"{line['baseline_accuracy']:.2f}",
-        f"{line['difference']:+.2f} ({line['ci_low']:+.2f} to {line['ci_high']:+.2f})",
+        change(line["difference"], line["ci_low"], line["ci_high"]),
         str(line["only_row_right"]),
         str(line["only_baseline_right"]),
         _probability(line["mcnemar_p"]),

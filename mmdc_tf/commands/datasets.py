@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from mmdc_tf.commands import EXIT_BAD_INPUT, EXIT_OK
+from mmdc_tf.commands.arguments import add_debug
 from mmdc_tf.commands.lesions import add_lesions
 
 DATASETS = ("busi", "mini-ddsm", "folder")
@@ -20,7 +21,7 @@ def add_datasets(parser: argparse.ArgumentParser) -> None:
     check.add_argument("--dataset", choices=DATASETS, required=True)
     check.add_argument("--root", type=Path, required=True, help="the dataset's folder")
     check.add_argument("--json", action="store_true", help="for programs")
-    check.add_argument("--debug", action="store_true", help="show the trace of an error")
+    add_debug(check)
     add_lesions(actions.add_parser("lesions", help="how much of each lesion the recipes for mammograms keep"))
 
 

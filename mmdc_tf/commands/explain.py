@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import math
+import functools
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from mmdc_tf.commands import EXIT_FAILED_ROW, EXIT_OK
 from mmdc_tf.errors import ConfigurationError, InputError
@@ -28,28 +28,20 @@ def add_explain(parser: argparse.ArgumentParser) -> None:
     add("--model", type=Path, required=True, help="model.keras with its model.json beside it, or their folder")
     add("--output", type=Path, required=True, help=f"folder for a picture an image, NAME{SUFFIX}; may exist")
     add("--class", dest="class_name", metavar="NAME", help="what Grad-CAM asks about; default: the most probable class")
-    add("--age", type=_age, help="in years, or unknown; default: a DICOM header's, else unknown")
-    add("--density", type=_density, help="BI-RADS density 1 to 4, or unknown; default: unknown")
+    age, density = (functools.partial(_number, name) for name in ("age", "density"))
+    add("--age", type=age, help="in years, or unknown; default: a DICOM header's, else unknown")
+    add("--density", type=density, help="BI-RADS density 1 to 4, or unknown; default: unknown")
     add("--mask", type=Path, metavar="FILE", help="the image's lesion mask; default: NAME_Mask and the like beside it")
     add("--debug", action="store_true", help="show the trace of an error")
 
 
-def _age(text: str) -> float:
-    return _checked("age", text)
-
-
-def _density(text: str) -> float:
-    return _checked("density", text)
-
-
-def _checked(name: str, text: str) -> float:
-    from mmdc_tf.serving.metadata import checked
+def _number(name: str, text: str) -> float | None:
+    from mmdc_tf.serving.metadata import number
 
     try:
-        number = checked(name, math.nan if text == "unknown" else text)  # type: ignore[arg-type]
+        return number(name, text)
     except InputError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
-    return math.nan if number is None else number
 
 
 def _explain(options: argparse.Namespace) -> int:
@@ -58,10 +50,10 @@ def _explain(options: argparse.Namespace) -> int:
     from mmdc_tf.serving.card import model_file, read_card
 
     pictures = _pictures(options)
-    read_card(model_file(options.model))  # what is refused before anything is written or TensorFlow imported
+    card = read_card(model_file(options.model))  # what is refused before anything is written or TensorFlow imported
     require_writable(options.output)
     with native_messages_to(options.output / "tensorflow.log"):
-        return _explain_all(pictures, options)
+        return _explain_all(pictures, card, options)
 
 
 def _pictures(options: argparse.Namespace) -> dict[Path, Path]:
@@ -88,16 +80,17 @@ def _pictures(options: argparse.Namespace) -> dict[Path, Path]:
     return dict(zip(scans, places, strict=True))
 
 
-def _explain_all(pictures: dict[Path, Path], options: argparse.Namespace) -> int:
+def _explain_all(pictures: dict[Path, Path], card: ModelCard, options: argparse.Namespace) -> int:
     from mmdc_tf.serving.explanation import load_explainer
 
-    explainer = load_explainer(options.model)
+    explainer = load_explainer(options.model, card)
     if options.class_name is not None:
         explainer.class_index(options.class_name)  # an unknown one ends the command before any image is read
-    print(explainer.card.notice)
+    _say(card.notice)
+    _masks_in.cache_clear()  # of an earlier command in this process
     problems: list[str] = []
     found = [_explain_one(explainer, scan, place, options, problems) for scan, place in pictures.items()]
-    _print_summary([scores for scores in found if scores], _mark(explainer.card))
+    _print_summary([scores for scores in found if scores], card.mark)
     return EXIT_FAILED_ROW if problems else EXIT_OK
 
 
@@ -105,7 +98,8 @@ def _explain_one(
     explainer: Explainer, path: Path, picture: Path, options: argparse.Namespace, problems: list[str]
 ) -> dict[str, HeatScore]:
     """Writes a picture and prints a line; what goes wrong is a line on the error stream, kept in ``problems``."""
-    from mmdc_tf.serving.heat_figure import heat_figure, write_heat_figure
+    from mmdc_tf.report.figures import write_png
+    from mmdc_tf.serving.heat_figure import heat_figure
     from mmdc_tf.serving.heat_scores import heat_score, read_lesion
 
     try:
@@ -115,32 +109,41 @@ def _explain_one(
         return {}
     lesion = None
     try:
-        masks = [options.mask] if options.mask else _masks_beside(path)
+        masks = [options.mask] if options.mask else _masks_in(path.parent).get(path.name, [])
         lesion = read_lesion(masks, explanation.scan, explainer.card.recipe) if masks else None
     except (InputError, OSError) as error:
         _complain(f"{path.name}: drawn without its lesion: {error}", problems)
     scores = {} if lesion is None else {name: heat_score(heat, lesion) for name, heat in explanation.heats.items()}
     try:
-        write_heat_figure(picture, heat_figure(explanation, explainer.card, path.name, lesion, scores))
+        write_png(heat_figure(explanation, explainer.card, path.name, lesion, scores), picture)
     except OSError as error:
         _complain(f"{path.name}: picture not written: {picture} ({error.strerror or error})", problems)
         return scores
-    print(_line(path, picture, explanation, explainer.card, scores))
+    _say(_line(path, picture, explanation, explainer.card, scores))
     return scores
 
 
 def _complain(text: str, problems: list[str]) -> None:
     line = " ".join(text.split())
-    print(line, file=sys.stderr)
+    _say(line, sys.stderr)
     problems.append(line)
 
 
-def _masks_beside(scan: Path) -> list[Path]:
+def _say(text: str, stream: TextIO | None = None) -> None:
+    from mmdc_tf.serving.output import printable
+
+    print(printable(text), file=stream)
+
+
+@functools.cache
+def _masks_in(folder: Path) -> dict[str, list[Path]]:
+    """The lesion masks beside each file of a folder, by its name; the folder is listed once for all its scans."""
     from mmdc_tf.datasets.images import IMAGE_SUFFIXES
     from mmdc_tf.preprocessing.scan_folder import masks_by_scan
 
-    beside = {path.name for path in scan.parent.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES}
-    return [scan.with_name(name) for name in masks_by_scan(beside | {scan.name}).get(scan.name, [])]
+    found = masks_by_scan(path.name for path in folder.iterdir())
+    beside = {scan: [folder / mask for mask in masks] for scan, masks in found.items()}
+    return {scan: [path for path in masks if path.suffix.lower() in IMAGE_SUFFIXES] for scan, masks in beside.items()}
 
 
 def _line(path: Path, picture: Path, explanation: Explanation, card: ModelCard, scores: dict[str, HeatScore]) -> str:
@@ -149,13 +152,7 @@ def _line(path: Path, picture: Path, explanation: Explanation, card: ModelCard, 
     index = explanation.class_index
     parts = [f"{card.class_names[index]} {explanation.probabilities[index]:.3f}"]
     parts += [f"{name}: {score_text(score)}" for name, score in scores.items()]
-    return f"{path.name}: {'; '.join(parts)}{_mark(card)} -> {picture}"
-
-
-def _mark(card: ModelCard) -> str:
-    from mmdc_tf.serving.heat_figure import is_phantom
-
-    return " (phantom)" if is_phantom(card) else ""
+    return f"{path.name}: {'; '.join(parts)}{card.mark} -> {picture}"
 
 
 def _print_summary(found: list[dict[str, HeatScore]], mark: str) -> None:
@@ -166,4 +163,4 @@ def _print_summary(found: list[dict[str, HeatScore]], mark: str) -> None:
         inside = 100 * sum(score.heat_inside for score in scored) / len(scored)
         area = 100 * sum(score.lesion_area for score in scored) / len(scored)
         start = f"{name}: pointing game {hits} of {len(scored)} lesions ({100 * hits / len(scored):.1f} %)"
-        print(f"{start}, {inside:.1f} % of the heat inside; chance {area:.1f} %{mark}")
+        _say(f"{start}, {inside:.1f} % of the heat inside; chance {area:.1f} %{mark}")

@@ -57,12 +57,13 @@ def lesion_report(dataset: Dataset, survey: LesionSurvey) -> dict[str, Any]:
         ``scans_with_masks`` (both: those that could be read), ``problems`` (list of ``{"path", "problem"}``) and
         ``notes``.
     """
+    from mmdc_tf.datasets.phantom_folder import is_phantom
     from mmdc_tf.notices import RESEARCH_USE
 
     return {
         "title": dataset.info.title,
         "root": str(dataset.root),
-        "synthetic": _is_phantom(dataset),
+        "synthetic": is_phantom(dataset),
         "research_use": RESEARCH_USE,
         "measure": MEASURE,
         "masks": _records(survey.masks),
@@ -72,12 +73,6 @@ def lesion_report(dataset: Dataset, survey: LesionSurvey) -> dict[str, Any]:
         "problems": survey.problems.to_dict("records"),
         "notes": list(dataset.notes),
     }
-
-
-def _is_phantom(dataset: Dataset) -> bool:
-    from mmdc_tf.datasets.phantom_folder import NOTICE_FILE
-
-    return dataset.info.synthetic or (dataset.root / NOTICE_FILE).is_file()
 
 
 def _summary(survey: LesionSurvey, recipe: str) -> dict[str, float | int | None]:

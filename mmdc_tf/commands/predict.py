@@ -41,6 +41,7 @@ def add_predict(parser: argparse.ArgumentParser) -> None:
 
 def _predict(options: argparse.Namespace) -> int:
     from mmdc_tf.serving.card import model_file
+    from mmdc_tf.serving.output import printable
 
     listing = _listing(options)
     file = model_file(options.model)
@@ -50,7 +51,7 @@ def _predict(options: argparse.Namespace) -> int:
         predictor = load_predictor(file)
         predictions, failed = _predictions(predictor, listing)
     for note in listing.notes:
-        print(f"note: {note}", file=sys.stderr)
+        print(printable(f"note: {note}"), file=sys.stderr)
     _print(options, predictor, file, predictions, failed)
     _write(options.output, predictions, failed, predictor.card.notice)
     return EXIT_FAILED_ROW if failed else EXIT_OK
@@ -58,16 +59,25 @@ def _predict(options: argparse.Namespace) -> int:
 
 def _listing(options: argparse.Namespace) -> Listing:
     """What is asked for; everything that can be refused before TensorFlow is imported is refused here."""
-    from mmdc_tf.serving.listing import list_images, number
+    from mmdc_tf.serving.listing import list_images
+    from mmdc_tf.serving.metadata import number
 
     if not options.paths and options.table is None:
         raise ConfigurationError("Expected images or folders. Received: no PATH and no --table. Name at least one.")
-    if options.output is not None and options.output.suffix.lower() != ".csv":
-        raise ConfigurationError(
-            f"Expected a file that ends in .csv. Received: output={options.output}. Give such a name."
-        )
+    if options.output is not None:
+        _require_new_csv(options.output, [*options.paths, *([options.table] if options.table else [])])
     age, density = number("age", options.age), number("density", options.density)
     return list_images(options.paths, options.table, age, density)
+
+
+def _require_new_csv(output: Path, given: list[Path]) -> None:
+    if output.suffix.lower() != ".csv":
+        raise ConfigurationError(f"Expected a file that ends in .csv. Received: output={output}. Give such a name.")
+    if output.resolve() in {path.resolve() for path in given}:
+        raise ConfigurationError(
+            f"Expected an output that replaces no file given. Received: output={output}, which is one. "
+            "Choose another --output."
+        )
 
 
 def _quiet(debug: bool) -> contextlib.AbstractContextManager[None]:
@@ -122,7 +132,7 @@ def _print_disagreements(predictions: list[Prediction]) -> None:
 
 def _write(output: Path | None, predictions: list[Prediction], failed: dict[str, str], notice: str) -> None:
     """Writes the CSV file, where one is asked for."""
-    from mmdc_tf.serving.output import write_csv
+    from mmdc_tf.serving.output import printable, write_csv
 
     if output is None:
         return
@@ -132,4 +142,4 @@ def _write(output: Path | None, predictions: list[Prediction], failed: dict[str,
         raise ConfigurationError(
             f"Expected a file that can be written. Received: output={output} ({error.strerror}). Choose another name."
         ) from error
-    print(f"written: {output}", file=sys.stderr)
+    print(printable(f"written: {output}"), file=sys.stderr)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmdc_tf.commands import EXIT_FAILED_ROW, EXIT_OK
-from mmdc_tf.commands.arguments import positive
+from mmdc_tf.commands.arguments import add_debug, positive
 from mmdc_tf.commands.progress import scan_bar
 from mmdc_tf.errors import ConfigurationError
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 def add_preprocess(parser: argparse.ArgumentParser) -> None:
     """Adds the options of ``mmdc-tf preprocess``."""
-    parser.set_defaults(command=_preprocess)
+    parser.set_defaults(command=_preprocess, continues=True)
     add = parser.add_argument
     add("--input", type=Path, required=True, help="folder of PNG, JPEG, TIFF, BMP and DICOM files, at any depth")
     add("--output", type=Path, required=True, help="folder for the PNG files and manifest.csv; may exist: continues")
-    add("--recipe", required=True, help="name of a preprocessing recipe, such as paper, ultrasound or plain")
+    add("--recipe", required=True, help="lesion-safe or paper for mammograms; ultrasound, plain or brint")
     add("--size", type=positive, default=224, help="height and width of the PNG files in pixels; default: 224")
     add("--workers", type=positive, default=1, help="processes; default: 1")
     add("--contact-sheet", type=Path, metavar="FILE.png", help="also draw scans beside their results into this file")
     add("--contact-count", type=positive, default=12, help="scans on the contact sheet; default: 12")
-    add("--debug", action="store_true", help="show the trace of an error")
+    add_debug(parser)
 
 
 def _preprocess(options: argparse.Namespace) -> int:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mmdc_tf.preprocessing.progress import Progress
 
 
 @contextlib.contextmanager
-def scan_bar() -> Iterator[Callable[[int, int], None]]:
+def scan_bar() -> Iterator[Progress]:
     """A bar on the error stream, on terminals only; gives what is to be called with the scans done and all scans."""
     from tqdm import tqdm
 

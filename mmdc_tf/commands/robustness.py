@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmdc_tf.commands import EXIT_FAILED_ROW, EXIT_OK
-from mmdc_tf.commands.arguments import names
+from mmdc_tf.commands.arguments import add_debug, names, protocols_of
 from mmdc_tf.commands.datasets import DATASETS
 from mmdc_tf.errors import ConfigurationError
 from mmdc_tf.experiments.native_log import native_messages_to
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def add_robustness(parser: argparse.ArgumentParser) -> None:
     """Adds the options of ``mmdc-tf robustness``."""
-    parser.set_defaults(command=_robustness)
+    parser.set_defaults(command=_robustness, continues=True)
     add = parser.add_argument
     add("run", type=Path, metavar="RUN", help="a run's folder, as given to mmdc-tf run --output")
     add("--table", choices=TABLES, help="default: all tables in the run")
@@ -27,7 +27,7 @@ def add_robustness(parser: argparse.ArgumentParser) -> None:
     add("--protocol", choices=("paper", "leak-free", "both"), default="both", help="default: both")
     add("--dataset-root", type=Path, help="the dataset's folder; a phantom lies in the run and needs none")
     add("--dataset", choices=DATASETS, help="what --dataset-root holds; default: what the run was made from")
-    add("--debug", action="store_true", help="show the trace of an error")
+    add_debug(parser)
 
 
 def _robustness(options: argparse.Namespace) -> int:
@@ -44,16 +44,15 @@ def _robustness(options: argparse.Namespace) -> int:
 
 def _score(table: PaperTable, options: argparse.Namespace) -> int:
     """Scores a table's trainings and writes its noise table; returns how many could not be scored."""
-    from mmdc_tf.datasets.splits import PROTOCOLS
-    from mmdc_tf.experiments.artifacts import read_json
     from mmdc_tf.experiments.robustness import saved_trainings, score_trainings
+    from mmdc_tf.experiments.run_folder import run_of
     from mmdc_tf.report.formatting import made_from
     from mmdc_tf.report.noise_table import write_noise_table
 
     folder = options.run / table.name
-    run = read_json(folder / "run.json") or {}
+    run = run_of(folder)
     rows = table.rows if options.rows is None else choose_rows(table, options.rows)
-    places = saved_trainings(folder, rows, PROTOCOLS if options.protocol == "both" else (options.protocol,))
+    places = saved_trainings(folder, rows, protocols_of(options.protocol))
     if not places:
         raise ConfigurationError(
             f"Expected finished trainings with a saved model. Received: none of the chosen rows in {folder}. "
@@ -69,6 +68,7 @@ def _score(table: PaperTable, options: argparse.Namespace) -> int:
 def _dataset(run: dict[str, Any], options: argparse.Namespace) -> Dataset:
     """What the run was made from, unchanged."""
     from mmdc_tf.datasets.catalogue import load_dataset
+    from mmdc_tf.datasets.deduplicate import treat_near_twins
 
     if run["synthetic"]:
         dataset = _phantom(options.run / run["dataset"])
@@ -78,6 +78,7 @@ def _dataset(run: dict[str, Any], options: argparse.Namespace) -> Dataset:
         )
     else:
         dataset = load_dataset(options.dataset or run["dataset"], options.dataset_root)
+    dataset = treat_near_twins(dataset, run.get("near_twins", "keep"))  # runs of earlier versions do not say
     if dataset.fingerprint != run["dataset_fingerprint"]:
         raise ConfigurationError(
             f"Expected the dataset that the run was made from (fingerprint {run['dataset_fingerprint']}). "

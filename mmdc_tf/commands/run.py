@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmdc_tf.commands import EXIT_FAILED_ROW, EXIT_OK
-from mmdc_tf.commands.arguments import names, positive, share, whole
+from mmdc_tf.commands.arguments import add_debug, names, positive, protocols_of, share, whole
 from mmdc_tf.commands.datasets import DATASETS
 from mmdc_tf.errors import ConfigurationError
 from mmdc_tf.experiments.native_log import native_messages_to
@@ -23,14 +23,14 @@ PHANTOM_IMAGES = {"quick": 96, "full": 480}
 
 def add_run(parser: argparse.ArgumentParser) -> None:
     """Adds the options of ``mmdc-tf run``."""
-    parser.set_defaults(command=_run)
+    parser.set_defaults(command=_run, continues=True)
     _add_what(parser)
     _add_training(parser)
     parser.add_argument("--output", type=Path, help="the run's folder; default: runs/DATASET-PROFILE")
     resume = parser.add_mutually_exclusive_group()
     resume.add_argument("--resume", action="store_true", help="continue an interrupted run (the default)")
     resume.add_argument("--fresh", action="store_true", help="start over; an earlier result is renamed, not deleted")
-    parser.add_argument("--debug", action="store_true", help="show the trace of an error")
+    add_debug(parser)
 
 
 def _add_what(parser: argparse.ArgumentParser) -> None:
@@ -162,7 +162,6 @@ def _output(table: PaperTable, options: argparse.Namespace) -> Path:
 
 
 def _plan(table: PaperTable, options: argparse.Namespace, output: Path) -> Plan:
-    from mmdc_tf.datasets.splits import PROTOCOLS
     from mmdc_tf.experiments.grid import Plan
     from mmdc_tf.preprocessing.recipes import recipe_for
     from mmdc_tf.training.recipe import load_profile
@@ -188,10 +187,11 @@ def _plan(table: PaperTable, options: argparse.Namespace, output: Path) -> Plan:
         profile=profile,
         weights=options.weights or ("imagenet" if real else "none"),
         cut=options.cut,
-        protocols=PROTOCOLS if options.protocol == "both" else (options.protocol,),
+        protocols=protocols_of(options.protocol),
         seed=options.seed,
         seeds=options.seeds,
         output=output,
+        near_twins=options.near_twins,
         sensitivity=options.sensitivity,
     )
 
@@ -256,12 +256,12 @@ def _train(plan: Plan, fresh: bool) -> int:
     write_calibration(plan.table, plan.output)
     print(markdown(plan.table, results, plan.shared_config()))
     written = sorted(path.name for path in plan.output.glob(f"{plan.table.name}[._]*") if path.is_file())
-    print(f"written into {plan.output}: {', '.join(written)}; curves: tensorboard --logdir {plan.output}")
+    print(f"in {plan.output}: {', '.join(written)}; curves: tensorboard --logdir {plan.output}")
     return EXIT_FAILED_ROW if failures else EXIT_OK
 
 
 def _introduction(plan: Plan, trainings: int) -> str:
-    from mmdc_tf.report.tables import made_from
+    from mmdc_tf.report.formatting import made_from
 
     counts = ", ".join(f"{count} {name}" for name, count in plan.dataset.found_counts.items())
     groups = plan.dataset.table["group_id"].nunique()

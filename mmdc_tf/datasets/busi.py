@@ -11,7 +11,7 @@ import pandas as pd
 from mmdc_tf.datasets.files import inner_folder, require_folder
 from mmdc_tf.datasets.images import IMAGE_SUFFIXES
 from mmdc_tf.datasets.integrity import near_twin_clusters
-from mmdc_tf.datasets.schema import Dataset, DatasetInfo, check_sample_table
+from mmdc_tf.datasets.schema import TWIN_UNIT, Dataset, DatasetInfo, check_sample_table
 from mmdc_tf.errors import DatasetError
 
 BUSI = DatasetInfo(
@@ -20,7 +20,7 @@ BUSI = DatasetInfo(
     modality="ultrasound",
     class_names=("benign", "malignant", "normal"),
     expected_counts={"benign": 437, "malignant": 210, "normal": 133},
-    group_unit="near-twin cluster",
+    group_unit=TWIN_UNIT,
     citation=(
         "W. Al-Dhabyani, M. Gomaa, H. Khaled, A. Fahmy, "
         '"Dataset of breast ultrasound images", Data in Brief 28 (2020) 104863'

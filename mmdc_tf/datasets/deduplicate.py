@@ -8,7 +8,7 @@ from dataclasses import replace
 import pandas as pd
 
 from mmdc_tf.datasets.integrity import NEAR_TWIN_BITS, near_twin_clusters
-from mmdc_tf.datasets.schema import Dataset
+from mmdc_tf.datasets.schema import TWIN_UNIT, Dataset
 from mmdc_tf.errors import ConfigurationError, DatasetError, did_you_mean
 
 
@@ -88,7 +88,7 @@ def _clusters(dataset: Dataset) -> pd.Series:
             f"Expected a dataset with images to look for near-twins in. Received: {dataset.info.name} from its table "
             "alone. Keep the near-twins, or give the folder with the images."
         )
-    if dataset.info.group_unit == "near-twin cluster":
+    if dataset.info.group_unit == TWIN_UNIT:
         return dataset.table["group_id"]
     return pd.Series(near_twin_clusters(dataset.table["image_path"], NEAR_TWIN_BITS), index=dataset.table.index)
 

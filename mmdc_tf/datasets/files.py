@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import zipfile
 from collections.abc import Sequence
@@ -30,6 +31,16 @@ def require_folder(root: str | Path) -> Path:
         f"Expected a folder with a dataset. Received: root={str(root)!r} ({state}). "
         "Give the folder that holds the files (layouts: data/README.md)."
     )
+
+
+def sha256_of(path: Path) -> str:
+    """Returns the SHA-256 of a file's bytes, 64 hexadecimal digits.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def inner_folder(root: Path, pattern: str) -> Path:

@@ -18,7 +18,7 @@ from scipy.sparse.csgraph import minimum_spanning_tree
 from mmdc_tf.errors import ConfigurationError
 
 MOST_PAIRS = 20_000_000
-"""The longest list that ``hash_pairs`` returns, about 0.3 GB."""
+"""The longest list that ``hash_pairs`` returns, about 0.5 GB."""
 
 # 64 x 8,192 words of 64 bits are 4 MB: of the tiles that were tried, one of the fastest.
 _TILE_ROWS, _TILE_COLUMNS = 64, 8192

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -13,10 +13,12 @@ from mmdc_tf.errors import UnreadableImageError
 MAX_PIXELS = 200_000_000
 """A film of 24 × 30 cm has 115 million pixels at 25 µm, the finest of the film scanners."""
 
+_Reader = Callable[[IO[bytes]], ImageFile.ImageFile]
+_JPEG = b"\xff\xd8"
 # Pillow's file classes, since Image.open refuses by a limit of its own that only a global setting can move.
-_HEADERS: dict[bytes, Callable[[IO[bytes]], ImageFile.ImageFile]] = {
+_HEADERS: dict[bytes, _Reader] = {
     b"\x89PNG": PngImagePlugin.PngImageFile,
-    b"\xff\xd8": JpegImagePlugin.JpegImageFile,
+    _JPEG: JpegImagePlugin.JpegImageFile,
     b"II": TiffImagePlugin.TiffImageFile,
     b"MM": TiffImagePlugin.TiffImageFile,
     b"BM": BmpImagePlugin.BmpImageFile,
@@ -57,18 +59,14 @@ def require_few_pixels_in_header(path: str | Path) -> None:
 
 def jpeg_size(path: str | Path) -> tuple[int, int] | None:
     """Width and height in pixels that a JPEG file's header claims; None for other files and broken headers."""
-    try:
-        with Path(path).open("rb") as file:
-            return JpegImagePlugin.JpegImageFile(file).size
-    except Exception:  # as below
-        return None
+    return _header_size(path, {_JPEG: _HEADERS[_JPEG]})
 
 
-def _header_size(path: str | Path) -> tuple[int, int] | None:
+def _header_size(path: str | Path, readers: Mapping[bytes, _Reader] = _HEADERS) -> tuple[int, int] | None:
     try:
         with Path(path).open("rb") as file:
             start = file.read(4)
-            reader = next((reader for magic, reader in _HEADERS.items() if start.startswith(magic)), None)
+            reader = next((reader for magic, reader in readers.items() if start.startswith(magic)), None)
             file.seek(0)
             return reader(file).size if reader else None
     except Exception:  # a broken header raises errors of a dozen classes; the decoder says what is wrong

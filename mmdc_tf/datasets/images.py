@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from mmdc_tf.datasets.dicom import DICOM_SUFFIXES, is_dicom, read_dicom
-from mmdc_tf.datasets.image_size import jpeg_size, require_few_pixels_in_header
+from mmdc_tf.datasets.image_size import require_few_pixels_in_header
 from mmdc_tf.errors import UnreadableImageError
 from mmdc_tf.opencv import cv2
 
@@ -22,17 +22,17 @@ _REDUCED_GREY = {
 }
 
 
-def reductions(path: str | Path, least_side: float) -> tuple[int, ...]:
+def reductions(jpeg: tuple[int, int] | None, least_side: float) -> tuple[int, ...]:
     """By how much an image may be reduced while it is decoded, the largest first, 1 at the end.
 
     Args:
-        path: an image file; only a JPEG file can be reduced, by its decoder, which then has less to do.
+        jpeg: width and height of a JPEG file (``image_size.jpeg_size``), which its decoder can reduce and then has
+            less to do; None for any other file.
         least_side: the shorter side of the reduced image has at least so many pixels.
     """
-    size = jpeg_size(path)
-    if size is None:
+    if jpeg is None:
         return (1,)
-    return tuple(factor for factor in REDUCTIONS if factor == 1 or min(size) / factor >= least_side)
+    return tuple(factor for factor in REDUCTIONS if factor == 1 or min(jpeg) / factor >= least_side)
 
 
 def read_image(path: str | Path, reduction: int = 1) -> np.ndarray:

@@ -19,7 +19,7 @@ from mmdc_tf.datasets.phantom_cohort import PhantomPatient, UltrasoundScan, mamm
 from mmdc_tf.datasets.phantom_folder import NOTICE, Parameters, holds_phantom, write_image, write_phantom_folder
 from mmdc_tf.datasets.phantom_mammogram import draw_mammogram
 from mmdc_tf.datasets.phantom_ultrasound import draw_ultrasound
-from mmdc_tf.datasets.schema import SIDES, VIEWS, Dataset, DatasetInfo
+from mmdc_tf.datasets.schema import SIDES, TWIN_UNIT, VIEWS, Dataset, DatasetInfo
 
 PHANTOM_MAMMOGRAM = DatasetInfo(
     name="phantom-mammogram",
@@ -39,7 +39,7 @@ PHANTOM_ULTRASOUND = DatasetInfo(
     modality="ultrasound",
     class_names=("benign", "malignant", "normal"),
     expected_counts={},
-    group_unit="near-twin cluster",
+    group_unit=TWIN_UNIT,
     citation="Drawn by mmdc_tf from a seed; in the layout of BUSI (Al-Dhabyani et al., Data in Brief 28, 2020).",
     licence="Apache-2.0, as mmdc_tf",
     homepage="",

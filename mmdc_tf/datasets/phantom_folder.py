@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mmdc_tf.datasets.schema import Dataset
 from mmdc_tf.errors import DatasetError
 from mmdc_tf.opencv import cv2
 
@@ -24,6 +25,11 @@ from them says anything about a published result. mmdc_tf may rewrite this folde
 """
 
 Parameters = dict[str, str | int]
+
+
+def is_phantom(dataset: Dataset) -> bool:
+    """Whether a dataset is a phantom: declared as one, or read from a phantom's folder under any other name."""
+    return dataset.info.synthetic or (dataset.root / NOTICE_FILE).is_file()
 
 
 def holds_phantom(root: Path, parameters: Parameters) -> bool:

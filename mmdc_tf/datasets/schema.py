@@ -27,6 +27,8 @@ VIEWS = ("CC", "MLO")
 SIDES = ("LEFT", "RIGHT")
 DENSITY_RANGE = (1, 4)
 AGE_RANGE = (0, 120)
+TWIN_UNIT = "near-twin cluster"
+"""The ``group_unit`` of datasets that name no patients: their groups are images that look alike."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class DatasetInfo:
         modality: ``"mammography"`` or ``"ultrasound"``; it chooses the default preprocessing recipe.
         class_names: the ordered class names; a label's index is its place here.
         expected_counts: images a class in the complete dataset; empty where nothing is declared.
-        group_unit: what ``group_id`` stands for: ``"patient"`` or ``"near-twin cluster"``.
+        group_unit: what ``group_id`` stands for: ``"patient"`` or ``TWIN_UNIT``.
         citation, licence, homepage: where it comes from and on what terms.
         synthetic: True for phantoms: everything made from them says "phantom: not a reproduction".
         digitizer_from_name: True where the letter that starts a file name is the site and digitizer of the image.

@@ -9,11 +9,16 @@ from scipy.special import softmax
 
 from mmdc_tf.errors import InputError
 from mmdc_tf.evaluation.predictions import class_names
-from mmdc_tf.evaluation.probability_metrics import BINS, confidence_gaps, log_losses, truth_and_probabilities
+from mmdc_tf.evaluation.probability_metrics import (
+    BINS,
+    SMALLEST_PROBABILITY,
+    confidence_gaps,
+    log_losses,
+    truth_and_probabilities,
+)
 
 TEMPERATURES = (0.05, 100.0)
 """The range that a temperature is looked for in; a nearest neighbour's zeros and ones need more than 20."""
-SMALLEST_PROBABILITY = float(np.finfo("float64").eps)  # as in log_losses
 
 
 def fit_temperature(predictions: pd.DataFrame) -> float:

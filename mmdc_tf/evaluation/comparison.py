@@ -30,13 +30,14 @@ COLUMNS = (
     "holm_p",
     "distinguishable",
 )
+ALPHA = 0.05
 SHOWN = 3  # differing names in a message
 
 
 def compare_rows(
     predictions: Mapping[str, pd.DataFrame],
     baseline: str,
-    alpha: float = 0.05,
+    alpha: float = ALPHA,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -72,19 +73,27 @@ def compare_rows(
         InputError: the baseline is absent or alone, or a row was not scored on the samples, folds and seeds of the
             baseline (the message names what differs).
     """
-    tables = _checked(predictions, baseline)
-    reference = tables.pop(baseline)
-    gains = np.column_stack([_right(table) - _right(reference) for table in tables.values()])
-    limits = _limits(gains, reference, alpha, resamples, seed)
-    lines = [
-        {"row": name, "baseline": baseline, **_pair(table, reference), "ci_low": low, "ci_high": high}
-        for (name, table), (low, high) in zip(tables.items(), limits, strict=True)
-    ]
-    result = pd.DataFrame(lines)
-    result["holm_p"] = multipletests(result["mcnemar_p"], method="holm")[1]
-    outside = (result["ci_low"] > 0) | (result["ci_high"] < 0)
-    result["distinguishable"] = (result["holm_p"] < alpha) & outside
-    return result[list(COLUMNS)]
+    _require_alike(predictions, baseline)
+    return _compared(predictions, baseline, alpha, resamples, seed)
+
+
+def compare_alike(predictions: Mapping[str, pd.DataFrame], baseline: str) -> tuple[pd.DataFrame | None, dict[str, str]]:
+    """As ``compare_rows``, of the rows that were scored as the baseline was.
+
+    Args:
+        predictions: a predictions table a row, the baseline among them.
+        baseline: the row that the others are compared with.
+
+    Returns:
+        The lines of ``compare_rows``, None where the baseline is left alone or is itself unfit; and what differs in
+        the rows that were left out.
+    """
+    reasons = {row: what_differs(table, predictions[baseline]) for row, table in predictions.items()}
+    left_out = {row: reason for row, reason in reasons.items() if reason}
+    alike = {row: table for row, table in predictions.items() if row not in left_out}
+    if baseline in left_out or len(alike) < 2:
+        return None, left_out
+    return _compared(alike, baseline, ALPHA, RESAMPLES, seed=0), left_out
 
 
 def voted_right(predictions: pd.DataFrame) -> pd.Series:
@@ -135,8 +144,7 @@ def what_differs(predictions: pd.DataFrame, reference: pd.DataFrame) -> str:
     return ""
 
 
-def _checked(predictions: Mapping[str, pd.DataFrame], baseline: str) -> dict[str, pd.DataFrame]:
-    """The tables with their lines in one order."""
+def _require_alike(predictions: Mapping[str, pd.DataFrame], baseline: str) -> None:
     if baseline not in predictions or len(predictions) < 2:
         raise InputError(
             f"Expected predictions of {baseline!r} and of at least one other row. "
@@ -149,8 +157,26 @@ def _checked(predictions: Mapping[str, pd.DataFrame], baseline: str) -> dict[str
                 f"Expected rows scored on the same samples, folds and seeds as {baseline!r}. "
                 f"Received: row={name!r} with {reason}. Compare rows of one run and protocol, with as many seeds."
             )
+
+
+def _compared(
+    predictions: Mapping[str, pd.DataFrame], baseline: str, alpha: float, resamples: int, seed: int
+) -> pd.DataFrame:
+    """``compare_rows`` of tables that are alike."""
     order = ["fold", "seed", "sample_id"]
-    return {name: table.sort_values(order, ignore_index=True) for name, table in predictions.items()}
+    tables = {name: table.sort_values(order, ignore_index=True) for name, table in predictions.items()}
+    reference = tables.pop(baseline)
+    gains = np.column_stack([_right(table) - _right(reference) for table in tables.values()])
+    limits = _limits(gains, reference, alpha, resamples, seed)
+    lines = [
+        {"row": name, "baseline": baseline, **_pair(table, reference), "ci_low": low, "ci_high": high}
+        for (name, table), (low, high) in zip(tables.items(), limits, strict=True)
+    ]
+    result = pd.DataFrame(lines)
+    result["holm_p"] = multipletests(result["mcnemar_p"], method="holm")[1]
+    outside = (result["ci_low"] > 0) | (result["ci_high"] < 0)
+    result["distinguishable"] = (result["holm_p"] < alpha) & outside
+    return result[list(COLUMNS)]
 
 
 def _pair(table: pd.DataFrame, reference: pd.DataFrame) -> dict[str, float]:

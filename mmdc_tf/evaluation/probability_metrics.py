@@ -7,9 +7,11 @@ import pandas as pd
 from sklearn.metrics import roc_auc_score
 
 from mmdc_tf.errors import InputError
+from mmdc_tf.evaluation.predictions import class_names
 
 PROBABILITY_METRICS = ("auc", "brier", "ece", "nll")
 BINS = 15
+SMALLEST_PROBABILITY = float(np.finfo("float64").eps)  # what counts as 0, as in scikit-learn's log_loss
 
 
 def probability_metrics(predictions: pd.DataFrame) -> dict[str, float]:
@@ -53,14 +55,15 @@ def truth_and_probabilities(predictions: pd.DataFrame) -> tuple[np.ndarray, np.n
     Raises:
         InputError: there is no sample, a true class has no column, or a probability is not in [0, 1].
     """
-    names = [name for name in predictions.columns if name.startswith("p_")]
-    probabilities = predictions[names].to_numpy(dtype="float64")
-    truth = pd.Index(names).get_indexer(pd.Index("p_" + predictions["y_true"].astype(str)))
+    names = class_names(predictions)
+    columns = [f"p_{name}" for name in names]
+    probabilities = predictions[columns].to_numpy(dtype="float64")
+    truth = pd.Index(names).get_indexer(pd.Index(predictions["y_true"].astype(str)))
     if not len(truth) or (truth < 0).any():
         unknown = sorted(set(predictions["y_true"].astype(str)[truth < 0]))
         raise InputError(
             f"Expected at least one sample and a column p_<class> for every true class. Received: columns="
-            f"{', '.join(names) or 'none'}, classes without a column={', '.join(unknown) or 'none'}, "
+            f"{', '.join(columns) or 'none'}, classes without a column={', '.join(unknown) or 'none'}, "
             f"samples={len(truth)}. Train this fold again."
         )
     if not ((probabilities >= 0.0) & (probabilities <= 1.0)).all():
@@ -78,7 +81,7 @@ def squared_errors(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 
 def log_losses(probability_of_truth: np.ndarray) -> np.ndarray:
     """(n,): negative natural logarithms; 0 counts as the smallest step above 0 that a sum with 1 shows."""
-    return -np.log(np.clip(probability_of_truth, np.finfo("float64").eps, 1.0))
+    return -np.log(np.clip(probability_of_truth, SMALLEST_PROBABILITY, 1.0))
 
 
 def expected_calibration_error(truth: np.ndarray, probabilities: np.ndarray, bins: int = BINS) -> float:

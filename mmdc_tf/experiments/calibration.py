@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from mmdc_tf.evaluation.predictions import class_names, read_predictions
 from mmdc_tf.evaluation.probability_metrics import probability_metrics
 from mmdc_tf.experiments.artifacts import read_json
 from mmdc_tf.experiments.rows import Row
+from mmdc_tf.experiments.run_folder import PREDICTIONS, cells_of, finished_files
 
-PREDICTIONS, VALIDATION, CALIBRATION = "predictions.csv", "validation_predictions.csv", "calibration.json"
+VALIDATION, CALIBRATION = "validation_predictions.csv", "calibration.json"
 ON_VALIDATION = "validation part"
 ON_SCORED = "the scored part itself (paper protocol)"
 SCORES = ("nll", "ece", "brier")
@@ -51,11 +53,22 @@ class CalibratedRow:
         return float(np.mean([file["temperature"] for file in self.files]))
 
     def decisions(self) -> tuple[np.ndarray, np.ndarray]:
-        """bool (n,) each: which samples are of the positive class, and which their own fold's threshold calls so."""
+        """bool (n,) each: which samples are of the positive class, and which the threshold calls so."""
         return (
             (self.after["y_true"] == self.positive).to_numpy(),
             (self.after[f"p_{self.positive}"] >= self.after["threshold"]).to_numpy(),
         )
+
+    @cached_property
+    def scores(self) -> dict[str, float]:
+        """``SCORES`` of the pooled predictions, as ``NAME_before`` and ``NAME_after``."""
+        parts = {"before": _scores(self.before), "after": _scores(self.after)}
+        return {f"{name}_{when}": part[name] for name in SCORES for when, part in parts.items()}
+
+    @cached_property
+    def reached(self) -> dict[str, int | float | None]:
+        """What the ``decisions`` lead to, as from ``mmdc_tf.evaluation.decision.outcomes``."""
+        return outcomes(*self.decisions())
 
 
 def calibrate(folder: Path, sensitivity: float = SENSITIVITY) -> dict[str, Any]:
@@ -99,23 +112,18 @@ def calibrated_row(row: Row, folder: Path) -> CalibratedRow | None:
         ConfigurationError: a JSON file is broken.
         InputError: a predictions file lacks a column.
     """
-    cells = [path.parent for path in sorted(folder.glob("fold*-seed*/config.json"))]
-    if not cells or not all(map(_is_calibrated, cells)):
+    places = finished_files(cells_of(folder), CALIBRATION)
+    if not places:
         return None
-    files = tuple(read_json(cell / CALIBRATION) or {} for cell in cells)
+    files = tuple(read_json(place) or {} for place in places)
     parts = [
-        read_predictions([cell / PREDICTIONS]).assign(
+        read_predictions([place.with_name(PREDICTIONS)]).assign(
             threshold=np.nan if file["threshold"] is None else file["threshold"]
         )
-        for cell, file in zip(cells, files, strict=True)
+        for place, file in zip(places, files, strict=True)
     ]
     after = [with_temperature(part, file["temperature"]) for part, file in zip(parts, files, strict=True)]
     return CalibratedRow(row, files, pd.concat(parts, ignore_index=True), pd.concat(after, ignore_index=True))
-
-
-def _is_calibrated(cell: Path) -> bool:
-    finished = (read_json(cell / "status.json") or {}).get("status") == "ok"
-    return finished and all((cell / name).is_file() for name in (PREDICTIONS, CALIBRATION))
 
 
 def _threshold(calibrated: pd.DataFrame, positive: str, sensitivity: float) -> float:

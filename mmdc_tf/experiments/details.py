@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -13,10 +12,10 @@ from mmdc_tf.evaluation.classes import class_results
 from mmdc_tf.evaluation.levels import level_results
 from mmdc_tf.evaluation.subgroups import subgroup_results
 from mmdc_tf.experiments.results import PLAIN_METRICS
-from mmdc_tf.experiments.run_folder import row_predictions
+from mmdc_tf.experiments.run_folder import OK, row_predictions
 from mmdc_tf.experiments.samples import FILE_NAME, read_samples
+from mmdc_tf.experiments.variants import ROW_COLUMNS, labelled
 
-KEYS = ["row", "label", "citation", "protocol"]
 NO_SAMPLES = (
     f"No results by breast, patient or subgroup: this run has no {FILE_NAME}. "
     "Running the same command again writes it, and trains nothing that is finished."
@@ -28,7 +27,8 @@ Score = Callable[[pd.DataFrame], pd.DataFrame]
 class Details:
     """The details of a table's finished rows.
 
-    Each line starts with the columns ``KEYS``. As in the table itself, scores are percentages, but for the AUC.
+    Each line starts with the columns ``mmdc_tf.experiments.variants.ROW_COLUMNS``. As in the table itself, scores are
+    percentages, but for the AUC.
 
     Args:
         classes: a line a class, as from ``class_results``; None where no row is finished.
@@ -59,10 +59,11 @@ def table_details(results: pd.DataFrame, folder: Path) -> Details:
         scores["levels"] = lambda predictions: level_results(predictions, samples)
         scores["subgroups"] = lambda predictions: subgroup_results(predictions, samples)
     parts: dict[str, list[pd.DataFrame]] = {name: [] for name in scores}
-    for _, keys in results.loc[results["status"] == "ok", KEYS].iterrows():
-        predictions = row_predictions(folder, keys["row"], keys["protocol"])
+    finished = results.loc[results["status"] == OK, list(ROW_COLUMNS)]
+    for names in finished.itertuples(index=False, name=None):
+        predictions = row_predictions(folder, names[0], names[-1])
         for name, score in scores.items():
-            parts[name].append(_labelled(score(predictions), keys.to_dict()))
+            parts[name].append(labelled(_percentages(score(predictions)), names))
     joined = {name: pd.concat(tables, ignore_index=True) if tables else None for name, tables in parts.items()}
     return Details(
         classes=joined["classes"],
@@ -72,9 +73,8 @@ def table_details(results: pd.DataFrame, folder: Path) -> Details:
     )
 
 
-def _labelled(scores: pd.DataFrame, keys: dict[Any, str]) -> pd.DataFrame:
-    """Fractions as percentages, behind what they are the scores of."""
+def _percentages(scores: pd.DataFrame) -> pd.DataFrame:
+    """Fractions as percentages, but those of ``PLAIN_METRICS``."""
     fractions = map(str, scores.select_dtypes("float").columns)
-    percentages = [name for name in fractions if name.split("_ci_")[0] not in PLAIN_METRICS]
-    labelled = scores.assign(**{name: 100.0 * scores[name] for name in percentages}, **keys)
-    return labelled[[*KEYS, *scores.columns]]
+    names = [name for name in fractions if name.split("_ci_")[0] not in PLAIN_METRICS]
+    return scores.assign(**{name: 100.0 * scores[name] for name in names})

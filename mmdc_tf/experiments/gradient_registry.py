@@ -7,8 +7,11 @@ TensorFlow has no public way to remove an entry; where its internals change, not
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable
 from typing import Any
+
+import keras
 
 PREFIX = "CustomGradient-"
 
@@ -23,6 +26,17 @@ def forget_gradients(names: Iterable[str]) -> None:
     registry = _registry()
     for name in names:
         registry.pop(name, None)
+
+
+def clear_networks(before: set[str]) -> None:
+    """Gives back the memory of networks that nothing refers to any more.
+
+    Args:
+        before: as ``custom_gradients`` gave them before these networks were built.
+    """
+    forget_gradients(custom_gradients() - before)
+    keras.utils.clear_session(free_memory=True)
+    gc.collect()
 
 
 def _registry() -> dict[str, Any]:

@@ -38,6 +38,7 @@ class Plan:
         seed: of the splits, and of the first training.
         seeds: trainings a fold.
         output: the run's folder.
+        near_twins: how they were treated: a name in ``mmdc_tf.datasets.deduplicate.NEAR_TWIN_TREATMENTS``.
         sensitivity: for cancer, that the stored decision threshold reaches on the validation part, in (0, 1].
     """
 
@@ -52,6 +53,7 @@ class Plan:
     seed: int
     seeds: int
     output: Path
+    near_twins: str = "keep"
     sensitivity: float = SENSITIVITY
 
     @property
@@ -65,6 +67,7 @@ class Plan:
             "table": self.table.name,
             "dataset": self.dataset.info.name,
             "dataset_fingerprint": self.dataset.fingerprint,
+            "near_twins": self.near_twins,
             "synthetic": self.dataset.info.synthetic,
             "group_unit": self.dataset.info.group_unit,
             "class_names": list(self.dataset.info.class_names),

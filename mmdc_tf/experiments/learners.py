@@ -13,9 +13,10 @@ import pandas as pd
 
 from mmdc_tf.evaluation.predictions import read_predictions
 from mmdc_tf.experiments import artifacts
-from mmdc_tf.experiments.calibration import PREDICTIONS, VALIDATION
+from mmdc_tf.experiments.calibration import VALIDATION
 from mmdc_tf.experiments.grid import Cell, Plan
 from mmdc_tf.experiments.progress import Progress
+from mmdc_tf.experiments.run_folder import OK, PREDICTIONS
 from mmdc_tf.experiments.workshop import Workshop
 from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset
 from mmdc_tf.models.classifiers import build_classifier
@@ -106,7 +107,7 @@ class EnsembleLearner:
             RuntimeError: a member is not finished.
         """
         for folder in self._folders:
-            if (artifacts.read_json(folder / "status.json") or {}).get("status") != "ok":
+            if (artifacts.read_json(folder / "status.json") or {}).get("status") != OK:
                 raise RuntimeError(
                     f"Expected all members to be finished. Received: {folder} without a result. Run that row first."
                 )

@@ -14,7 +14,16 @@ from mmdc_tf.evaluation.metrics import METRICS, THRESHOLD_METRICS, metrics_by_fo
 from mmdc_tf.evaluation.predictions import read_predictions
 from mmdc_tf.evaluation.statistics import interval_columns, metric_intervals
 from mmdc_tf.experiments.rows import PaperTable, Row
-from mmdc_tf.experiments.run_folder import cells_of, status_of
+from mmdc_tf.experiments.run_folder import (
+    OK,
+    PREDICTIONS,
+    Version,
+    cells_of,
+    finished_cells,
+    finished_files,
+    status_of,
+    version_of,
+)
 
 COLUMNS = (
     "row",
@@ -95,24 +104,18 @@ def _line(row: Row, protocol: str, folder: Path) -> dict[str, Any]:
     line = {"row": row.name, "label": row.label, "citation": row.citation, "protocol": protocol, **published}
     cells = cells_of(folder / row.name / protocol)
     status = status_of(cells)
-    finished = [cell for cell in cells if cell["status"] == "ok"]
-    if status != "ok":
+    if status != OK:
         return {**line, "status": status}
-    scores = _scores(tuple(_version(cell["folder"] / "predictions.csv") for cell in finished))
+    finished = finished_cells(cells)
+    scores = _scores(tuple(map(version_of, finished_files(cells, PREDICTIONS))))
     seconds = sum(cell["seconds"] for cell in finished)
     config = finished[0]["config"]
     made = {"image_size": config["image_size"], "preprocessing": config["row_preprocessing"]}
     return {**line, "status": status, **scores, "seconds": round(seconds, 1), **made}
 
 
-def _version(path: Path) -> tuple[Path, int, int]:
-    """What tells one content of a file from another without reading it."""
-    facts = path.stat()
-    return path.resolve(), facts.st_size, facts.st_mtime_ns
-
-
 @lru_cache(maxsize=256)
-def _scores(files: tuple[tuple[Path, int, int], ...]) -> dict[str, Any]:
+def _scores(files: tuple[Version, ...]) -> dict[str, Any]:
     """The numbers of a line; remembered, because a table is computed again after every training for all its rows."""
     predictions = read_predictions([path for path, *_ in files])
     folds = metrics_by_fold(predictions)

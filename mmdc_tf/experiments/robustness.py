@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,12 @@ import pandas as pd
 from mmdc_tf.datasets.splits import Split, select
 from mmdc_tf.evaluation.predictions import predictions_table, read_predictions
 from mmdc_tf.experiments.artifacts import read_json
-from mmdc_tf.experiments.gradient_registry import custom_gradients, forget_gradients
+from mmdc_tf.experiments.gradient_registry import clear_networks, custom_gradients
 from mmdc_tf.experiments.rows import Row
-from mmdc_tf.experiments.run_folder import OK, cells_of
+from mmdc_tf.experiments.run_folder import OK, PREDICTIONS, cells_of
 from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset
 from mmdc_tf.preprocessing.noise import CLEAN, NOISES, add_noise
-from mmdc_tf.whole_files import write_with
+from mmdc_tf.whole_files import write_table
 
 NOISE_PREDICTIONS = "predictions-noise.csv"
 CONDITIONS = ((CLEAN, 0), *((name, step) for name, noise in NOISES.items() for step in range(1, len(noise.levels) + 1)))
@@ -56,23 +55,31 @@ def score_trainings(places: list[Path], table: pd.DataFrame, say: Callable[[str]
     for place in places:
         name = " ".join(place.parts[-3:])
         try:
-            is_new = not is_scored(place)
-            predictions = score_with_noise(place, table) if is_new else read_predictions([place / NOISE_PREDICTIONS])
-            say(f"{name}: {_summary(predictions)}" + ("" if is_new else " (scored before)"))
+            before = noise_predictions(place)
+            predictions = score_with_noise(place, table) if before is None else before
+            say(f"{name}: {_summary(predictions)}" + ("" if before is None else " (scored before)"))
         except Exception as error:  # whatever stops one training must not stop the table
             failures += 1
             say(f"{name}: failed: {type(error).__name__}: {' '.join(str(error).split())[:500]}")
     return failures
 
 
-def is_scored(place: Path) -> bool:
-    """Whether a training was scored with noise since it was trained: its clean predictions are the stored ones."""
+def noise_predictions(place: Path) -> pd.DataFrame | None:
+    """What ``score_with_noise`` wrote, None where it is to be called.
+
+    That is where there is no file, or one that lacks a condition, or one from before the training was made again: its
+    clean predictions are not the stored ones.
+
+    Args:
+        place: the training's folder.
+    """
     path = place / NOISE_PREDICTIONS
     if not path.is_file():
-        return False
+        return None
     scored = read_predictions([path])
     conditions = list(scored[["noise", "step"]].drop_duplicates().itertuples(index=False, name=None))
-    return conditions == list(CONDITIONS) and _distance(scored[scored["noise"] == CLEAN], _stored(place)) <= TOLERANCE
+    fits = conditions == list(CONDITIONS) and _distance(scored[scored["noise"] == CLEAN], _stored(place)) <= TOLERANCE
+    return scored if fits else None
 
 
 def score_with_noise(place: Path, table: pd.DataFrame) -> pd.DataFrame:
@@ -102,11 +109,11 @@ def score_with_noise(place: Path, table: pd.DataFrame) -> pd.DataFrame:
     if not distance <= TOLERANCE:
         raise RuntimeError(
             f"Expected the stored predictions from the clean images. Received: probabilities that differ by "
-            f"{distance:.2g} from {place / 'predictions.csv'}. The data or the code changed since the training: use "
+            f"{distance:.2g} from {place / PREDICTIONS}. The data or the code changed since the training: use "
             "those that it was made with, or train again."
         )
     predictions = pd.concat(tables, ignore_index=True)
-    write_with(place / NOISE_PREDICTIONS, lambda temporary: predictions.to_csv(temporary, index=False))
+    write_table(place / NOISE_PREDICTIONS, predictions)
     return predictions
 
 
@@ -119,9 +126,7 @@ def _probabilities(place: Path, test: pd.DataFrame, settings: InputSettings) -> 
         scores = model.predict(evaluation_dataset(test, settings, changes), verbose=0)
     finally:
         del model
-        forget_gradients(custom_gradients() - gradients)
-        keras.utils.clear_session(free_memory=True)
-        gc.collect()
+        clear_networks(gradients)
     return np.swapaxes(scores.reshape(len(test), len(CONDITIONS), -1), 0, 1)
 
 
@@ -143,7 +148,7 @@ def _read(place: Path, name: str) -> dict[str, Any]:
 
 
 def _stored(place: Path) -> pd.DataFrame:
-    return read_predictions([place / "predictions.csv"])
+    return read_predictions([place / PREDICTIONS])
 
 
 def _distance(predictions: pd.DataFrame, stored: pd.DataFrame) -> float:

@@ -10,11 +10,25 @@ import pandas as pd
 
 from mmdc_tf.datasets.splits import PROTOCOLS
 from mmdc_tf.errors import ConfigurationError
-from mmdc_tf.evaluation.comparison import compare_rows, what_differs
+from mmdc_tf.evaluation.comparison import compare_alike
 from mmdc_tf.evaluation.predictions import read_predictions
 from mmdc_tf.experiments.artifacts import read_json
 
-NOT_RUN, OK = "not run", "ok"
+NOT_RUN, OK, FAILED = "not run", "ok", "failed"
+PREDICTIONS = "predictions.csv"
+Version = tuple[Path, int, int]
+
+
+def run_of(folder: Path) -> dict[str, Any]:
+    """The content of ``run.json``: what a table's trainings were made with; empty where nothing was run yet.
+
+    Args:
+        folder: of a table, as ``OUT/table1``.
+
+    Raises:
+        ConfigurationError: the file is not JSON.
+    """
+    return read_json(folder / "run.json") or {}
 
 
 def rows_in(folder: Path) -> list[str]:
@@ -54,7 +68,7 @@ def row_predictions(folder: Path, row: str, protocol: str) -> pd.DataFrame:
             f"Expected a finished row under {protocol}. Received: row={row!r} in {folder} ({status}). "
             "Run the command that made the folder again: it continues."
         )
-    return read_predictions([cell["folder"] / "predictions.csv" for cell in cells if cell["status"] == OK])
+    return read_predictions(finished_files(cells, PREDICTIONS))
 
 
 def compare_in_folder(
@@ -69,20 +83,17 @@ def compare_in_folder(
         protocol: ``"paper"`` or ``"leak-free"``.
 
     Returns:
-        The lines of ``mmdc_tf.evaluation.comparison.compare_rows``, None where there is nothing to compare; and why
+        The lines of ``mmdc_tf.evaluation.comparison.compare_alike``, None where there is nothing to compare; and why
         rows were left out: their status, or what differs (rows trained with another number of seeds, for example).
     """
     names = list(dict.fromkeys([baseline, *rows]))
-    left_out = {row: status for row in names if (status := row_status(folder, row, protocol)) != OK}
-    if baseline in left_out:
-        return None, left_out
-    predictions = {row: row_predictions(folder, row, protocol) for row in names if row not in left_out}
-    reasons = {row: what_differs(table, predictions[baseline]) for row, table in predictions.items()}
-    left_out |= {row: reason for row, reason in reasons.items() if reason}
-    alike = {row: table for row, table in predictions.items() if not reasons[row]}
-    if baseline in left_out or len(alike) < 2:
-        return None, left_out
-    return compare_rows(alike, baseline), left_out
+    cells = {row: cells_of(folder / row / protocol) for row in names}
+    unfinished = {row: status for row in names if (status := status_of(cells[row])) != OK}
+    if baseline in unfinished:
+        return None, unfinished
+    files = {row: finished_files(cells[row], PREDICTIONS) for row in names if row not in unfinished}
+    lines, unlike = compare_alike({row: read_predictions(paths) for row, paths in files.items()}, baseline)
+    return lines, unfinished | unlike
 
 
 def cells_of(folder: Path) -> list[dict[str, Any]]:
@@ -97,7 +108,7 @@ def cells_of(folder: Path) -> list[dict[str, Any]]:
     cells = []
     for path in sorted(folder.glob("fold*-seed*")):
         status, config = read_json(path / "status.json") or {"status": NOT_RUN}, read_json(path / "config.json")
-        if status["status"] == OK and not (path / "predictions.csv").is_file():
+        if status["status"] == OK and not (path / PREDICTIONS).is_file():
             status = {"status": NOT_RUN}
         if config is not None:
             cells.append({**status, "folder": path, "config": config})
@@ -109,7 +120,7 @@ def status_of(cells: list[dict[str, Any]]) -> str:
     started = [cell for cell in cells if cell["status"] != NOT_RUN]
     if not started:
         return NOT_RUN
-    failed = [cell for cell in started if cell["status"] == "failed"]
+    failed = [cell for cell in started if cell["status"] == FAILED]
     if failed:
         return f"failed: {failed[0]['error']}"
     finished = [cell for cell in started if cell["status"] == OK]
@@ -117,3 +128,29 @@ def status_of(cells: list[dict[str, Any]]) -> str:
     leak_free = cells[0]["config"]["protocol"] == "leak-free"
     expected = len(seeds) * (cells[0]["config"]["folds"] if leak_free else 1)
     return OK if len(finished) == expected else f"incomplete: {len(finished)} of {expected} folds"
+
+
+def finished_cells(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The finished trainings of a finished row; none where the row is not finished.
+
+    Args:
+        cells: as from ``cells_of``.
+    """
+    return [cell for cell in cells if cell["status"] == OK] if status_of(cells) == OK else []
+
+
+def finished_files(cells: list[dict[str, Any]], name: str) -> list[Path]:
+    """The files of this name of all trainings of a finished row; none where the row or a file is not there.
+
+    Args:
+        cells: as from ``cells_of``.
+        name: as ``PREDICTIONS``.
+    """
+    files = [cell["folder"] / name for cell in finished_cells(cells)]
+    return files if all(path.is_file() for path in files) else []
+
+
+def version_of(path: Path) -> Version:
+    """What tells one content of a file from another without reading it."""
+    facts = path.stat()
+    return path.resolve(), facts.st_size, facts.st_mtime_ns

@@ -18,19 +18,20 @@ from mmdc_tf.errors import InputError, TrainingDivergedError
 from mmdc_tf.evaluation.metrics import paper_metrics, threshold_metrics
 from mmdc_tf.evaluation.predictions import predictions_table
 from mmdc_tf.experiments import artifacts
-from mmdc_tf.experiments.calibration import CALIBRATION, CARD, PREDICTIONS, VALIDATION, calibrate
+from mmdc_tf.experiments.calibration import CALIBRATION, CARD, VALIDATION, calibrate
 from mmdc_tf.experiments.grid import AUTOMATIC_CUT, NO_CUT, Cell, Plan
 from mmdc_tf.experiments.learners import LEARNERS, Learner
 from mmdc_tf.experiments.metadata_scoring import METADATA_PREDICTIONS, metadata_predictions, uses_metadata
 from mmdc_tf.experiments.progress import Progress
+from mmdc_tf.experiments.run_folder import FAILED, OK, PREDICTIONS
 from mmdc_tf.experiments.samples import FILE_NAME as SAMPLES
 from mmdc_tf.experiments.samples import write_samples
 from mmdc_tf.experiments.workshop import Workshop
 from mmdc_tf.models import resolve_weights
 from mmdc_tf.preprocessing.recipes import get_recipe
-from mmdc_tf.whole_files import write_with
+from mmdc_tf.whole_files import write_table
 
-OK, FAILED, RUNNING = "ok", "failed", "running"
+RUNNING = "running"
 
 
 def run_cells(plan: Plan, cells: list[Cell], after_cell: Callable[[], object], fresh: bool = False) -> int:
@@ -128,7 +129,7 @@ def _run(plan: Plan, cell: Cell, workshop: Workshop, progress: Progress) -> tupl
     learner = LEARNERS[cell.row.kind](plan, cell, workshop, progress)
     table = plan.dataset.table
     history = learner.fit(select(table, cell.split.train), select(table, cell.split.validation))
-    _write_csv(cell.folder / "history.csv", history)
+    write_table(cell.folder / "history.csv", history)
     metrics = _score(plan, cell, learner)
     learner.save(cell.folder)
     artifacts.write_json(cell.folder / "model.json", _card(plan, cell))
@@ -138,7 +139,7 @@ def _run(plan: Plan, cell: Cell, workshop: Workshop, progress: Progress) -> tupl
 def _score(plan: Plan, cell: Cell, learner: Learner) -> dict[str, float]:
     """Writes the predictions of what was learned, and all that is computed from them; returns the paper's numbers."""
     predictions = _predictions(plan, cell, learner, cell.split.test)
-    _write_csv(cell.folder / PREDICTIONS, predictions)
+    write_table(cell.folder / PREDICTIONS, predictions)
     metrics = paper_metrics(predictions)
     scores = {"n": len(predictions), **metrics, **threshold_metrics(predictions), **_notice(plan)}
     artifacts.write_json(cell.folder / "metrics.json", scores)
@@ -146,7 +147,7 @@ def _score(plan: Plan, cell: Cell, learner: Learner) -> dict[str, float]:
     if uses_metadata(cell):
         part, names = select(plan.dataset.table, cell.split.test), plan.dataset.info.class_names
         others = metadata_predictions(learner, part, names, cell.split.fold, cell.seed)
-        _write_csv(cell.folder / METADATA_PREDICTIONS, others)
+        write_table(cell.folder / METADATA_PREDICTIONS, others)
     return metrics
 
 
@@ -157,7 +158,7 @@ def _calibrate(plan: Plan, cell: Cell, learner: Learner, predictions: pd.DataFra
         if not learner.can_predict(validation):
             return
         predictions = _predictions(plan, cell, learner, validation)
-    _write_csv(cell.folder / VALIDATION, predictions)
+    write_table(cell.folder / VALIDATION, predictions)
     artifacts.write_json(cell.folder / CALIBRATION, {**calibrate(cell.folder, plan.sensitivity), **_notice(plan)})
 
 
@@ -191,10 +192,6 @@ def _card(plan: Plan, cell: Cell) -> dict[str, Any]:
 
 def _notice(plan: Plan) -> dict[str, str]:
     return {"notice": NOTICE} if plan.dataset.info.synthetic else {}
-
-
-def _write_csv(path: Path, table: pd.DataFrame) -> None:
-    write_with(path, lambda temporary: table.to_csv(temporary, index=False))
 
 
 def _is_finished(cell: Cell) -> bool:

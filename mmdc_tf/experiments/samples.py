@@ -8,7 +8,7 @@ import pandas as pd
 
 from mmdc_tf.datasets.schema import Dataset
 from mmdc_tf.errors import ConfigurationError
-from mmdc_tf.whole_files import write_with
+from mmdc_tf.whole_files import write_table
 
 FILE_NAME = "samples.csv"
 COLUMNS = ("sample_id", "patient_id", "group_id", "label", "age", "density", "view", "side", "digitizer")
@@ -27,7 +27,7 @@ def write_samples(dataset: Dataset, folder: Path) -> None:
         OSError: the folder cannot be written to.
     """
     table = dataset.table.assign(digitizer=_digitizers(dataset))[list(COLUMNS)]
-    write_with(folder / FILE_NAME, lambda path: table.to_csv(path, index=False))
+    write_table(folder / FILE_NAME, table)
 
 
 def read_samples(folder: Path) -> pd.DataFrame | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -10,12 +10,13 @@ import pandas as pd
 from mmdc_tf.datasets.splits import PROTOCOLS
 from mmdc_tf.evaluation.comparison import compare_rows
 from mmdc_tf.evaluation.metrics import paper_metrics
-from mmdc_tf.experiments.rows import PaperTable, Row
-from mmdc_tf.experiments.run_folder import OK, cells_of, status_of
+from mmdc_tf.experiments.rows import PaperTable
+from mmdc_tf.experiments.run_folder import cells_of, finished_files
 
 CHANGE = ("difference", "difference_ci_low", "difference_ci_high")
 ROW_COLUMNS = ("row", "label", "citation", "protocol")
-VARIANT_COLUMNS = ("accuracy", "f1", *CHANGE, "n_samples", "n_groups", "folds")
+COUNTS = ("n_samples", "n_groups", "folds")
+VARIANT_COLUMNS = ("accuracy", "f1", *CHANGE, *COUNTS)
 
 
 def variant_lines(
@@ -36,21 +37,21 @@ def variant_lines(
         InputError: as from ``score``.
     """
     sides = [(row, protocol) for row in table.rows for protocol in PROTOCOLS]
-    found = [(*side, finished_files(folder / side[0].name / side[1], name)) for side in sides]
-    parts = [_labelled(score(files), row, protocol) for row, protocol, files in found if files]
+    found = [(*side, finished_files(cells_of(folder / side[0].name / side[1]), name)) for side in sides]
+    parts = [
+        labelled(score(files), (row.name, row.label, row.citation, protocol)) for row, protocol, files in found if files
+    ]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(ROW_COLUMNS))
 
 
-def finished_files(folder: Path, name: str) -> list[Path]:
-    """The files of this name of all trainings of a finished row; none where the row or a file is not there.
+def labelled(scores: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
+    """Scores with ``ROW_COLUMNS`` in front, which say what they are the scores of.
 
     Args:
-        folder: of a row and protocol, as ``OUT/table2/mmdcnet_alpha/leak-free``.
-        name: as ``predictions.csv``.
+        scores: any lines.
+        names: a text for each of ``ROW_COLUMNS``.
     """
-    cells = cells_of(folder)
-    files = [cell["folder"] / name for cell in cells]
-    return files if status_of(cells) == OK and all(path.is_file() for path in files) else []
+    return scores.assign(**dict(zip(ROW_COLUMNS, names, strict=True)))[[*ROW_COLUMNS, *scores.columns]]
 
 
 def variant_scores(variants: dict[str, pd.DataFrame], baseline: str) -> pd.DataFrame:
@@ -72,12 +73,7 @@ def variant_scores(variants: dict[str, pd.DataFrame], baseline: str) -> pd.DataF
     changes = compare_rows(variants, baseline).set_index("row")[["difference", "ci_low", "ci_high"]]
     changes.columns = pd.Index(CHANGE)
     scores = pd.DataFrame({name: _scores(part) for name, part in variants.items()}).T
-    return scores.join(100.0 * changes)[list(VARIANT_COLUMNS)].astype(dict.fromkeys(VARIANT_COLUMNS[5:], "int64"))
-
-
-def _labelled(scores: pd.DataFrame, row: Row, protocol: str) -> pd.DataFrame:
-    said = (row.name, row.label, row.citation, protocol)
-    return scores.assign(**dict(zip(ROW_COLUMNS, said, strict=True)))
+    return scores.join(100.0 * changes)[list(VARIANT_COLUMNS)].astype(dict.fromkeys(COUNTS, "int64"))
 
 
 def _scores(predictions: pd.DataFrame) -> dict[str, float]:

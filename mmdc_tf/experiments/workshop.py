@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 from pathlib import Path
 
 import keras
 
-from mmdc_tf.experiments.gradient_registry import custom_gradients, forget_gradients
+from mmdc_tf.experiments.gradient_registry import clear_networks, custom_gradients
 from mmdc_tf.experiments.grid import Cell, Plan
 from mmdc_tf.models import ModelSettings, build_model, freeze_through
 from mmdc_tf.training.trainer import start_again
@@ -49,6 +48,4 @@ class Workshop:
     def clear(self) -> None:
         """Gives a network's memory back before the next."""
         self._architecture = self._model = None
-        forget_gradients(custom_gradients() - self._gradients)
-        keras.utils.clear_session(free_memory=True)
-        gc.collect()
+        clear_networks(self._gradients)

@@ -6,7 +6,7 @@ import contextlib
 import multiprocessing
 import signal
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, as_completed
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -18,11 +18,11 @@ from mmdc_tf.opencv import cv2
 from mmdc_tf.preprocessing.checks import require_positive_whole
 from mmdc_tf.preprocessing.manifest import Row, csv_line, read_manifest, write_manifest
 from mmdc_tf.preprocessing.one_scan import Job, process
+from mmdc_tf.preprocessing.progress import Progress, silent
 from mmdc_tf.preprocessing.recipes import get_recipe
 from mmdc_tf.preprocessing.scan_folder import ScanFolder, list_scans
 
 MANIFEST, LOCK = "manifest.csv", ".mmdc-tf.lock"
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -89,12 +89,8 @@ def preprocess_folder(
     with _writing_to(target), _locked(target):
         before = _rows_before(target, scans, recipe, size)
         jobs = [Job(source, target, scan, png, recipe, size, before.get(scan)) for scan, png in scans.outputs.items()]
-        rows, unchanged = _run(jobs, target, before, workers, progress or _silent)
+        rows, unchanged = _run(jobs, target, before, workers, progress or silent)
     return BatchResult(tuple(rows), unchanged, scans.lesion_masks, scans.outside_links, scans.others)
-
-
-def _silent(done: int, total: int) -> None:
-    pass
 
 
 def _require_source(source: Path, target: Path) -> None:
@@ -149,8 +145,9 @@ def _rows_before(target: Path, scans: ScanFolder, recipe: str, size: int) -> dic
                 f"Expected the recipe and size that {target} was made with. Received: recipe: {row.recipe!r} → "
                 f"{recipe!r}; size: {row.size} → {size}. Choose another --output, or the same options."
             )
+    known = (target / MANIFEST).is_file()
     for png in scans.outputs.values():
-        _require_own_place(target, png, known=(target / MANIFEST).is_file())
+        _require_own_place(target, png, known)
     return before
 
 
@@ -190,14 +187,16 @@ def _run(
 def _kept_rows(jobs: list[Job], target: Path, before: dict[str, Row]) -> dict[str, Row]:
     """Earlier rows that stay; the PNG of a scan whose name for it has changed goes."""
     outputs = {job.scan: job.output for job in jobs}
+    taken = set(outputs.values())
     kept = {}
     for source, row in before.items():
         png = target / row.output
         if not row.output or not png.resolve().is_relative_to(target) or not png.is_file():
             continue
-        if outputs.get(source, row.output) == row.output and (source in outputs or row.output not in outputs.values()):
+        wanted = outputs.get(source)
+        if wanted == row.output or (wanted is None and row.output not in taken):
             kept[source] = row
-        elif row.output not in outputs.values():
+        elif row.output not in taken:
             png.unlink()
     return kept
 

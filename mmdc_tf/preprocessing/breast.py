@@ -124,7 +124,7 @@ def _search(small: np.ndarray, contrast: float, radius: float, margin: float) ->
     rise = _rise(quiet, levels)
     bright = white_where(rise > 1)
     bright[strips] = 0
-    core = _breast_core(open_mask(bright, radius, fast=True, beyond=0))
+    core = _breast_core(open_mask(bright, radius, fast=True, black_beyond=True))
     if core is None:
         return None
     breast = _regrown(core, bright, radius)
@@ -155,7 +155,7 @@ def _breast_core(opened: np.ndarray) -> np.ndarray | None:
 
 def _regrown(core: np.ndarray, bright: np.ndarray, radius: float) -> np.ndarray:
     """Gives back what the opening took off the breast, such as the nipple: bright, not thin, near and connected."""
-    thick = open_mask(bright, THIN * max(bright.shape), fast=True, beyond=0)
+    thick = open_mask(bright, THIN * max(bright.shape), fast=True, black_beyond=True)
     candidates = cv2.bitwise_and(cv2.bitwise_or(core, thick), bright)
     return _connected(cv2.bitwise_and(dilate_mask(core, 2 * radius, fast=True), candidates), core)
 

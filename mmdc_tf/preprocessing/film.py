@@ -8,6 +8,7 @@ import numpy as np
 from skimage.filters import threshold_otsu
 
 from mmdc_tf.opencv import cv2
+from mmdc_tf.preprocessing.morphology import white_where
 
 LEAST_RISE = 6
 """The least height of the threshold above the film in grey levels: film varies by a few levels across a scan."""
@@ -57,7 +58,7 @@ def film_level(grey: np.ndarray, ignored: np.ndarray, contrast: float) -> FilmLe
     Returns:
         Both levels; None where no film is in view.
     """
-    counted = np.where(ignored, np.uint8(0), np.uint8(255))
+    counted = white_where(~ignored)
     fine = cv2.calcHist([grey], [0], counted, [256 * BINS], [-0.5 / BINS, 256 - 0.5 / BINS]).ravel()
     if np.count_nonzero(fine) < 2:
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -21,14 +22,16 @@ class Kept:
         scan_shape: height and width of the scan in pixels.
         blank_mask: uint8 (H, W), the mask of the last step "blank-outside"; None without such a step.
         crop_mask: uint8 (H, W), the mask that the step "crop" was given; None without such a step.
+        flags: what the steps noticed.
     """
 
     image: np.ndarray
     scan_shape: tuple[int, int]
     blank_mask: np.ndarray | None
     crop_mask: np.ndarray | None
+    flags: tuple[str, ...] = ()
 
-    @property
+    @functools.cached_property
     def box(self) -> tuple[int, int, int, int]:
         """Left, top, width, height in pixels of the scan; the whole scan where nothing is cut or no region found."""
         left, top, width, height = (0, 0, 0, 0) if self.crop_mask is None else cv2.boundingRect(self.crop_mask)
@@ -79,11 +82,12 @@ def up_to_crop(states: Iterator[tuple[Step, State]], scan: np.ndarray) -> Kept:
         InputError, ConfigurationError, RuntimeError: as ``recipe.apply``.
     """
     image, mask, blank_mask, crop_mask = scan, None, None, None
+    flags: tuple[str, ...] = ()
     for step, state in states:
-        image = state.image
+        image, flags = state.image, state.flags
         if step.name == "crop":
             crop_mask = mask
             break
         mask = state.mask
         blank_mask = mask if step.name == "blank-outside" else blank_mask
-    return Kept(image, (scan.shape[0], scan.shape[1]), blank_mask, crop_mask)
+    return Kept(image, (scan.shape[0], scan.shape[1]), blank_mask, crop_mask, flags)

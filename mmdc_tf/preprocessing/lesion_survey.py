@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +15,13 @@ from mmdc_tf.datasets.images import read_image
 from mmdc_tf.datasets.schema import Dataset
 from mmdc_tf.errors import DatasetError, InputError
 from mmdc_tf.preprocessing.lesions import share_inside, what_is_kept
+from mmdc_tf.preprocessing.progress import Progress, silent
 from mmdc_tf.preprocessing.recipes import Recipe, get_recipe
 
 RECIPES = ("paper", "lesion-safe")
 ENOUGH = 0.99
 """The share of a lesion from which it counts as kept."""
 
-Progress = Callable[[int, int], None]
 _Entry = dict[str, object]
 
 
@@ -93,7 +93,7 @@ def survey_lesions(
     _require_masks(dataset)
     masks: list[_Entry] = []
     scans: list[_Entry] = []
-    report, total = progress or _silent, len(dataset.table)
+    report, total = progress or silent, len(dataset.table)
     report(0, total)
     for done, (scan, of_scan) in enumerate(_each_scan(dataset, chosen), start=1):
         scans.append(scan)
@@ -101,10 +101,6 @@ def survey_lesions(
         report(done, total)
     names = tuple(recipe.name for recipe in chosen)
     return LesionSurvey(names, _table(masks, "mask", names), _table(scans, "masks", names))
-
-
-def _silent(done: int, total: int) -> None:
-    pass
 
 
 def _require_masks(dataset: Dataset) -> None:

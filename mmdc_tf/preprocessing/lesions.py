@@ -7,6 +7,7 @@ import numpy as np
 from mmdc_tf.errors import InputError
 from mmdc_tf.preprocessing.checks import checked_image, checked_pair
 from mmdc_tf.preprocessing.kept import Kept, up_to_crop
+from mmdc_tf.preprocessing.morphology import white_where
 from mmdc_tf.preprocessing.operations import to_grey
 from mmdc_tf.preprocessing.recipes import Recipe
 
@@ -103,7 +104,7 @@ def lesion_pixels(lesion: np.ndarray) -> np.ndarray:
         InputError: an array of another dtype or shape, or a mask without a lesion.
     """
     grey = to_grey(checked_image(lesion, "lesion", colour=True))
-    marked = np.where(grey > _LESION_ABOVE, np.uint8(255), np.uint8(0))
+    marked = white_where(grey > _LESION_ABOVE)
     if not marked.any():
         raise InputError(
             f"Expected a lesion mask with a pixel above {_LESION_ABOVE}. Received: lesion without one. "

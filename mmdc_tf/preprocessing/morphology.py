@@ -35,12 +35,12 @@ def dilate_mask(mask: np.ndarray, radius: float, fast: bool = False) -> np.ndarr
     return white_where(_distances(black, fast) <= radius + _TOLERANCE)
 
 
-def erode_mask(mask: np.ndarray, radius: float, fast: bool = False, beyond: int = 255) -> np.ndarray:
+def erode_mask(mask: np.ndarray, radius: float, fast: bool = False, black_beyond: bool = False) -> np.ndarray:
     """Shrinks the white part by a disc, the black one being grown.
 
     Args:
         mask, radius, fast: as for ``dilate_mask``.
-        beyond: what lies beyond the image: 255 for white, so that nothing grows in from there, or 0 for black.
+        black_beyond: black grows in from beyond the image too.
 
     Returns:
         uint8 (H, W) of 0 and 255.
@@ -49,10 +49,10 @@ def erode_mask(mask: np.ndarray, radius: float, fast: bool = False, beyond: int 
         InputError: another dtype or shape.
     """
     white = white_where(checked_image(mask, "mask") > 0)
-    if beyond == 0:
+    if black_beyond:
         white = cv2.copyMakeBorder(white, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
     kept = white_where(_distances(white, fast) > radius + _TOLERANCE)
-    return np.ascontiguousarray(kept[1:-1, 1:-1]) if beyond == 0 else kept
+    return np.ascontiguousarray(kept[1:-1, 1:-1]) if black_beyond else kept
 
 
 def close_mask(mask: np.ndarray, radius: float, fast: bool = False) -> np.ndarray:
@@ -60,9 +60,9 @@ def close_mask(mask: np.ndarray, radius: float, fast: bool = False) -> np.ndarra
     return erode_mask(dilate_mask(mask, radius, fast), radius, fast)
 
 
-def open_mask(mask: np.ndarray, radius: float, fast: bool = False, beyond: int = 255) -> np.ndarray:
+def open_mask(mask: np.ndarray, radius: float, fast: bool = False, black_beyond: bool = False) -> np.ndarray:
     """Removes what a disc does not fit into; arguments, result and errors as for ``erode_mask``."""
-    return dilate_mask(erode_mask(mask, radius, fast, beyond), radius, fast)
+    return dilate_mask(erode_mask(mask, radius, fast, black_beyond), radius, fast)
 
 
 def white_where(condition: np.ndarray) -> np.ndarray:

@@ -49,8 +49,8 @@ def process(job: Job) -> tuple[Row, bool]:
     started = time.perf_counter()
     try:
         digest = _sha256(job.source / job.scan)
-        if _is_done(job, digest) and job.before is not None:
-            return job.before, False
+        if (before := _done_before(job, digest)) is not None:
+            return before, False
         scan = preprocess_scan(job.source / job.scan, get_recipe(job.recipe), job.size)
     except (OSError, UnreadableImageError) as error:
         return _failed_row(job, "unreadable", str(error), started), True
@@ -65,11 +65,12 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _is_done(job: Job, digest: str) -> bool:
+def _done_before(job: Job, digest: str) -> Row | None:
+    """The scan's row of an earlier run, where it still holds and its PNG is in place."""
     before = job.before
     if before is None or before.failed or (before.sha256, before.output) != (digest, job.output):
-        return False
-    return (job.target / job.output).is_file()
+        return None
+    return before if (job.target / job.output).is_file() else None
 
 
 def _row(job: Job, digest: str, scan: PreprocessedScan, started: float) -> Row:

@@ -15,7 +15,7 @@ from mmdc_tf.preprocessing.operations import to_grey
 from mmdc_tf.preprocessing.recipes import Recipe
 
 CROPPED = 1.5
-"""A crop's shorter side is at least a scan's by this: a guess, by which a reduction is tried first."""
+"""A guess: a crop's shorter side is at least the scan's divided by this. The reduction that is tried first follows."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,7 @@ class PreprocessedScan:
         box: left, top, width and height in pixels of the scan: what the recipe's crop kept; all of it without a crop.
         side: "L" or "R", the half of what was kept that holds more light; "" where both hold the same.
         flags: "blank" for a scan of one value, "no_region" where the crop had nothing to keep and kept all,
-            "no_breast_found" where a recipe that looks for the breast on film kept all of a scan that is not blank, as
-            it does where it finds none.
+            "no_breast_found" where a recipe that looks for the breast on film found none in a scan that is not blank.
     """
 
     image: np.ndarray
@@ -58,7 +57,8 @@ def preprocess_scan(path: str | Path, recipe: Recipe, image_size: int) -> Prepro
         InputError, ConfigurationError, RuntimeError: as ``recipe.apply``.
     """
     least = None if recipe.least_crop is None else recipe.least_crop * image_size
-    for factor in (1,) if least is None else reductions(path, CROPPED * least):
+    jpeg = None if least is None else jpeg_size(path)
+    for factor in reductions(jpeg, CROPPED * (least or 0)):
         scan = read_image(path, factor)
         states = recipe.states(scan, image_size)
         kept = up_to_crop(states, scan)
@@ -67,10 +67,8 @@ def preprocess_scan(path: str | Path, recipe: Recipe, image_size: int) -> Prepro
     image = kept.image
     for _, state in states:
         image = state.image
-    width, height = scan.shape[1::-1] if factor == 1 else (jpeg_size(path) or scan.shape[1::-1])
-    return PreprocessedScan(
-        image, width, height, _scaled(kept, factor, width, height), _side(kept), _flags(scan, kept, recipe)
-    )
+    width, height = jpeg or scan.shape[1::-1]
+    return PreprocessedScan(image, width, height, _scaled(kept, factor, width, height), _side(kept), _flags(scan, kept))
 
 
 def _scaled(kept: Kept, factor: int, width: int, height: int) -> tuple[int, int, int, int]:
@@ -84,20 +82,8 @@ def _side(kept: Kept) -> str:
     return "" if left == right else "L" if left > right else "R"
 
 
-def _flags(scan: np.ndarray, kept: Kept, recipe: Recipe) -> tuple[str, ...]:
-    blank = scan.min() == scan.max()
-    found = {
-        "blank": blank,
-        "no_region": not kept.found,
-        "no_breast_found": not blank and _looks_for_breast(recipe) and _keeps_all(kept),
-    }
-    return tuple(name for name, present in found.items() if present)
-
-
-def _looks_for_breast(recipe: Recipe) -> bool:
-    return any(step.name == "find-breast" for step in recipe.steps)
-
-
-def _keeps_all(kept: Kept) -> bool:
-    # A breast that was found leaves film outside it: breast.find_breast keeps all only where it found none.
-    return kept.crop_mask is not None and bool(kept.crop_mask.all())
+def _flags(scan: np.ndarray, kept: Kept) -> tuple[str, ...]:
+    region = () if kept.found else ("no_region",)
+    if scan.min() == scan.max():
+        return ("blank", *region)
+    return (*region, *kept.flags)

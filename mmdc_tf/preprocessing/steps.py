@@ -21,11 +21,13 @@ class State:
         size: height and width that the finished image will have, in pixels.
         mask: uint8 (H, W) of 0 and 255, the region to keep, in the coordinates of ``image``; None before a
             step has made one.
+        flags: what steps noticed, in order, such as "no_breast_found".
     """
 
     image: np.ndarray
     size: int
     mask: np.ndarray | None = None
+    flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

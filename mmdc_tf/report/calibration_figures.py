@@ -18,11 +18,10 @@ from matplotlib.ticker import MaxNLocator
 from mmdc_tf.datasets.phantom_folder import NOTICE
 from mmdc_tf.datasets.splits import PROTOCOLS
 from mmdc_tf.evaluation.calibration import BINS, reliability_bins
-from mmdc_tf.evaluation.decision import COUNTS, SHARES, decision_curve, outcomes
-from mmdc_tf.evaluation.probability_metrics import probability_metrics
-from mmdc_tf.experiments.artifacts import read_json
+from mmdc_tf.evaluation.decision import COUNTS, SHARES, decision_curve
 from mmdc_tf.experiments.calibration import SCORES, CalibratedRow, calibrated_row
 from mmdc_tf.experiments.rows import PaperTable
+from mmdc_tf.experiments.run_folder import run_of
 from mmdc_tf.notices import RESEARCH_USE
 from mmdc_tf.report.figures import write_png
 from mmdc_tf.report.formatting import made_from, write_csv
@@ -46,13 +45,13 @@ BEFORE, AFTER, ALL = "#e69f00", "#0072b2", "#009e73"  # Okabe and Ito: told apar
 PANEL_WIDTH, RELIABILITY_HEIGHT, DECISION_HEIGHT = 3.2, 3.7, 2.9  # inches
 LEAST_WIDTH = 6.0
 RELIABILITY = (
-    f"Highest probability in {BINS} bins of equal width, test folds pooled. T: temperature, mean over folds, each "
-    "fitted on its fold's validation part. ECE: expected calibration error, a fraction. Bins with few predictions "
-    "scatter."
+    f"Highest probability in {BINS} bins of equal width, test folds pooled. T: temperature, mean over folds and "
+    "seeds, each fitted on its training's validation part. ECE: expected calibration error, a fraction. Bins with few "
+    "predictions scatter."
 )
 DECISION = (
     "Net benefit: true positives minus false positives weighted by the odds of the threshold, per image (Vickers and "
-    "Elkin 2006), test folds pooled, after temperature scaling. Above the panels: at each fold's threshold, which "
+    "Elkin 2006), test folds pooled, after temperature scaling. Above the panels: at each training's threshold, which "
     "reaches the sensitivity asked for on the validation part."
 )
 Draw = Callable[[SubFigure, SubplotSpec, CalibratedRow, bool, bool], None]
@@ -78,7 +77,7 @@ def write_calibration(table: PaperTable, output: Path) -> list[Path]:
         InputError: a predictions file lacks a column.
     """
     found = {protocol: _rows(table, protocol, output) for protocol in PROTOCOLS}
-    run = read_json(output / table.name / "run.json") or {}
+    run = run_of(output / table.name)
     free = found["leak-free"]
     decided = [row for row in free if row.positive is not None]
     lines = calibration_lines(found, run)
@@ -106,7 +105,7 @@ def calibration_lines(found: dict[str, list[CalibratedRow]], run: dict[str, Any]
     Returns:
         ``n`` counts predictions: each image once a seed. ``temperature`` is the mean over folds and seeds; ``nll``,
         ``ece`` and ``brier`` (plain numbers) are of the pooled test parts, and so are the counts and shares (per cent)
-        at each fold's stored threshold; those are empty where the dataset has no malignant class.
+        at each training's stored threshold; those are empty where the dataset has no malignant class.
     """
     notice = f"{NOTICE}. {RESEARCH_USE}" if run.get("synthetic") else RESEARCH_USE
     lines = [{**_line(row), "protocol": protocol, "notice": notice} for protocol, rows in found.items() for row in rows]
@@ -144,15 +143,13 @@ def _rows(table: PaperTable, protocol: str, output: Path) -> list[CalibratedRow]
 
 def _line(row: CalibratedRow) -> dict[str, Any]:
     first = row.files[0]
-    before, after = probability_metrics(row.before), probability_metrics(row.after)
-    scores = {f"{name}_{when}": part[name] for name in SCORES for when, part in (("before", before), ("after", after))}
     return {
         "row": row.row.name,
         "label": row.row.label,
         "fitted_on": first["fitted_on"],
         "n": len(row.after),
         "temperature": row.temperature,
-        **scores,
+        **row.scores,
         "positive_class": row.positive,
         **({} if row.positive is None else {"sensitivity_asked": 100.0 * first["sensitivity_asked"], **_decided(row)}),
     }
@@ -160,9 +157,8 @@ def _line(row: CalibratedRow) -> dict[str, Any]:
 
 def _decided(row: CalibratedRow) -> dict[str, Any]:
     """Counts, and shares in per cent."""
-    reached = outcomes(*row.decisions())
-    shares = {name: None if (share := reached[name]) is None else 100.0 * share for name in SHARES}
-    return {**reached, **shares}
+    shares = {name: None if (share := row.reached[name]) is None else 100.0 * share for name in SHARES}
+    return {**row.reached, **shares}
 
 
 def _figure(rows: Sequence[CalibratedRow], height: float, draw: Draw, title: str, caption: str) -> Figure:
@@ -215,8 +211,8 @@ def _draw_reliability(figure: SubFigure, place: SubplotSpec, row: CalibratedRow,
     upper.tick_params(labelbottom=False)
     lower.set(ylabel="predictions" if is_left else "", xlabel="confidence (fraction)" if is_last else "")
     lower.yaxis.set_major_locator(MaxNLocator(2, integer=True))
-    before, after = (probability_metrics(part)["ece"] for part in (row.before, row.after))
-    _title(upper, row, f"T {row.temperature:.2f}, ECE {before:.3f} → {after:.3f}")
+    before, after = (f"{row.scores[name]:.3f}" for name in ("ece_before", "ece_after"))
+    _title(upper, row, f"T {row.temperature:.2f}, ECE {before} → {after}")
     _style(upper)
     _style(lower)
 

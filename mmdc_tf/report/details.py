@@ -9,10 +9,12 @@ from typing import Any
 import pandas as pd
 
 from mmdc_tf.evaluation.classes import CLASS_SCORES
-from mmdc_tf.experiments.artifacts import read_json, write_text
+from mmdc_tf.evaluation.subgroups import FEW_GROUPS, FEW_IMAGES
+from mmdc_tf.experiments.artifacts import write_text
 from mmdc_tf.experiments.details import Details, table_details
 from mmdc_tf.experiments.results import table_results
 from mmdc_tf.experiments.rows import PaperTable
+from mmdc_tf.experiments.run_folder import OK, run_of
 from mmdc_tf.report.formatting import (
     PERCENT_DECIMALS,
     decimals_of,
@@ -44,9 +46,10 @@ SUBGROUPS = {
 }
 LEGEND = (
     "Leak-free protocol throughout; the CSV files beside this one hold the paper protocol too. "
-    "Means over folds and seeds unless said otherwise; in brackets the 95 % interval, bootstrap over groups within "
-    "each fold. In per cent, but AUC, kappa, Brier score and calibration error, which are fractions. Rows without a "
-    "finished leak-free result are left out."
+    "Means over folds and seeds and, in brackets, the 95 % interval, bootstrap over groups within each fold, unless "
+    "said otherwise. With few groups a fold, intervals of macro F1 and kappa cover their large-sample value in less "
+    "than 95 % (docs/integrity.md). In per cent, but AUC, kappa, Brier score and calibration error, which are "
+    "fractions. Rows without a finished leak-free result are left out."
 )
 BY_CLASS = "Precision / recall / F1 of each class."
 BY_LEVEL = (
@@ -56,9 +59,10 @@ BY_LEVEL = (
     "views are on both sides of the split: only the scored ones are combined."
 )
 BY_SUBGROUP = (
-    "Accuracy over the images of all folds together. Classes are not equally frequent in the subgroups, so that "
-    'accuracies of two subgroups may differ for that alone; no difference is tested. "one class only": the accuracy is '
-    'the recall of that class. "few": fewer than 10 images or 5 groups.'
+    "Accuracy over the images of all folds together; its interval draws the groups of all folds together too. Classes "
+    "are not equally frequent in the subgroups, so that accuracies of two subgroups may differ for that alone; no "
+    'difference is tested. "one class only": the accuracy is the recall of that class. "few": fewer than '
+    f"{FEW_IMAGES} images or {FEW_GROUPS} groups."
 )
 NOTHING = "No row has a finished leak-free result."
 Text = Callable[[dict[Any, Any]], str]
@@ -85,7 +89,7 @@ def write_details(table: PaperTable, output: Path, results: pd.DataFrame | None 
     """
     folder = output / table.name
     results = table_results(table, folder) if results is None else results
-    run = read_json(folder / "run.json") or {}
+    run = run_of(folder)
     details = table_details(results, folder)
     for name in ("classes", "levels", "subgroups"):
         lines = getattr(details, name)
@@ -100,11 +104,11 @@ def details_markdown(table: PaperTable, results: pd.DataFrame, details: Details,
 
     Args:
         table: its title is the heading.
-        results: as from ``table_results``; its columns of ``STATISTICS`` are shown where they are there.
+        results: as from ``table_results``; its columns of ``STATISTICS`` are shown.
         details: as from ``table_details``.
         run: the content of ``run.json``; empty where nothing was run yet.
     """
-    finished = _leak_free(results[results["status"] == "ok"])
+    finished = _leak_free(results[results["status"] == OK])
     parts = [NOTHING] if finished.empty else _sections(finished, details)
     return page(f"{table.title}: details", run, [LEGEND, *details.notes, *parts])
 
@@ -123,11 +127,8 @@ def _leak_free(lines: pd.DataFrame | None) -> pd.DataFrame:
 
 
 def _statistics(results: pd.DataFrame) -> list[str]:
-    known = [name for name in STATISTICS if name in results.columns]
-    if not known:
-        return []
-    lines = [[*method(line), *(_interval(line, name) for name in known)] for line in results.to_dict("records")]
-    return ["## Statistics", _grid([STATISTICS[name] for name in known], lines)]
+    lines = [[*method(line), *(_interval(line, name) for name in STATISTICS)] for line in results.to_dict("records")]
+    return ["## Statistics", _grid(list(STATISTICS.values()), lines)]
 
 
 def _classes(lines: pd.DataFrame) -> list[str]:

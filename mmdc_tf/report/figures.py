@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from mmdc_tf.evaluation.metrics import METRICS
 from mmdc_tf.experiments.rows import PaperTable
+from mmdc_tf.experiments.run_folder import OK
 from mmdc_tf.report.formatting import made_from
 from mmdc_tf.whole_files import write_with
 
@@ -45,7 +46,7 @@ def bars(table: PaperTable, results: pd.DataFrame, run: dict[str, Any]) -> Figur
     figure = Figure(figsize=(11, 8), layout="constrained")
     panels = figure.subplots(2, 1, sharey=True)
     for axes, (protocol, title) in zip(panels, TITLES.items(), strict=True):
-        lines = results[(results["protocol"] == protocol) & (results["status"] == "ok")]
+        lines = results[(results["protocol"] == protocol) & (results["status"] == OK)]
         _panel(axes, lines, title.format(unit=run["group_unit"]), len(run["class_names"]))
     panels[0].legend(loc="lower center", bbox_to_anchor=(0.5, 1.08), ncols=len(METRICS) + 1, frameon=False)
     figure.suptitle(table.title, fontsize=13)

@@ -11,11 +11,15 @@ import numpy as np
 import pandas as pd
 
 from mmdc_tf.datasets.phantom_folder import NOTICE
+from mmdc_tf.experiments.artifacts import write_text
+from mmdc_tf.experiments.results import PLAIN_METRICS
+from mmdc_tf.experiments.rows import PaperTable
+from mmdc_tf.experiments.run_folder import run_of
 from mmdc_tf.notices import RESEARCH_USE
-from mmdc_tf.whole_files import write_with
+from mmdc_tf.whole_files import write_table
 
 PROTOCOL_TITLES = {"paper": "Paper protocol", "leak-free": "Leak-free"}
-PLAIN = ("auc", "kappa", "brier", "ece", "nll", "temperature")  # the first word of a column: no percentage
+PLAIN = (*PLAIN_METRICS, "nll", "temperature")  # the first word of a column: no percentage
 PLAIN_DECIMALS, PERCENT_DECIMALS = 3, 2
 
 
@@ -82,6 +86,11 @@ def limits(line: Mapping[Any, Any], name: str, decimals: int) -> str:
     return f" ({low}–{high})" if low and high else ""
 
 
+def change(difference: float, low: float, high: float) -> str:
+    """``+1.20 (-0.40 to +2.80)`` from a difference and its limits; nothing where there is no number."""
+    return f"{difference:+.2f} ({low:+.2f} to {high:+.2f})" if np.isfinite(difference) else ""
+
+
 def csv_lines(results: pd.DataFrame, run: dict[str, Any]) -> pd.DataFrame:
     """The lines of a CSV: a phantom named in each label, and numbers with their decimals.
 
@@ -102,8 +111,34 @@ def csv_lines(results: pd.DataFrame, run: dict[str, Any]) -> pd.DataFrame:
 
 def write_csv(results: pd.DataFrame, run: dict[str, Any], path: Path) -> None:
     """Writes ``csv_lines`` to a temporary name that is then renamed."""
-    lines = csv_lines(results, run)
-    write_with(path, lambda temporary: lines.to_csv(temporary, index=False, lineterminator="\n"))
+    write_table(path, csv_lines(results, run), lineterminator="\n")
+
+
+def write_variants(
+    results: pd.DataFrame,
+    table: PaperTable,
+    output: Path,
+    name: str,
+    markdown: Callable[[PaperTable, pd.DataFrame, dict[str, Any]], str],
+) -> Path | None:
+    """Writes TABLE_NAME.csv and TABLE_NAME.md.
+
+    Args:
+        results: the lines of the CSV, as for ``csv_lines``.
+        table: the paper's table.
+        output: the run's folder.
+        name: what was varied.
+        markdown: makes the page from the table, the results and the content of ``run.json``.
+
+    Returns:
+        The CSV; None where there is no result, and nothing is written.
+    """
+    if results.empty:
+        return None
+    run, path = run_of(output / table.name), output / f"{table.name}_{name}.csv"
+    write_csv(results, run, path)
+    write_text(path.with_suffix(".md"), markdown(table, results, run))
+    return path
 
 
 def _fixed(decimals: int) -> Callable[[float], str]:

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from mmdc_tf.experiments.run_folder import compare_in_folder
+from mmdc_tf.experiments.run_folder import (
+    OK,
+    PREDICTIONS,
+    Version,
+    cells_of,
+    compare_in_folder,
+    finished_files,
+    version_of,
+)
 
 COLUMN = "distinguishable_from_best"
 MARK = "≈"
 BEST, YES, NO = "best", "yes", "no"
 PROTOCOL = "leak-free"
 LEGEND = (
-    f"{MARK}: not distinguishable from the best row (McNemar's exact test and bootstrap of the difference over groups, "
-    "Holm-corrected, 5 %)."
+    f"{MARK}: not distinguishable from the best row (McNemar's exact test, Holm-corrected, and the bootstrap interval "
+    "of the difference over groups; 5 %)."
 )
 
 
@@ -36,7 +45,7 @@ def with_marks(results: pd.DataFrame, folder: Path) -> pd.DataFrame:
         where a row was not scored as the best one was (another number of seeds).
     """
     is_free = results["protocol"] == PROTOCOL
-    verdicts = _verdicts(results[is_free & (results["status"] == "ok")], folder)
+    verdicts = _verdicts(results[is_free & (results["status"] == OK)], folder)
     marks = [verdicts.get(row, "") if free else "" for row, free in zip(results["row"], is_free, strict=True)]
     return results.assign(**{COLUMN: marks})
 
@@ -54,7 +63,7 @@ def legend(results: pd.DataFrame) -> list[str]:
     """What the mark means, and which finished rows were not compared; nothing where no row was compared."""
     if COLUMN not in results or not (results[COLUMN] == BEST).any():
         return []
-    finished = (results["protocol"] == PROTOCOL) & (results["status"] == "ok")
+    finished = (results["protocol"] == PROTOCOL) & (results["status"] == OK)
     others = results.loc[finished & (results[COLUMN] == ""), "row"].tolist()
     apart = [f"Not scored on the samples, folds and seeds of the best row: {', '.join(others)}."] if others else []
     return [LEGEND, *apart]
@@ -65,7 +74,14 @@ def _verdicts(finished: pd.DataFrame, folder: Path) -> dict[str, str]:
     if len(finished) < 2:
         return {}
     best = str(finished.set_index("row")["accuracy"].idxmax())
-    lines, _ = compare_in_folder(folder, best, list(finished["row"]), PROTOCOL)
+    files = {row: finished_files(cells_of(folder / row / PROTOCOL), PREDICTIONS) for row in finished["row"]}
+    return _compared(folder, best, tuple((row, *map(version_of, paths)) for row, paths in files.items()))
+
+
+@lru_cache(maxsize=64)
+def _compared(folder: Path, best: str, rows: tuple[tuple[str | Version, ...], ...]) -> dict[str, str]:
+    """The verdicts on rows, each its name and its files; remembered, as the numbers of the table are."""
+    lines, _ = compare_in_folder(folder, best, [str(row) for row, *_ in rows], PROTOCOL)
     if lines is None:
         return {}
     answers = lines["distinguishable"].map({True: YES, False: NO})

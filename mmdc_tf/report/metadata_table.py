@@ -5,16 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from mmdc_tf.evaluation.metadata_variants import AS_RECORDED, VARIANTS
 from mmdc_tf.evaluation.predictions import read_predictions
-from mmdc_tf.experiments.artifacts import read_json, write_text
 from mmdc_tf.experiments.metadata_scoring import METADATA_PREDICTIONS
 from mmdc_tf.experiments.rows import PaperTable
+from mmdc_tf.experiments.run_folder import PREDICTIONS
 from mmdc_tf.experiments.variants import ROW_COLUMNS, VARIANT_COLUMNS, variant_lines, variant_scores
-from mmdc_tf.report.formatting import by_protocol, grid, method, number, page, write_csv
+from mmdc_tf.report.formatting import by_protocol, change, grid, method, number, page, write_variants
 
 COLUMNS = (*ROW_COLUMNS, "metadata", *VARIANT_COLUMNS)
 HEADER = ("Method", "Source", "Age and density", "Accuracy", "Macro F1", "Accuracy − as recorded (95 % interval)")
@@ -35,12 +34,7 @@ def write_metadata_table(table: PaperTable, output: Path) -> pd.DataFrame:
         As ``metadata_results``.
     """
     results = metadata_results(table, output / table.name)
-    if results.empty:
-        return results
-    run = read_json(output / table.name / "run.json") or {}
-    path = output / f"{table.name}_metadata.csv"
-    write_csv(results, run, path)
-    write_text(path.with_suffix(".md"), metadata_markdown(table, results, run))
+    write_variants(results, table, output, "metadata", metadata_markdown)
     return results
 
 
@@ -77,16 +71,12 @@ def metadata_markdown(table: PaperTable, results: pd.DataFrame, run: dict[str, A
 def _scores(files: list[Path]) -> pd.DataFrame:
     """The variants of a row, of which these are the files."""
     scored = read_predictions(files)
-    variants = {AS_RECORDED: read_predictions([path.with_name("predictions.csv") for path in files])}
+    variants = {AS_RECORDED: read_predictions([path.with_name(PREDICTIONS) for path in files])}
     variants |= {name: scored[scored["metadata"] == name] for name in VARIANTS}
     return variant_scores(variants, AS_RECORDED).rename_axis("metadata").reset_index()
 
 
 def _cells(line: dict[Any, Any]) -> list[str]:
-    change = (
-        f"{line['difference']:+.2f} ({line['difference_ci_low']:+.2f} to {line['difference_ci_high']:+.2f})"
-        if np.isfinite(line["difference"])
-        else ""
-    )
+    difference = change(line["difference"], line["difference_ci_low"], line["difference_ci_high"])
     names = method(line) if line["metadata"] == AS_RECORDED else ["", ""]
-    return [*names, line["metadata"], number(line["accuracy"]), number(line["f1"]), change]
+    return [*names, line["metadata"], number(line["accuracy"]), number(line["f1"]), difference]

@@ -8,12 +8,12 @@ from typing import Any
 import pandas as pd
 
 from mmdc_tf.evaluation.predictions import read_predictions
-from mmdc_tf.experiments.artifacts import read_json, write_text
 from mmdc_tf.experiments.robustness import CONDITIONS, NOISE_PREDICTIONS
 from mmdc_tf.experiments.rows import PaperTable
+from mmdc_tf.experiments.run_folder import run_of
 from mmdc_tf.experiments.variants import ROW_COLUMNS, VARIANT_COLUMNS, variant_lines, variant_scores
 from mmdc_tf.preprocessing.noise import NOISES
-from mmdc_tf.report.formatting import by_protocol, grid, method, number, page, write_csv
+from mmdc_tf.report.formatting import by_protocol, grid, method, number, page, write_variants
 from mmdc_tf.report.noise_figure import draw_noise
 
 COLUMNS = (*ROW_COLUMNS, "noise", "step", "level", *VARIANT_COLUMNS)
@@ -35,13 +35,9 @@ def write_noise_table(table: PaperTable, output: Path) -> pd.DataFrame:
         As ``noise_results``.
     """
     results = noise_results(table, output / table.name)
-    if results.empty:
-        return results
-    run = read_json(output / table.name / "run.json") or {}
-    path = output / f"{table.name}_noise.csv"
-    write_csv(results, run, path)
-    write_text(path.with_suffix(".md"), noise_markdown(table, results, run))
-    draw_noise(table, results, run, path.with_suffix(".png"))
+    path = write_variants(results, table, output, "noise", noise_markdown)
+    if path is not None:
+        draw_noise(table, results, run_of(output / table.name), path.with_suffix(".png"))
     return results
 
 

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mmdc_tf.experiments.artifacts import read_json, write_text
+from mmdc_tf.experiments.artifacts import write_text
 from mmdc_tf.experiments.results import table_results
 from mmdc_tf.experiments.rows import PaperTable
+from mmdc_tf.experiments.run_folder import run_of
 from mmdc_tf.report import marks
 from mmdc_tf.report.footnotes import Footnotes
 from mmdc_tf.report.formatting import (
@@ -60,7 +61,7 @@ def write_tables(table: PaperTable, output: Path) -> pd.DataFrame:
         ``distinguishable_from_best`` (``mmdc_tf.report.marks``).
     """
     results = marks.with_marks(table_results(table, output / table.name), output / table.name)
-    run = read_json(output / table.name / "run.json") or {}
+    run = run_of(output / table.name)
     write_csv(results, run, output / f"{table.name}.csv")
     write_text(output / f"{table.name}.md", markdown(table, results, run))
     write_text(output / f"{table.name}.tex", latex(table, results, run))
@@ -114,6 +115,7 @@ def legend(run: dict[str, Any]) -> list[str]:
         f"Leak-free: group folds, no {unit} on two sides; a separate validation part chooses the epoch.",
         "Interval: 95 % bootstrap over groups within each fold, of the mean over folds and seeds. "
         "Precision, recall and F1 are macro averages. All in per cent.",
+        "With few groups a fold, intervals of macro F1 cover less than 95 % (docs/integrity.md).",
     ]
 
 

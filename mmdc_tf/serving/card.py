@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mmdc_tf.errors import ConfigurationError
+from mmdc_tf.evaluation.calibration import apply_temperature
 from mmdc_tf.notices import RESEARCH_USE
 from mmdc_tf.preprocessing import Recipe, stored_recipe
 from mmdc_tf.preprocessing.recipes import RECIPES_BY_MODALITY
@@ -31,6 +34,7 @@ class ModelCard:
         threshold: of the calibrated probability, at or above which an image is called positive; None without one.
         sensitivity: that the threshold reaches on the part that it was fitted on; None without one.
         fitted_on: what that part is; "" without one.
+        phantom: whether it was trained on phantoms.
         notice: "Research use only, …", for a model that was trained on phantoms after words that say so.
     """
 
@@ -44,12 +48,22 @@ class ModelCard:
     threshold: float | None
     sensitivity: float | None
     fitted_on: str
+    phantom: bool
     notice: str
 
     @property
     def takes_metadata(self) -> bool:
         """Whether age and density are an input."""
         return "metadata" in self.inputs
+
+    @property
+    def mark(self) -> str:
+        """What stands behind every number of a model that was trained on phantoms; "" for any other."""
+        return " (phantom)" if self.phantom else ""
+
+    def calibrated(self, raw: np.ndarray) -> np.ndarray:
+        """The model's own probabilities, float64 (n, classes), as its temperature corrects them; unchanged without."""
+        return raw if self.temperature is None else apply_temperature(raw, self.temperature)
 
     @property
     def modality(self) -> str | None:
@@ -132,5 +146,6 @@ def _card(content: dict[str, Any]) -> ModelCard:
         threshold=threshold,
         sensitivity=sensitivity,
         fitted_on=content.get("fitted_on") or "",
+        phantom=bool(phantom),
         notice=f"{phantom}. {RESEARCH_USE}" if phantom else RESEARCH_USE,
     )

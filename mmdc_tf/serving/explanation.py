@@ -11,11 +11,11 @@ import numpy as np
 
 from mmdc_tf.datasets.dicom_header import read_header
 from mmdc_tf.errors import ConfigurationError, did_you_mean
-from mmdc_tf.evaluation.calibration import apply_temperature
 from mmdc_tf.preprocessing import PreprocessedScan, preprocess_scan
 from mmdc_tf.serving.attention_maps import attention_maps
-from mmdc_tf.serving.card import ModelCard, model_file, read_card
+from mmdc_tf.serving.card import ModelCard
 from mmdc_tf.serving.gradcam import enlarged, grad_cam, grad_cam_layer, model_inputs
+from mmdc_tf.serving.loading import load_model
 from mmdc_tf.serving.metadata import checked, resolve
 
 GRAD_CAM = "Grad-CAM"
@@ -104,27 +104,17 @@ class Explainer:
         return {"image": image, "other_view": np.full_like(image, np.nan), "metadata": metadata}
 
     def _probabilities(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-        plain = np.asarray(self.model(model_inputs(self.model, inputs), training=False), "float64")
-        temperature = self.card.temperature
-        return (plain if temperature is None else apply_temperature(plain, temperature))[0]
+        raw = np.asarray(self.model(model_inputs(self.model, inputs), training=False), "float64")
+        return self.card.calibrated(raw)[0]
 
 
-def load_explainer(path: str | Path) -> Explainer:
+def load_explainer(path: str | Path, card: ModelCard | None = None) -> Explainer:
     """Loads a saved network and its card.
 
     Args:
-        path: a ``model.keras`` file, or the training's folder that holds it; ``model.json`` lies beside it.
+        path, card: as for ``loading.load_model``.
 
     Raises:
-        ConfigurationError: the model or its card is absent or broken, or it takes no image.
+        ConfigurationError: as ``loading.load_model``.
     """
-    file = model_file(path)
-    card = read_card(file)
-    try:
-        model = keras.models.load_model(file, compile=False)
-    except Exception as error:  # Keras raises errors of many classes on files that it did not write
-        raise ConfigurationError(
-            f"Expected a model that mmdc_tf saved. Received: model={file} ({' '.join(str(error).split())[:200]}). "
-            "Copy it from the training's folder again."
-        ) from error
-    return Explainer(model, card)
+    return Explainer(*load_model(path, card))

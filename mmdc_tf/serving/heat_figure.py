@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from mmdc_tf.notices import RESEARCH_USE
-from mmdc_tf.report.figures import write_png
 from mmdc_tf.serving.card import ModelCard
 from mmdc_tf.serving.explanation import GRAD_CAM, Explanation
 from mmdc_tf.serving.heat_scores import HeatScore
+from mmdc_tf.serving.output import printable
 
 PANEL_WIDTH, PANEL_HEIGHT = 3.1, 3.5  # inches
 LEAST_WIDTH = 6.2
@@ -32,15 +30,6 @@ SCORES = (
 )
 
 
-def write_heat_figure(path: Path, figure: Figure) -> None:
-    """Writes a figure as PNG, to a temporary name that is then renamed.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
-    write_png(figure, path)
-
-
 def heat_figure(
     explanation: Explanation, card: ModelCard, name: str, lesion: np.ndarray | None, scores: Mapping[str, HeatScore]
 ) -> Figure:
@@ -55,7 +44,7 @@ def heat_figure(
     """
     width = max(LEAST_WIDTH, PANEL_WIDTH * (1 + len(explanation.heats)))
     meaning = MEANING if lesion is None else f"{MEANING} {SCORES}"
-    caption = [*textwrap.wrap(meaning, int(width * 16)), card.notice]
+    caption = [*textwrap.wrap(meaning, int(width * 16)), printable(card.notice)]
     bands = (0.7, PANEL_HEIGHT + (0.3 if scores else 0.0), 0.15 + 0.16 * len(caption))  # inches
     figure = Figure(figsize=(width, sum(bands)), layout="constrained")
     top, middle, bottom = np.asarray(figure.subfigures(3, 1, height_ratios=bands))
@@ -85,12 +74,7 @@ def _title(explanation: Explanation, card: ModelCard, name: str) -> str:
     pairs = zip(card.class_names, explanation.probabilities, strict=True)
     kind = "probability" if card.temperature is None else "calibrated probability"
     each = ", ".join(f"{label} {share:.2f}" for label, share in pairs)
-    return f"{shown}\n{kind}: {each}" + (" (phantom)" if is_phantom(card) else "")
-
-
-def is_phantom(card: ModelCard) -> bool:
-    """Whether the model was trained on phantoms."""
-    return card.notice != RESEARCH_USE
+    return "\n".join(map(printable, (shown, f"{kind}: {each}{card.mark}")))
 
 
 def _panel_title(kind: str, heat: np.ndarray, class_name: str, scores: Mapping[str, HeatScore]) -> str:
@@ -99,7 +83,7 @@ def _panel_title(kind: str, heat: np.ndarray, class_name: str, scores: Mapping[s
         lines.append("no heat: nothing speaks for this class")
     elif kind in scores:
         lines.append(score_text(scores[kind]))
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def score_text(score: HeatScore) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +11,9 @@ import pandas as pd
 from mmdc_tf.datasets.files import read_table_file
 from mmdc_tf.errors import DatasetError, InputError
 from mmdc_tf.preprocessing.scan_folder import list_scans
-from mmdc_tf.serving.metadata import checked
+from mmdc_tf.serving.metadata import number
 
 PATH_COLUMN, VALUES = "image_path", ("age", "density")
-UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
@@ -33,21 +31,6 @@ class Listing:
     ages: tuple[float | None, ...]
     densities: tuple[float | None, ...]
     notes: tuple[str, ...]
-
-
-def number(name: str, text: str) -> float | None:
-    """A value as a user writes it: a number, "unknown" (NaN), or nothing (None).
-
-    Args:
-        name: "age" or "density".
-        text: what is written.
-
-    Raises:
-        InputError: anything else, or a number out of range.
-    """
-    if text == "":
-        return None
-    return math.nan if text.lower() == UNKNOWN else checked(name, text)
 
 
 def list_images(paths: Sequence[Path], table: Path | None, age: float | None, density: float | None) -> Listing:

@@ -57,6 +57,21 @@ def checked(name: str, value: float | str | None) -> float | None:
     )
 
 
+def number(name: str, text: str) -> float | None:
+    """A value as a user writes it: a number, "unknown" (NaN), or nothing (None).
+
+    Args:
+        name: "age" or "density".
+        text: what is written.
+
+    Raises:
+        InputError: anything else, or a number out of range.
+    """
+    if text == "":
+        return None
+    return math.nan if text.lower() == UNKNOWN else checked(name, text)
+
+
 def resolve(given: float | None, in_header: float | None, used: bool) -> tuple[MetadataValue, bool]:
     """Which value a model is given: one that was given wins over the header's, also NaN, "unknown".
 

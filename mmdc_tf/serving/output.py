@@ -19,7 +19,7 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 def introduction(card: ModelCard, file: Path) -> str:
     """What the model is, in a few lines."""
-    lines = [f"model: {printable(str(file))} ({card.name}, recipe {card.recipe.name}, {card.image_size} pixels)"]
+    lines = [f"model: {file} ({card.name}, recipe {card.recipe.name}, {card.image_size} pixels)"]
     if card.temperature is None:
         lines.append("probabilities: not calibrated, as the model gives them")
     else:
@@ -29,7 +29,7 @@ def introduction(card: ModelCard, file: Path) -> str:
             "" if card.sensitivity is None else f" (sensitivity {card.sensitivity:g}, fitted on: {card.fitted_on})"
         )
         lines.append(f"decision: {card.positive_class} at or above {card.threshold:.3f}{sensitivity}")
-    return "\n".join([*lines, card.notice])
+    return "\n".join(map(printable, [*lines, card.notice]))
 
 
 def text_table(predictions: Sequence[Prediction]) -> str:
@@ -38,7 +38,7 @@ def text_table(predictions: Sequence[Prediction]) -> str:
 
 
 def _line(one: Prediction) -> dict[str, str]:
-    line = {"image": printable(one.path), **{name: f"{value:.3f}" for name, value in one.probabilities.items()}}
+    line = {"image": one.path, **{name: f"{value:.3f}" for name, value in one.probabilities.items()}}
     line["class"] = one.predicted_class
     if one.decision is not None:
         line[f"{one.positive_class}?"] = "yes" if one.decision else "no"
@@ -47,7 +47,7 @@ def _line(one: Prediction) -> dict[str, str]:
     for name, probabilities in one.with_unknown.items():
         line[f"{name} unknown"] = f"{shown} {probabilities[shown]:.3f}"
     line["flags"] = ", ".join(one.flags)
-    return line
+    return {printable(name): printable(text) for name, text in line.items()}
 
 
 def _told(value: MetadataValue) -> str:

@@ -11,10 +11,10 @@ import numpy as np
 
 from mmdc_tf.datasets.dicom_header import DicomHeader, read_header
 from mmdc_tf.errors import ConfigurationError, InputError
-from mmdc_tf.evaluation.calibration import apply_temperature
 from mmdc_tf.inputs.metadata import METADATA_COLUMNS
 from mmdc_tf.preprocessing import preprocess_file, preprocess_scan
-from mmdc_tf.serving.card import ModelCard, model_file, read_card
+from mmdc_tf.serving.card import ModelCard
+from mmdc_tf.serving.loading import load_model
 from mmdc_tf.serving.metadata import MetadataValue, checked, resolve
 from mmdc_tf.serving.prediction import Prediction
 from mmdc_tf.serving.quality import has_unusual_intensity, is_wrong_modality
@@ -128,7 +128,7 @@ class Predictor:
             return []
         metadata = np.array([[one.age.number, one.density.number] for one in seen], np.float32)
         raw = self._raw(seen, metadata)
-        calibrated = self._calibrated(raw)
+        calibrated = self.card.calibrated(raw)
         with_unknown = self._with_unknown(seen, metadata)
         return [self._prediction(*parts) for parts in zip(seen, raw, calibrated, with_unknown, strict=True)]
 
@@ -148,9 +148,6 @@ class Predictor:
             )
         return raw
 
-    def _calibrated(self, raw: np.ndarray) -> np.ndarray:
-        return raw if self.card.temperature is None else apply_temperature(raw, self.card.temperature)
-
     def _with_unknown(self, seen: list[_Seen], metadata: np.ndarray) -> list[dict[str, dict[str, float]]]:
         """For each image, the calibrated probabilities with each value that is known made unknown, one at a time."""
         found: list[dict[str, dict[str, float]]] = [{} for _ in seen]
@@ -160,7 +157,7 @@ class Predictor:
                 continue
             changed = metadata[known]
             changed[:, column] = np.nan
-            calibrated = self._calibrated(self._raw([seen[index] for index in known], changed))
+            calibrated = self.card.calibrated(self._raw([seen[index] for index in known], changed))
             for index, probabilities in zip(known, calibrated, strict=True):
                 found[index][name] = self._by_class(probabilities)
         return found
@@ -201,43 +198,7 @@ def load_predictor(path: str | Path) -> Predictor:
         ConfigurationError: the model or its card is absent, broken, or of another model; it takes no image; or its
             preprocessing is another in this version.
     """
-    file = model_file(path)
-    card = read_card(file)
-    if "image" not in card.inputs:
-        raise ConfigurationError(
-            f"Expected a model that takes images. Received: {file} (inputs: {', '.join(card.inputs)}). Name another."
-        )
-    model = _load(file)
-    _require_same(model, card, file)
-    return Predictor(model, card)
-
-
-def _load(file: Path) -> keras.Model:
-    try:
-        return keras.models.load_model(file, compile=False)  # safe mode, the default: no code from the file is run
-    except Exception as error:  # Keras raises errors of many classes on files that it did not write
-        reason = (str(error).splitlines() or [""])[0][:300]
-        raise ConfigurationError(
-            f"Expected a model that Keras can load. Received: {file} ({type(error).__name__}: {reason}). Copy it from "
-            "the training's folder again."
-        ) from error
-
-
-def _require_same(model: keras.Model, card: ModelCard, file: Path) -> None:
-    """Raises ``ConfigurationError`` where the card is of another model."""
-    shapes = {tensor.name: tensor.shape for tensor in model.inputs}
-    side, classes = card.image_size, len(card.class_names)
-    fits = (
-        set(shapes) == set(card.inputs)
-        and tuple(shapes["image"][1:3]) == (side, side)
-        and model.outputs[0].shape[-1] == classes
-    )
-    if not fits:
-        raise ConfigurationError(
-            f"Expected the card of this model beside it. Received: {file} with the inputs {shapes} and "
-            f"{model.outputs[0].shape[-1]} classes, and a card of {', '.join(card.inputs)}, {side} pixels and "
-            f"{classes} classes. Keep each model with the model.json of its own training."
-        )
+    return Predictor(*load_model(path))
 
 
 def _or_nan(seen: _Seen) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import combinations
@@ -16,7 +17,7 @@ from made_up_audit import audit_of, probe, small_dataset, twins
 from mmdc_tf.audit.pages import MOST_PAIRS, write_audit
 from mmdc_tf.audit.report import AuditReport
 from mmdc_tf.datasets.schema import Dataset
-from mmdc_tf.errors import ConfigurationError
+from mmdc_tf.errors import ConfigurationError, UnreadableImageError
 from mmdc_tf.opencv import cv2
 
 EVIL = "<b>|<script>.png"
@@ -86,6 +87,25 @@ def test_names_are_text_everywhere(written):
     assert EVIL in {attributes.get("alt") for _, attributes in page.tags}
     assert "<script>" not in written["audit.md"]
     assert "| &lt;b>\\|&lt;script>.png | benign |" in written["audit.md"]
+
+
+def test_a_backslash_does_not_undo_the_escape_of_a_bar(dataset, tmp_path):
+    table = dataset.table.assign(sample_id=["a\\|b.png", *dataset.table["sample_id"][1:]])
+    renamed = replace(dataset, table=table)
+    _, markdown, _ = write_audit(audit(renamed, (0, 1, 0.987, True)), tmp_path, "")
+    assert "| a\\\\\\|b.png | benign |" in markdown.read_text(encoding="utf-8")  # in Markdown \\ is \ and \| is |
+
+
+def test_a_picture_that_is_gone_leaves_the_text(dataset, tmp_path):
+    gone = tmp_path / "gone.png"
+    shutil.copy(dataset.table["image_path"][0], gone)
+    table = dataset.table.assign(image_path=[str(gone), *dataset.table["image_path"][1:]])
+    report = audit(replace(dataset, table=table), (0, 1, 0.987, True))
+    assert report.dataset.fingerprint  # read from the files, once
+    gone.unlink()
+    with pytest.raises(UnreadableImageError, match=r"gone\.png"):
+        write_audit(report, tmp_path / "audit", "")
+    assert {path.name for path in (tmp_path / "audit").iterdir()} == {"audit.json", "audit.md"}
 
 
 def test_the_page_says_what_it_is(written):

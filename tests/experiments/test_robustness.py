@@ -14,7 +14,7 @@ from saved_training import settings, shift_probabilities, write_saved_training
 from mmdc_tf.datasets.schema import Dataset
 from mmdc_tf.datasets.splits import Split, select
 from mmdc_tf.experiments import robustness
-from mmdc_tf.experiments.robustness import is_scored, saved_trainings, score_trainings, score_with_noise
+from mmdc_tf.experiments.robustness import noise_predictions, saved_trainings, score_trainings, score_with_noise
 from mmdc_tf.experiments.rows import Row
 from mmdc_tf.inputs.pipeline import evaluation_dataset
 from mmdc_tf.preprocessing.noise import add_noise
@@ -65,10 +65,10 @@ def test_every_condition_is_scored_and_noise_is_on_both_views(place, dataset):
 
 def test_what_was_scored_is_not_scored_again(place, dataset, monkeypatch):
     lines: list[str] = []
-    assert not is_scored(place)
+    assert noise_predictions(place) is None
     assert score_trainings([place], dataset.table, lines.append) == 0
     monkeypatch.setattr(robustness.keras.models, "load_model", lambda *_, **__: pytest.fail("loaded again"))
-    assert is_scored(place)
+    assert noise_predictions(place) is not None
     assert score_trainings([place], dataset.table, lines.append) == 0
     assert lines[0].startswith("two paper fold0-seed0: clean ")
     assert lines[1] == lines[0] + " (scored before)"
@@ -77,13 +77,13 @@ def test_what_was_scored_is_not_scored_again(place, dataset, monkeypatch):
 def test_a_training_that_was_made_again_is_scored_again(place, dataset):
     score_with_noise(place, dataset.table)
     shift_probabilities(place, 2e-4)
-    assert not is_scored(place)
+    assert noise_predictions(place) is None
 
 
 def test_a_file_without_some_noise_is_written_again(place, dataset):
     written = score_with_noise(place, dataset.table)
     written[written["noise"] != "jpeg"].to_csv(place / "predictions-noise.csv", index=False)
-    assert not is_scored(place)
+    assert noise_predictions(place) is None
 
 
 def test_predictions_that_do_not_come_again_are_an_error_and_the_others_go_on(place, dataset, tiny_backbone, tmp_path):
@@ -102,7 +102,7 @@ def test_predictions_that_do_not_come_again_are_an_error_and_the_others_go_on(pl
 def test_a_difference_within_the_tolerance_is_none(place, dataset):
     shift_probabilities(place, 5e-5)
     score_with_noise(place, dataset.table)
-    assert is_scored(place)
+    assert noise_predictions(place) is not None
 
 
 def test_changed_labels_are_an_error(place, dataset):

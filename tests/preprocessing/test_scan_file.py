@@ -12,6 +12,7 @@ from scipy import ndimage
 from skimage.metrics import structural_similarity
 
 from mmdc_tf.datasets import images
+from mmdc_tf.datasets.image_size import jpeg_size
 from mmdc_tf.datasets.images import read_image, reductions
 from mmdc_tf.errors import ConfigurationError, UnreadableImageError
 from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset
@@ -55,13 +56,13 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_a_jpeg_is_reduced_as_far_as_its_shorter_side_allows(jpeg: Path, tmp_path: Path) -> None:
-    assert reductions(jpeg, 150) == (8, 4, 2, 1)  # 1200 / 8
-    assert reductions(jpeg, 151) == (4, 2, 1)
-    assert reductions(jpeg, 5000) == (1,)
+    assert reductions(jpeg_size(jpeg), 150) == (8, 4, 2, 1)  # 1200 / 8
+    assert reductions(jpeg_size(jpeg), 151) == (4, 2, 1)
+    assert reductions(jpeg_size(jpeg), 5000) == (1,)
     cv2.imwrite(str(tmp_path / "a.png"), drawn_scan())
-    assert reductions(tmp_path / "a.png", 10) == (1,)
+    assert reductions(jpeg_size(tmp_path / "a.png"), 10) == (1,)
     (tmp_path / "b.jpg").write_text("no image")
-    assert reductions(tmp_path / "b.jpg", 10) == (1,)
+    assert reductions(jpeg_size(tmp_path / "b.jpg"), 10) == (1,)
 
 
 @pytest.mark.parametrize("factor", [2, 4, 8])

@@ -12,8 +12,9 @@ from sklearn.metrics import brier_score_loss, confusion_matrix, log_loss
 
 from mmdc_tf.evaluation.calibration import with_temperature
 from mmdc_tf.evaluation.predictions import predictions_table
-from mmdc_tf.experiments.calibration import CALIBRATION, PREDICTIONS, VALIDATION, calibrate, calibrated_row
+from mmdc_tf.experiments.calibration import CALIBRATION, VALIDATION, calibrate, calibrated_row
 from mmdc_tf.experiments.rows import PaperTable, Row
+from mmdc_tf.experiments.run_folder import PREDICTIONS
 from mmdc_tf.opencv import cv2
 from mmdc_tf.report.calibration_figures import decision_figure, reliability_figure, write_calibration
 
@@ -69,7 +70,8 @@ def make_run(
 
 def write_cell(folder: Path, validation: pd.DataFrame, test: pd.DataFrame) -> None:
     folder.mkdir(parents=True)
-    for name, content in (("config.json", {}), ("status.json", {"status": "ok"})):
+    config = {"protocol": folder.parent.name, "folds": 2, "training_seed": 0}
+    for name, content in (("config.json", config), ("status.json", {"status": "ok"})):
         (folder / name).write_text(json.dumps(content))
     validation.to_csv(folder / VALIDATION, index=False)
     test.to_csv(folder / PREDICTIONS, index=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from made_up_run import write_row, write_run_file
 
 from mmdc_tf.experiments.rows import load_table
+from mmdc_tf.report import marks
 from mmdc_tf.report.tables import write_tables
 
 MARK = "≈"
@@ -60,7 +63,8 @@ def test_the_mark_stands_behind_the_leak_free_accuracy_and_is_explained(output, 
     assert len(marked) == 1
     assert "VGG16" in marked[0]
     assert f") {mark} " in marked[0]
-    explained = f"{mark}: not distinguishable from the best row (McNemar's exact test and bootstrap of the difference"
+    tests = "McNemar's exact test, Holm-corrected, and the bootstrap interval of the difference over groups; 5"
+    explained = f"{mark}: not distinguishable from the best row ({tests}"
     assert text.count(explained) == 1
 
 
@@ -85,6 +89,20 @@ def test_a_row_with_other_seeds_is_not_compared_and_named(output):
     assert verdicts(written(output, "densenet201", "vgg16", "vgg16_atten"))["vgg16_atten"] == ""
     text = (output / "table2.md").read_text(encoding="utf-8")
     assert "Not scored on the samples, folds and seeds of the best row: vgg16_atten." in text
+
+
+def test_rows_are_compared_again_only_where_leak_free_predictions_have_changed(output, monkeypatch):
+    names = ("densenet201", "vgg16", "efficientnetb0")
+    before = verdicts(written(output, *names))
+    assert before["vgg16"] == "no"
+    with monkeypatch.context() as patch:
+        patch.setattr(marks, "compare_in_folder", lambda *_, **__: pytest.fail("compared again"))
+        write_row(output / "table2", "vgg16", NEAR[:1], protocol="paper")
+        assert verdicts(written(output, *names)) == before
+    place = output / "table2/vgg16/leak-free/fold1-seed0/predictions.csv"
+    shutil.copy(output / "table2/efficientnetb0/leak-free/fold1-seed0/predictions.csv", place)
+    os.utime(place, ns=(1, 1))  # a new time, however coarse the clock of the file system
+    assert verdicts(written(output, *names)) == {**before, "vgg16": "yes"}
 
 
 def test_the_papers_protocol_marks_nothing(tmp_path):

@@ -1,0 +1,60 @@
+"""A saved model and its card from disk, checked against each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+
+from mmdc_tf.errors import ConfigurationError
+from mmdc_tf.serving.card import ModelCard, model_file, read_card
+
+
+def load_model(path: str | Path, card: ModelCard | None = None) -> tuple[keras.Model, ModelCard]:
+    """Loads a trained network and what was stored for its use.
+
+    Args:
+        path: a ``model.keras`` file, or the training's folder that holds it; ``model.json`` lies beside it.
+        card: of ``read_card`` on that file, where it was read before; None to read it.
+
+    Raises:
+        ConfigurationError: the model or its card is absent, broken, or of another model; it takes no image; or its
+            preprocessing is another in this version.
+    """
+    file = model_file(path)
+    card = read_card(file) if card is None else card
+    if "image" not in card.inputs:
+        raise ConfigurationError(
+            f"Expected a model that takes images. Received: {file} (inputs: {', '.join(card.inputs)}). Name another."
+        )
+    model = _load(file)
+    _require_same(model, card, file)
+    return model, card
+
+
+def _load(file: Path) -> keras.Model:
+    try:
+        return keras.models.load_model(file, compile=False)  # safe mode, the default: no code from the file is run
+    except Exception as error:  # Keras raises errors of many classes on files that it did not write
+        reason = (str(error).splitlines() or [""])[0][:300]
+        raise ConfigurationError(
+            f"Expected a model that Keras can load. Received: {file} ({type(error).__name__}: {reason}). Copy it from "
+            "the training's folder again."
+        ) from error
+
+
+def _require_same(model: keras.Model, card: ModelCard, file: Path) -> None:
+    """Raises ``ConfigurationError`` where the card is of another model."""
+    shapes = {tensor.name: tensor.shape for tensor in model.inputs}
+    side, classes = card.image_size, len(card.class_names)
+    fits = (
+        set(shapes) == set(card.inputs)
+        and tuple(shapes["image"][1:3]) == (side, side)
+        and model.outputs[0].shape[-1] == classes
+    )
+    if not fits:
+        raise ConfigurationError(
+            f"Expected the card of this model beside it. Received: {file} with the inputs {shapes} and "
+            f"{model.outputs[0].shape[-1]} classes, and a card of {', '.join(card.inputs)}, {side} pixels and "
+            f"{classes} classes. Keep each model with the model.json of its own training."
+        )
