@@ -8,6 +8,7 @@ on new images, imports TensorFlow when it is first asked for.
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 import wrapt
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from mmdc_tf.serving.predictor import load_predictor
 
 __all__ = ["__version__", "load_predictor"]
+
+# TensorFlow reads it when it is imported. Its default depends on the processor; with oneDNN convolutions are faster on
+# all that were measured (docs/speed.md), and an image's features do not depend on its neighbours in the batch.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 
 @wrapt.when_imported("keras")

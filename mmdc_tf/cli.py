@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from mmdc_tf.commands import EXIT_BAD_INPUT, EXIT_INTERRUPTED
 from mmdc_tf.commands.audit import add_audit
+from mmdc_tf.commands.cache import add_cache
 from mmdc_tf.commands.compare import add_compare
 from mmdc_tf.commands.datasets import add_datasets
 from mmdc_tf.commands.explain import add_explain
@@ -69,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     add_preprocess(commands.add_parser("preprocess", help="turn a folder of scans into a mirrored folder of PNG"))
     add_audit(commands.add_parser("audit", help="say what a dataset or a split would leak, and which shortcuts it has"))
     add_datasets(commands.add_parser("datasets", help="look at a dataset before using it"))
+    add_cache(commands.add_parser("cache", help="list or clear the stored features of frozen parts"))
     return parser
 
 

@@ -17,6 +17,7 @@ from mmdc_tf.cli import main
 from mmdc_tf.commands import run as run_command
 from mmdc_tf.experiments.grid import Plan
 from mmdc_tf.experiments.rows import TABLES, load_table
+from mmdc_tf.training.feature_store import CacheSettings
 
 pytestmark = pytest.mark.usefixtures("small_phantoms")
 
@@ -91,7 +92,8 @@ def test_help_names_every_promised_option(capsys):
     text = capsys.readouterr().out
     what = "table figure rows without-images dataset-root protocol folds seeds profile"
     how = "image-size epochs batch-size weights output resume fresh list seed debug"
-    for name in f"{what} {how}".split():
+    speed = "cache-dir cache-limit no-cache feature-views feature-dtype precision jit"
+    for name in f"{what} {how} {speed}".split():
         assert f"--{name} " in text or f"--{name}\n" in text
 
 
@@ -142,6 +144,24 @@ def test_options_override_the_profile(shared_output, plans):
     assert (plan.profile.folds, recipe.epochs, recipe.batch_size, recipe.image_size) == (3, 7, 5, 96)
     assert (plan.seeds, plan.protocols, plan.weights, plan.cut) == (2, ("leak-free",), "some/folder", "none")
     assert [row.name for row in plan.rows] == ["vgg16", "mmdcnet_beta"]
+
+
+def test_features_are_kept_in_the_users_cache_unless_another_place_or_none_is_asked_for(
+    shared_output, plans, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    run = ["run", "--table", "1", "--output", str(shared_output)]
+    elsewhere = ["--cache-dir", str(tmp_path / "mine"), "--cache-limit", "1.5GB"]
+    how = ["--feature-views", "3", "--feature-dtype", "bfloat16", "--precision", "mixed_bfloat16", "--jit"]
+    for options in ([], elsewhere + how, ["--no-cache"]):
+        assert main([*run, *options]) == 0
+    usual, other, none = plans
+    assert usual.cache == CacheSettings(tmp_path / "mmdc_tf" / "features", 50 * 10**9)
+    assert (usual.profile.recipe.feature_views, usual.precision, usual.jit) == (8, "float32", False)
+    assert other.cache == CacheSettings(tmp_path / "mine", 1_500_000_000)
+    assert (other.profile.recipe.feature_views, other.profile.recipe.feature_dtype) == (3, "bfloat16")
+    assert (other.precision, other.jit) == ("mixed_bfloat16", True)
+    assert none.cache is None
 
 
 @pytest.mark.parametrize(("table", "recipe"), [("1", "ultrasound"), ("2", "lesion-safe")])

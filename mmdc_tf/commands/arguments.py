@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable
 from typing import TypeVar
 
 Number = TypeVar("Number", int, float)
+UNITS = {"": 1, "b": 1} | {
+    f"{prefix}{unit}": base**power
+    for unit, base in (("b", 1000), ("ib", 1024))
+    for power, prefix in enumerate("kmgt", start=1)
+}
+"""The bytes of each unit of a size, by its name in lower case."""
 
 
 def names(text: str) -> list[str]:
@@ -39,6 +46,24 @@ def share(text: str) -> float:
         ArgumentTypeError: it is none.
     """
     return _number(text, float, lambda number: 0 < number <= 1, "a number above 0 and at most 1")
+
+
+def size(text: str) -> int | None:
+    """A number of bytes: ``"20GB"``, ``"1.5 GiB"`` or plain bytes; None for ``"none"``. GB is 10⁹ bytes, GiB is 2³⁰.
+
+    Raises:
+        ArgumentTypeError: it is none of these, or less than a byte.
+    """
+    wanted = text.strip().lower()
+    if wanted == "none":
+        return None
+    number = wanted.rstrip("bgikmt ")
+    unit = UNITS.get(wanted.removeprefix(number).strip(), 0)
+
+    def in_bytes(_: str) -> float:
+        return unit * float(number)
+
+    return int(_number(text, in_bytes, lambda value: 1 <= value < math.inf, "a size such as 20GB, 500MiB or none"))
 
 
 def protocols_of(option: str) -> tuple[str, ...]:

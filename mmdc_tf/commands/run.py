@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmdc_tf.commands import EXIT_FAILED_ROW, EXIT_OK
-from mmdc_tf.commands.arguments import add_debug, names, positive, protocols_of, share, whole
-from mmdc_tf.commands.datasets import DATASETS
+from mmdc_tf.commands.arguments import protocols_of
+from mmdc_tf.commands.run_options import add_options
 from mmdc_tf.errors import ConfigurationError
 from mmdc_tf.experiments.native_log import native_messages_to
 from mmdc_tf.experiments.rows import TABLES, PaperTable, Row, choose_rows, load_table
@@ -16,6 +16,7 @@ from mmdc_tf.experiments.rows import TABLES, PaperTable, Row, choose_rows, load_
 if TYPE_CHECKING:
     from mmdc_tf.datasets.schema import Dataset
     from mmdc_tf.experiments.grid import Plan
+    from mmdc_tf.training.feature_store import CacheSettings
 
 PHANTOM_PATIENTS = {"quick": 24, "full": 120}
 PHANTOM_IMAGES = {"quick": 96, "full": 480}
@@ -24,70 +25,7 @@ PHANTOM_IMAGES = {"quick": 96, "full": 480}
 def add_run(parser: argparse.ArgumentParser) -> None:
     """Adds the options of ``mmdc-tf run``."""
     parser.set_defaults(command=_run, continues=True)
-    _add_what(parser)
-    _add_training(parser)
-    parser.add_argument("--output", type=Path, help="the run's folder; default: runs/DATASET-PROFILE")
-    resume = parser.add_mutually_exclusive_group()
-    resume.add_argument("--resume", action="store_true", help="continue an interrupted run (the default)")
-    resume.add_argument("--fresh", action="store_true", help="start over; an earlier result is renamed, not deleted")
-    add_debug(parser)
-
-
-def _add_what(parser: argparse.ArgumentParser) -> None:
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument("--table", type=int, choices=(1, 2), help="table of the paper: 1 (BUSI) or 2 (Mini-DDSM)")
-    which.add_argument("--figure", type=int, choices=(3,), help="figure of the paper: 3 (ablation, Mini-DDSM)")
-    add = parser.add_argument
-    add("--rows", type=names, help="rows by name, separated by commas; default: all but the extra ones")
-    add("--list", action="store_true", help="print the rows and the published numbers, and stop")
-    add("--dataset-root", type=Path, help="the dataset's folder; without it the built-in phantom is used")
-    add("--dataset", choices=DATASETS, help="what --dataset-root holds; default: the table's own dataset")
-    add(
-        "--recipe",
-        help="preprocessing: lesion-safe (the default for mammograms), paper (Otsu and the largest contour, as "
-        "published) or plain; ultrasound (the default for BUSI) or plain",
-    )
-    add(
-        "--near-twins",
-        choices=("keep", "drop-conflicts", "one-per-cluster"),
-        default="keep",
-        help="images that look like copies of one another: keep all, leave out clusters with more than one label, or "
-        "keep one image a cluster; default: keep",
-    )
-    add(
-        "--without-images",
-        action="store_true",
-        help="use every line of the dataset's table, whether its image is there or not; for rows that take no image",
-    )
-
-
-def _add_training(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--protocol", choices=("paper", "leak-free", "both"), default="both", help="default: both")
-    add("--profile", choices=("quick", "full"), help="default: quick on the phantom, full on real data")
-    add("--folds", type=positive, help="folds of the leak-free protocol; default: the profile's")
-    add("--seeds", type=positive, default=1, help="trainings a fold, with different seeds; default: 1")
-    add("--seed", type=whole, default=0, help="seed of the splits and of the first training; default: 0")
-    add("--image-size", type=positive, help="height and width in pixels; default: the profile's")
-    add("--epochs", type=positive, help="at most; default: the profile's")
-    add("--batch-size", type=positive, help="default: the profile's")
-    add(
-        "--sensitivity",
-        type=share,
-        default=0.9,
-        help="for cancer, that the decision threshold stored with a model reaches on the validation part; default: 0.9",
-    )
-    add(
-        "--weights",
-        help="imagenet, none, or a folder with the official *_notop.h5 files; default: none on the phantom, "
-        "imagenet on real data",
-    )
-    add(
-        "--cut",
-        default="auto",
-        help="freeze the backbone up to this layer; auto: the row's cut with pretrained weights, "
-        "no freezing with random ones; none: no freezing; default: auto",
-    )
+    add_options(parser)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -173,6 +111,8 @@ def _plan(table: PaperTable, options: argparse.Namespace, output: Path) -> Plan:
         image_size=options.image_size,
         epochs=options.epochs,
         batch_size=options.batch_size,
+        feature_views=options.feature_views,
+        feature_dtype=options.feature_dtype,
     )
     name = _source(table, options)
     rows = choose_rows(table, options.rows)
@@ -193,7 +133,19 @@ def _plan(table: PaperTable, options: argparse.Namespace, output: Path) -> Plan:
         output=output,
         near_twins=options.near_twins,
         sensitivity=options.sensitivity,
+        cache=_cache(options),
+        precision=options.precision,
+        jit=options.jit,
     )
+
+
+def _cache(options: argparse.Namespace) -> CacheSettings | None:
+    """Where features are kept, None for the usual loop."""
+    from mmdc_tf.training.feature_store import CacheSettings, default_folder
+
+    if options.no_cache:
+        return None
+    return CacheSettings(options.cache_dir or default_folder(), options.cache_limit)
 
 
 def _require_no_image(rows: tuple[Row, ...], table: PaperTable) -> None:

@@ -16,10 +16,12 @@ from mmdc_tf.models.backbones import get_backbone
 from mmdc_tf.models.classifiers import get_classifier
 from mmdc_tf.models.registry import look_up
 from mmdc_tf.preprocessing.recipes import get_recipe
+from mmdc_tf.training.feature_store import CacheSettings
 from mmdc_tf.training.recipe import Profile
 
 AUTOMATIC_CUT = "auto"
 NO_CUT = "none"
+PRECISIONS = ("float32", "mixed_bfloat16")
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,9 @@ class Plan:
         output: the run's folder.
         near_twins: how they were treated: a name in ``mmdc_tf.datasets.deduplicate.NEAR_TWIN_TREATMENTS``.
         sensitivity: for cancer, that the stored decision threshold reaches on the validation part, in (0, 1].
+        cache: where the features of frozen parts are kept; None trains rows with a frozen part by the usual loop.
+        precision: Keras' dtype policy for the networks: a name in ``PRECISIONS``.
+        jit: compile training steps with XLA.
     """
 
     table: PaperTable
@@ -55,6 +60,9 @@ class Plan:
     output: Path
     near_twins: str = "keep"
     sensitivity: float = SENSITIVITY
+    cache: CacheSettings | None = None
+    precision: str = "float32"
+    jit: bool = False
 
     @property
     def folder(self) -> Path:
@@ -79,6 +87,9 @@ class Plan:
             "cut": self.cut,
             "seed": self.seed,
             "sensitivity": self.sensitivity,
+            "frozen_features": self.cache is not None,
+            "precision": self.precision,
+            "jit": self.jit,
         }
 
 

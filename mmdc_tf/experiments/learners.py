@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import keras
 import numpy as np
@@ -40,6 +39,9 @@ class Learner(Protocol):
     def save(self, folder: Path) -> None:
         """Writes what can be used later; nothing where there is no model of its own."""
 
+    def facts(self) -> dict[str, Any]:
+        """What ``status.json`` says of how it was trained."""
+
 
 class NetworkLearner:
     """A registered network, trained by the recipe and saved as ``model.keras``."""
@@ -51,14 +53,17 @@ class NetworkLearner:
     def fit(self, train_table: pd.DataFrame, validation: pd.DataFrame) -> pd.DataFrame:
         cell = self._cell
         make_deterministic(cell.seed)
-        self._model = self._workshop.model(cell)
+        network = self._workshop.network(cell)
+        self._model = network.model
+        recipe = self._plan.profile.recipe
+        if not cell.row.augmented:
+            recipe = recipe.without_augmentation()
+        features = self._workshop.features(cell, self._settings, recipe)
+        self._features = None if features is None else features.kind
         callbacks = [self._progress.callback(cell), keras.callbacks.TensorBoard(cell.folder / "tb", write_graph=False)]
         pretrained = self._workshop.weights(cell) is not None
         parts = TrainingParts(train_table, validation, self._settings)
-        recipe = self._plan.profile.recipe
-        if not cell.row.augmented:
-            recipe = replace(recipe, augmentation=None)
-        return train(self._model, parts, recipe, cell.seed, pretrained, callbacks)
+        return train(network.trained, parts, recipe, cell.seed, pretrained, callbacks, features, self._plan.jit)
 
     def probabilities(self, table: pd.DataFrame) -> np.ndarray:
         return self._model.predict(evaluation_dataset(table, self._settings), verbose=0)
@@ -70,6 +75,10 @@ class NetworkLearner:
         # a new model over the same layers has no optimiser, whose state is twice as large as the weights
         bare = keras.Model(self._model.input, self._model.output, name=self._model.name)
         write_with(folder / "model.keras", bare.save)
+
+    def facts(self) -> dict[str, Any]:
+        """Whether the features of the frozen part were ``"stored"``, ``"computed"`` in each step, or None: no use."""
+        return {"frozen_features": self._features}
 
 
 class ClassifierLearner:
@@ -90,6 +99,9 @@ class ClassifierLearner:
 
     def save(self, folder: Path) -> None:
         """Nothing: the nearest neighbour alone would be a copy of the training images."""
+
+    def facts(self) -> dict[str, Any]:
+        return {}
 
 
 class EnsembleLearner:
@@ -132,6 +144,9 @@ class EnsembleLearner:
 
     def save(self, folder: Path) -> None:
         """Nothing: each member has its own model."""
+
+    def facts(self) -> dict[str, Any]:
+        return {}
 
 
 LEARNERS: dict[str, Callable[[Plan, Cell, Workshop, Progress], Learner]] = {

@@ -71,7 +71,7 @@ def _checked_workshop(plan: Plan, cells: list[Cell]) -> Workshop:
     workshop = Workshop(plan, _weight_files(plan))
     if plan.cut not in (AUTOMATIC_CUT, NO_CUT):
         for cell in {cell.row.name: cell for cell in cells if cell.row.model is not None}.values():
-            workshop.model(cell)  # a layer's name fits some backbones only, which is seen by building them
+            workshop.network(cell)  # a layer's name fits some backbones only, which is seen by building them
         workshop.clear()
     return workshop
 
@@ -94,8 +94,8 @@ def _attempt(plan: Plan, cell: Cell, workshop: Workshop, progress: Progress) -> 
     _remove_traces(cell)
     artifacts.write_json(cell.folder / "status.json", status)
     try:
-        metrics, epochs = _run(plan, cell, workshop, progress)
-        status = {"status": OK, "epochs": epochs, "seconds": round(time.perf_counter() - started, 1)}
+        metrics, facts = _run(plan, cell, workshop, progress)
+        status = {"status": OK, **facts, "seconds": round(time.perf_counter() - started, 1)}
         message = (
             f"accuracy {100 * metrics['accuracy']:.2f} %, macro F1 {100 * metrics['f1']:.2f} %, {status['seconds']} s"
         )
@@ -123,7 +123,8 @@ def _remove_traces(cell: Cell) -> None:
     shutil.rmtree(cell.folder / "tb", ignore_errors=True)
 
 
-def _run(plan: Plan, cell: Cell, workshop: Workshop, progress: Progress) -> tuple[dict[str, float], int]:
+def _run(plan: Plan, cell: Cell, workshop: Workshop, progress: Progress) -> tuple[dict[str, float], dict[str, Any]]:
+    """Trains, scores and saves; returns the paper's numbers and what the status says of the training."""
     artifacts.write_text(cell.folder / "split.json", cell.split.to_json())
     artifacts.write_json(cell.folder / "environment.json", artifacts.environment(plan.dataset.fingerprint))
     learner = LEARNERS[cell.row.kind](plan, cell, workshop, progress)
@@ -133,7 +134,7 @@ def _run(plan: Plan, cell: Cell, workshop: Workshop, progress: Progress) -> tupl
     metrics = _score(plan, cell, learner)
     learner.save(cell.folder)
     artifacts.write_json(cell.folder / "model.json", _card(plan, cell))
-    return metrics, len(history)
+    return metrics, {"epochs": len(history), **learner.facts()}
 
 
 def _score(plan: Plan, cell: Cell, learner: Learner) -> dict[str, float]:

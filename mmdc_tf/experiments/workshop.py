@@ -1,51 +1,105 @@
-"""Models for the trainings of a run: built once a row, brought back to their initial state for each fold."""
+"""Networks for the trainings of a run: built once a row, brought back to their initial state for each fold."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
+from tqdm import tqdm
 
 from mmdc_tf.experiments.gradient_registry import clear_networks, custom_gradients
 from mmdc_tf.experiments.grid import Cell, Plan
+from mmdc_tf.inputs.pipeline import InputSettings
 from mmdc_tf.models import ModelSettings, build_model, freeze_through
+from mmdc_tf.models.frozen_part import FrozenSplit, split_frozen
+from mmdc_tf.training.feature_cache import FeatureCache, FeatureSource
+from mmdc_tf.training.recipe import TrainingRecipe
 from mmdc_tf.training.trainer import start_again
+
+
+@dataclass(frozen=True)
+class Network:
+    """What a training works with.
+
+    Args:
+        model: the whole model, which is saved and predicts.
+        split: its frozen part and the rest, where the rest is trained on features; None where the whole is trained.
+    """
+
+    model: keras.Model
+    split: FrozenSplit | None
+
+    @property
+    def trained(self) -> keras.Model:
+        """What is compiled and fitted; it shares its layers with the whole model."""
+        return self.model if self.split is None else self.split.tail
 
 
 class Workshop:
     """Builds the networks of a run; cells of one architecture share one compiled network.
 
     Args:
-        plan: image size and classes.
+        plan: image size, classes, precision, feature cache.
         weights: the weight file of each backbone, None for random weights.
+        say: prints a line.
     """
 
-    def __init__(self, plan: Plan, weights: dict[str, Path | None]) -> None:
+    def __init__(self, plan: Plan, weights: dict[str, Path | None], say: Callable[[str], object] = tqdm.write) -> None:
         self._plan = plan
         self._weights = weights
+        self._say = say
         self._architecture: str | None = None
-        self._model: keras.Model | None = None
+        self._network: Network | None = None
         self._gradients = custom_gradients()
+        self._cache = None if plan.cache is None else FeatureCache(plan.cache, plan.dataset, say)
 
     def weights(self, cell: Cell) -> Path | None:
         """The weight file that this cell's backbone starts from."""
         return self._weights.get(cell.row.arguments.get("backbone", ""))
 
-    def model(self, cell: Cell) -> keras.Model:
-        """A model in its initial state, drawn from the seed that was set before."""
+    def network(self, cell: Cell) -> Network:
+        """A network in its initial state, drawn from the seed that was set before."""
         if self._architecture != cell.architecture:
             self.clear()
-        settings = ModelSettings(cell.image_size, len(self._plan.dataset.info.class_names), self.weights(cell))
-        fresh = build_model(str(cell.row.model), settings, **cell.row.arguments)
-        if self._model is not None:
-            start_again(self._model, fresh)
-            return self._model
+        fresh = self._build(cell)
+        if self._network is not None:
+            start_again(self._network.model, fresh, self._network.trained)
+            return self._network
         if cell.cut is not None:
             freeze_through(fresh, cell.cut)
-        self._architecture, self._model = cell.architecture, fresh
-        return fresh
+        self._architecture, self._network = cell.architecture, Network(fresh, self._split(fresh, cell))
+        return self._network
+
+    def features(self, cell: Cell, settings: InputSettings, recipe: TrainingRecipe) -> FeatureSource | None:
+        """What the frozen part of this cell's network gives for all images; None where the whole network is trained."""
+        if self._cache is None or self._network is None or self._network.split is None:
+            return None
+        backbone = cell.row.arguments.get("backbone", str(cell.row.model))
+        return self._cache.open(self._network.split, backbone, settings, recipe)
 
     def clear(self) -> None:
         """Gives a network's memory back before the next."""
-        self._architecture = self._model = None
+        self._architecture = self._network = None
         clear_networks(self._gradients)
+
+    def _split(self, model: keras.Model, cell: Cell) -> FrozenSplit | None:
+        if self._cache is None or cell.cut is None:
+            return None
+        split = split_frozen(model, cell.cut)
+        if split is None:
+            self._say(
+                f"note: {cell.row.name} is trained without stored features: what is frozen takes more than one image"
+            )
+        return split
+
+    def _build(self, cell: Cell) -> keras.Model:
+        """The model of a cell in the plan's precision, which is the process's own only while it is built."""
+        settings = ModelSettings(cell.image_size, len(self._plan.dataset.info.class_names), self.weights(cell))
+        before = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(self._plan.precision)
+        try:
+            return build_model(str(cell.row.model), settings, **cell.row.arguments)
+        finally:
+            keras.config.set_dtype_policy(before)

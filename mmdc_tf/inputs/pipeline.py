@@ -1,4 +1,4 @@
-"""Sample table → ``tf.data``: the only place that builds a dataset of tensors."""
+"""Sample table → ``tf.data``: batches of images and metadata (``features.py``: of what a frozen part makes of them)."""
 
 from __future__ import annotations
 
@@ -73,12 +73,12 @@ def training_dataset(
         everywhere where it is missing, "metadata": float32 (batch, 2) raw age and density, NaN = unknown}, one-hot
         float32 (batch, classes)); only the tensors of ``settings.inputs``.
     """
-    dataset = _preprocessed(table, settings).shuffle(len(table), seed=seed, reshuffle_each_iteration=True)
+    dataset = preprocessed(table, settings).shuffle(len(table), seed=seed, reshuffle_each_iteration=True)
     dataset = _batched(dataset, settings)
     if augmentation is not None:
         dataset = _augmented(dataset, augmentation, seed)
     if metadata_dropout > 0 and "metadata" in settings.inputs:
-        dataset = _with_unknown(dataset, metadata_dropout, seed)
+        dataset = with_unknown(dataset, metadata_dropout, seed)
     return _finished(dataset)
 
 
@@ -94,14 +94,14 @@ def evaluation_dataset(table: pd.DataFrame, settings: InputSettings, changes: Se
         changes: each row comes once for each of them, one after the other, its images (both views) changed after
             preprocessing; without any it comes once, as it is.
     """
-    dataset = _preprocessed(table, settings)
+    dataset = preprocessed(table, settings)
     if changes:
         dataset = _changed(dataset, tuple(changes), settings)
     return _finished(_batched(dataset, settings))
 
 
-def _preprocessed(table: pd.DataFrame, settings: InputSettings) -> tf.data.Dataset:
-    """Cached after preprocessing, as uint8: the costly part runs once."""
+def preprocessed(table: pd.DataFrame, settings: InputSettings) -> tf.data.Dataset:
+    """One sample after another, images uint8 (S, S, 3), cached after preprocessing: the costly part runs once."""
     times = _repeats(table) if "image" in settings.inputs else 1
     sources = {name: SOURCES[name](table) for name in settings.inputs}
     sources = {name: values[::times] if name in IMAGES else _grouped(values, times) for name, values in sources.items()}
@@ -192,10 +192,16 @@ def _augmented(dataset: tf.data.Dataset, augmentation: Augmentation, seed: int) 
     return dataset.map(augment)
 
 
-def _with_unknown(dataset: tf.data.Dataset, rate: float, seed: int) -> tf.data.Dataset:
-    """Each value of the metadata unknown (NaN) with the probability ``rate``."""
-    # A stream of its own, anew every epoch: the order of the rows and the movements stay those of the same seed.
-    draws = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2)
+def batch_seeds(seed: int) -> tf.data.Dataset:
+    """Without end, a seed for the stateless draws of each batch, int64 (2,); others in every epoch.
+
+    A stream of its own: the order of the rows and the movements stay those of the same ``seed``.
+    """
+    return tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2, drop_remainder=True)
+
+
+def with_unknown(dataset: tf.data.Dataset, rate: float, seed: int) -> tf.data.Dataset:
+    """Each value of the metadata unknown (NaN) with the probability ``rate``, in [0, 1)."""
 
     def drop(batch: tuple[Tensors, tf.Tensor], draw: tf.Tensor) -> tuple[Tensors, tf.Tensor]:
         tensors, label = batch
@@ -203,7 +209,9 @@ def _with_unknown(dataset: tf.data.Dataset, rate: float, seed: int) -> tf.data.D
         dropped = tf.random.stateless_uniform(tf.shape(values), draw) < rate
         return {**tensors, "metadata": tf.where(dropped, np.float32(np.nan), values)}, label
 
-    return tf.data.Dataset.zip(dataset, draws).map(drop, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return tf.data.Dataset.zip(dataset, batch_seeds(seed)).map(
+        drop, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    )
 
 
 def _finished(dataset: tf.data.Dataset) -> tf.data.Dataset:

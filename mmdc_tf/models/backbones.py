@@ -141,10 +141,25 @@ def resolve_weights(name: str, weights: str) -> Path | None:
 
 
 def freeze_through(model: keras.Model, cut: str) -> None:
-    """Freezes the layer ``cut`` and all layers before it; frozen BatchNormalization runs in inference mode.
+    """Freezes the layer ``cut`` and all layers before it, which then run in inference mode.
+
+    Keras lets frozen BatchNormalization infer, but goes on dropping in frozen Dropout (EfficientNet's stochastic
+    depth): their rate becomes 0, so that an image gives the same features in every step.
 
     Raises:
         ConfigurationError: the model has no such layer.
+    """
+    for layer in keras.Model(model.inputs, require_layer(model, cut).output).layers:
+        layer.trainable = False
+        if isinstance(layer, keras.layers.Dropout):
+            layer.rate = 0.0
+
+
+def require_layer(model: keras.Model, cut: str) -> keras.layers.Layer:
+    """The layer of this name, up to which a model is frozen.
+
+    Raises:
+        ConfigurationError: the model has no such layer; names the cuts that it has.
     """
     names = [layer.name for layer in model.layers]
     if cut not in names:
@@ -152,8 +167,7 @@ def freeze_through(model: keras.Model, cut: str) -> None:
             f"Expected a layer of the model to freeze up to. Received: cut={cut!r}. "
             f"The backbone's cuts: {', '.join(sorted({c for b in BACKBONES.values() for c in b.cuts} & set(names)))}."
         )
-    for layer in keras.Model(model.inputs, model.get_layer(cut).output).layers:
-        layer.trainable = False
+    return model.get_layer(cut)
 
 
 def _download(backbone: Backbone) -> Path:

@@ -28,7 +28,7 @@ def made_from(run: dict[str, Any]) -> list[str]:
     if not run:
         return [RESEARCH_USE]
     phantom = f"{NOTICE}. Synthetic images; the numbers say that the program works, nothing else."
-    return [*([phantom] if run["synthetic"] else []), _facts(run), RESEARCH_USE]
+    return [*([phantom] if run["synthetic"] else []), _facts(run), *_frozen(run), RESEARCH_USE]
 
 
 def page(title: str, run: dict[str, Any], parts: Iterable[str], below: Sequence[str] = ()) -> str:
@@ -154,3 +154,22 @@ def _facts(run: dict[str, Any]) -> str:
         f"{names.get(run['weights'], 'weights from a folder')}, preprocessing {run['preprocessing']!r}, "
         f"seed {run['seed']}."
     )
+
+
+def _frozen(run: dict[str, Any]) -> list[str]:
+    """How rows with a frozen part are trained, and in which precision where it is not the usual one."""
+    training, lines = run["training"], []
+    if run.get("frozen_features") and _freezes(run):
+        mixed = f", mixed with α = {training['feature_mixing']:g}" if training["feature_views"] > 1 else ""
+        lines.append(
+            f"Rows with a frozen part: trained on its features of {training['feature_views']} fixed view(s) an image, "
+            f"kept as {training['feature_dtype']}{mixed}."
+        )
+    if run.get("precision", "float32") != "float32":
+        lines.append(f"Computed in {run['precision']}.")
+    return lines
+
+
+def _freezes(run: dict[str, Any]) -> bool:
+    """Whether a run can have rows with a frozen part: random weights have none unless a cut is asked for."""
+    return run["cut"] != "none" and (run["cut"] != "auto" or run["weights"] != "none")

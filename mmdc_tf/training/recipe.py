@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from importlib import resources
 from typing import Any
 
 from mmdc_tf.errors import ConfigurationError
 
 MONITORS = {"val_accuracy": "max", "val_loss": "min"}
+FEATURE_DTYPES = ("float16", "bfloat16", "float32")
 
 Limit = tuple[Callable[[float], bool], str]
 
@@ -33,6 +34,10 @@ LIMITS: dict[str, Limit] = {
     "batch_norm_momentum": _SHARE,
     "metadata_dropout": _SHARE,
     "early_stopping_patience": _AT_LEAST_ONE,
+    "feature_views": _AT_LEAST_ONE,
+    "feature_rotation": _AT_LEAST_ZERO,
+    "feature_brightness": _AT_LEAST_ZERO,
+    "feature_mixing": _AT_LEAST_ZERO,
 }
 
 
@@ -56,6 +61,13 @@ class TrainingRecipe:
         early_stopping_patience: epochs without a better ``monitor``.
         monitor: ``"val_accuracy"`` or ``"val_loss"``; the best epoch's weights are kept.
         augmentation: the settings of ``mmdc_tf.inputs.augmentation.Augmentation``; None moves no image.
+        feature_views: fixed views of each image, of which a training on the features of a frozen part draws one a step;
+            1 is the image as it is, without mixing.
+        feature_rotation, feature_brightness: largest rotation (degrees) and change of brightness (grey levels of 255)
+            of these views; mirror, shift and zoom are those of ``augmentation``.
+        feature_mixing: α of the Beta(α, α) from which the share is drawn with which two samples' features are mixed; 0
+            mixes nothing.
+        feature_dtype: in which the features are stored: one of ``FEATURE_DTYPES``.
 
     Raises:
         ConfigurationError: a value out of range.
@@ -76,6 +88,11 @@ class TrainingRecipe:
     early_stopping_patience: int
     monitor: str
     augmentation: dict[str, Any] | None
+    feature_views: int
+    feature_rotation: float
+    feature_brightness: float
+    feature_mixing: float
+    feature_dtype: str
 
     def __post_init__(self) -> None:
         for name, (fits, wanted) in LIMITS.items():
@@ -83,10 +100,15 @@ class TrainingRecipe:
                 raise ConfigurationError(
                     f"Expected {name} {wanted}. Received: {name}={getattr(self, name)}. Correct it."
                 )
-        if self.monitor not in MONITORS:
-            raise ConfigurationError(
-                f"Expected monitor to be one of {', '.join(MONITORS)}. Received: monitor={self.monitor!r}. Correct it."
-            )
+        for name, known in {"monitor": MONITORS, "feature_dtype": FEATURE_DTYPES}.items():
+            if (value := getattr(self, name)) not in known:
+                raise ConfigurationError(
+                    f"Expected {name} to be one of {', '.join(known)}. Received: {name}={value!r}. Correct it."
+                )
+
+    def without_augmentation(self) -> TrainingRecipe:
+        """The same for a row whose training images are not moved, nor their features mixed."""
+        return replace(self, augmentation=None, feature_views=1)
 
 
 @dataclass(frozen=True)
@@ -115,7 +137,8 @@ def load_profile(name: str, **overrides: Any) -> Profile:
             f"Expected a profile of {', '.join(profiles)}. Received: profile={name!r}. Choose one of them."
         )
     given = {key: value for key, value in overrides.items() if value is not None}
-    values = {**content["optimisation"], "augmentation": content["augmentation"], **profiles[name], **given}
+    values = {**content["optimisation"], "augmentation": content["augmentation"], **_features(content)}
+    values |= {**profiles[name], **given}
     folds = values.pop("folds")
     unknown = sorted(set(values) - {field.name for field in fields(TrainingRecipe)})
     if unknown:
@@ -123,3 +146,8 @@ def load_profile(name: str, **overrides: Any) -> Profile:
             f"Expected fields of the training recipe. Received: {unknown[0]}={values[unknown[0]]!r}. Correct its name."
         )
     return Profile(name, folds, TrainingRecipe(**values))
+
+
+def _features(content: dict[str, Any]) -> dict[str, Any]:
+    """The fields that the file groups under ``[features]``."""
+    return {f"feature_{name}": value for name, value in content["features"].items()}

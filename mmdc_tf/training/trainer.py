@@ -16,6 +16,7 @@ from mmdc_tf.inputs.augmentation import Augmentation
 from mmdc_tf.inputs.metadata import metadata_array
 from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset, training_dataset
 from mmdc_tf.layers import MetadataEmbedding
+from mmdc_tf.training.feature_cache import FeatureSource
 from mmdc_tf.training.recipe import MONITORS, TrainingRecipe
 from mmdc_tf.training.schedule import WarmupCosine
 
@@ -52,16 +53,21 @@ def train(
     seed: int,
     pretrained: bool,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    features: FeatureSource | None = None,
+    jit: bool = False,
 ) -> pd.DataFrame:
     """Trains in place and leaves the weights of the best epoch by ``recipe.monitor``.
 
     Args:
         model: built and cut, compiled here where it is not yet; its metadata layer is adapted to the training part.
+            With ``features`` it is the tail of ``mmdc_tf.models.frozen_part.FrozenSplit``, which takes them.
         parts: training and validation tables.
         recipe: optimiser, schedule, augmentation, stopping.
         seed: order of the batches, movements of the augmentation, dropout of the metadata.
         pretrained: chooses between the two learning rates.
         callbacks: more callbacks, for progress and TensorBoard.
+        features: what the frozen part gives, in place of images.
+        jit: compile the step with XLA.
 
     Returns:
         One line an epoch, columns ``HISTORY_COLUMNS``: epoch (from 1), loss, accuracy, val_loss, val_accuracy,
@@ -71,18 +77,19 @@ def train(
         TrainingDivergedError: a loss became NaN or infinite.
     """
     adapt_metadata(model, parts.train)
-    augmentation = None if recipe.augmentation is None else Augmentation(**recipe.augmentation)
-    batches = training_dataset(parts.train, parts.inputs, augmentation, seed, recipe.metadata_dropout)
+    weights = class_weights(parts.train, parts.inputs.class_names) if recipe.class_weights else None
+    mixed = features is not None and features.mixing > 0
+    batches, validation = _datasets(parts, recipe, seed, features, weights if mixed else None)
     if not model.compiled:
-        _compile(model, recipe)
+        _compile(model, recipe, jit)
     peak = recipe.learning_rate if pretrained else recipe.learning_rate_random
     schedule = WarmupCosine(peak, len(batches) * recipe.epochs, recipe.warmup_share)
     history = model.fit(
         batches,
-        validation_data=evaluation_dataset(parts.validation, parts.inputs),
+        validation_data=validation,
         epochs=recipe.epochs,
         shuffle=False,  # the dataset shuffles itself
-        class_weight=class_weights(parts.train, parts.inputs.class_names) if recipe.class_weights else None,
+        class_weight=None if mixed else weights,  # Keras would weigh a mixed label by its larger part
         callbacks=[schedule, keras.callbacks.TerminateOnNaN(), _early_stopping(recipe), *callbacks],
         verbose=0,
     )
@@ -90,6 +97,22 @@ def train(
     _require_finite(table)
     table.insert(0, "epoch", range(1, len(table) + 1))
     return table[list(HISTORY_COLUMNS)]
+
+
+def _datasets(
+    parts: TrainingParts,
+    recipe: TrainingRecipe,
+    seed: int,
+    features: FeatureSource | None,
+    weights: dict[int, float] | None,
+) -> tuple[tf.data.Dataset, tf.data.Dataset]:
+    """Training and validation batches, of images or of features."""
+    if features is not None:
+        batches = features.training(parts.train, parts.inputs, seed, recipe.metadata_dropout, weights)
+        return batches, features.evaluation(parts.validation, parts.inputs)
+    augmentation = None if recipe.augmentation is None else Augmentation(**recipe.augmentation)
+    batches = training_dataset(parts.train, parts.inputs, augmentation, seed, recipe.metadata_dropout)
+    return batches, evaluation_dataset(parts.validation, parts.inputs)
 
 
 def adapt_metadata(model: keras.Model, train: pd.DataFrame) -> None:
@@ -109,19 +132,24 @@ def class_weights(train: pd.DataFrame, class_names: tuple[str, ...]) -> dict[int
     }
 
 
-def start_again(model: keras.Model, fresh: keras.Model) -> None:
+def start_again(model: keras.Model, fresh: keras.Model, tail: keras.Model | None = None) -> None:
     """Brings a trained model back to the state of a newly built one of the same architecture.
 
     Tracing a deep network takes longer than a short training of it; so the folds of a row share one compiled model. All
     variables are replaced: weights, BatchNormalization statistics, seeds of dropout, optimiser moments and step count.
+
+    Args:
+        model: whole.
+        fresh: newly built.
+        tail: the part of it that was trained, where it was not the whole.
     """
     for variable, initial in zip(model.variables, fresh.variables, strict=True):
         variable.assign(initial)
-    for variable in model.optimizer.variables:
+    for variable in (tail or model).optimizer.variables:
         variable.assign(keras.ops.zeros_like(variable))
 
 
-def _compile(model: keras.Model, recipe: TrainingRecipe) -> None:
+def _compile(model: keras.Model, recipe: TrainingRecipe, jit: bool) -> None:
     for layer in model._flatten_layers():  # also inside DoubleConvSE; Keras has no public way to list them
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = recipe.batch_norm_momentum
@@ -131,7 +159,7 @@ def _compile(model: keras.Model, recipe: TrainingRecipe) -> None:
         optimizer,
         loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
         metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
-        jit_compile=False,
+        jit_compile=jit,
     )
     optimizer.build(model.trainable_variables)
 

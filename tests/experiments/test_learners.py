@@ -110,9 +110,7 @@ def test_an_ensemble_whose_member_failed_says_which_and_the_others_finish(plan, 
 def test_rows_of_one_architecture_come_together_and_share_one_compiled_network(plan, monkeypatch):
     compiled: list[str] = []
     original = trainer._compile
-    monkeypatch.setattr(
-        trainer, "_compile", lambda model, recipe: (compiled.append(model.name), original(model, recipe))
-    )
+    monkeypatch.setattr(trainer, "_compile", lambda model, *how: (compiled.append(model.name), original(model, *how)))
     plan = replace(plan, rows=(PLAIN, WIDE, TWIN), protocols=("paper",))
     assert [cell.row.name for cell in make_cells(plan)] == ["plain", "twin", "wide"]
     assert execute(plan) == (0, 3)

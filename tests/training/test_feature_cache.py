@@ -1,0 +1,183 @@
+"""Training on stored features: the same weights as the usual loop, for every backbone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from mmdc_tf.datasets.phantom import phantom_mammograms, phantom_ultrasound
+from mmdc_tf.datasets.schema import Dataset
+from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset
+from mmdc_tf.models import BACKBONES, ModelSettings, build_model, freeze_through
+from mmdc_tf.models.frozen_part import FrozenSplit, split_frozen
+from mmdc_tf.training import feature_entry
+from mmdc_tf.training.feature_cache import FeatureCache
+from mmdc_tf.training.feature_folder import list_entries
+from mmdc_tf.training.feature_store import CacheSettings
+from mmdc_tf.training.recipe import TrainingRecipe, load_profile
+from mmdc_tf.training.trainer import TrainingParts, make_deterministic, train
+
+IMAGES, EPOCHS = 36, 3
+
+
+@pytest.fixture(scope="module")
+def phantom(tmp_path_factory) -> Dataset:
+    return phantom_ultrasound(tmp_path_factory.mktemp("phantom") / "data", images=IMAGES, seed=0)
+
+
+@pytest.fixture(scope="module")
+def mammograms(tmp_path_factory) -> Dataset:
+    return phantom_mammograms(tmp_path_factory.mktemp("phantom") / "data", patients=9, height=64, seed=1)
+
+
+def exact(size: int, **changes: object) -> TrainingRecipe:
+    """Three epochs of the full recipe on images as they are, with features as they are."""
+    given = {"epochs": EPOCHS, "feature_dtype": "float32", "feature_views": 1, "augmentation": {}, **changes}
+    return replace(load_profile("full", image_size=size).recipe, **given).without_augmentation()
+
+
+def network(name: str, backbone: str, size: int, cut: str, seed: int = 0) -> keras.Model:
+    keras.utils.clear_session()  # the names of layers, which TensorFlow orders its graphs by, are the same again
+    make_deterministic(seed)
+    model = build_model(name, ModelSettings(size), backbone=backbone)
+    freeze_through(model, cut)
+    return model
+
+
+def trained(backbone: str, phantom: Dataset, cache: Path | None, **changes: object) -> keras.Model:
+    """A network after three epochs, by the usual loop or on stored features."""
+    size = max(32, BACKBONES[backbone].smallest_size)
+    cut = BACKBONES[backbone].cuts[-1]
+    model = network("backbone_classifier", backbone, size, cut)
+    recipe = exact(size, **changes)
+    inputs = InputSettings("ultrasound", size, recipe.batch_size, phantom.info.class_names, ("image",))
+    parts = TrainingParts(phantom.table[:28], phantom.table[28:], inputs)
+    if cache is None:
+        train(model, parts, recipe, 0, pretrained=True)
+        return model
+    split = split_frozen(model, cut)
+    features = FeatureCache(CacheSettings(cache), phantom).open(split, backbone, inputs, recipe)
+    assert features.kind == "stored"
+    train(split.tail, parts, recipe, 0, pretrained=True, features=features)
+    return model
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_stored_features_give_the_weights_of_the_usual_loop(backbone, phantom, tmp_path):
+    usual, stored = (trained(backbone, phantom, cache) for cache in (None, tmp_path))
+    for one, two in zip(usual.weights, stored.weights, strict=True):
+        difference = np.abs(np.asarray(one) - np.asarray(two)).max()
+        assert difference < 1e-5, (one.path, difference)
+
+
+def fused(backbone: str, seed: int = 0) -> tuple[keras.Model, FrozenSplit]:
+    """A small MMDCNet, frozen up to its first pooling."""
+    keras.utils.clear_session()
+    make_deterministic(seed)
+    model = build_model("mmdcnet", ModelSettings(32), backbone=backbone, conv_filters=16, grid=2)
+    freeze_through(model, "tiny_pool1")
+    split = split_frozen(model, "tiny_pool1")
+    assert split is not None
+    return model, split
+
+
+def parts_of(dataset: Dataset, recipe: TrainingRecipe) -> TrainingParts:
+    inputs = InputSettings("paper", 32, recipe.batch_size, dataset.info.class_names, ("image", "metadata"))
+    return TrainingParts(dataset.table[:28], dataset.table[28:], inputs)
+
+
+def fit(dataset: Dataset, backbone: str, recipe: TrainingRecipe, cache: CacheSettings | None, say=print, seed=0):
+    """The trained model, its history, and where its features came from."""
+    model, split = fused(backbone, seed)
+    parts = parts_of(dataset, recipe)
+    if cache is None:
+        return model, train(model, parts, recipe, seed, pretrained=False), None
+    features = FeatureCache(cache, dataset, say).open(split, backbone, parts.inputs, recipe)
+    return model, train(split.tail, parts, recipe, seed, pretrained=False, features=features), features.kind
+
+
+def assert_same_weights(one: keras.Model, two: keras.Model, tolerance: float) -> None:
+    for first, second in zip(one.weights, two.weights, strict=True):
+        np.testing.assert_allclose(first, second, rtol=0, atol=tolerance, err_msg=first.path)
+
+
+def test_metadata_and_their_dropout_are_those_of_the_usual_loop(mammograms, tiny_backbone, tmp_path):
+    usual, before, _ = fit(mammograms, tiny_backbone, exact(32), None)
+    stored, after, kind = fit(mammograms, tiny_backbone, exact(32), CacheSettings(tmp_path))
+    assert kind == "stored"
+    assert_same_weights(usual, stored, 1e-5)
+    np.testing.assert_allclose(before, after, atol=1e-5)
+
+
+def test_where_there_is_no_room_the_same_is_computed_in_each_step(mammograms, tiny_backbone, tmp_path):
+    lines: list[str] = []
+    recipe = load_profile("full", image_size=32, epochs=2, feature_views=4, feature_dtype="float32").recipe
+    stored, *_ = fit(mammograms, tiny_backbone, recipe, CacheSettings(tmp_path))
+    computed, _, kind = fit(
+        mammograms, tiny_backbone, recipe, CacheSettings(tmp_path / "other", limit=100), lines.append
+    )
+    assert kind == "computed"
+    assert len(lines) == 1 and lines[0].startswith("note: ") and "computed in every step" in lines[0]
+    assert_same_weights(stored, computed, 1e-4)
+
+
+def test_views_and_mixing_change_what_is_learned_and_one_view_switches_them_off(mammograms, tiny_backbone, tmp_path):
+    weights = {}
+    for name, changes in {
+        "plain": {"feature_views": 1},
+        "one view, mixing asked for": {"feature_views": 1, "feature_mixing": 5.0},
+        "views": {"feature_views": 4, "feature_mixing": 0.0},
+        "views, mixed": {"feature_views": 4, "feature_mixing": 5.0},
+    }.items():
+        recipe = load_profile("full", image_size=32, epochs=1, **changes).recipe
+        model, history, _ = fit(mammograms, tiny_backbone, recipe, CacheSettings(tmp_path))
+        assert np.isfinite(history.to_numpy()).all()
+        weights[name] = np.concatenate([np.ravel(weight) for weight in model.trainable_weights])
+    assert np.array_equal(weights["plain"], weights["one view, mixing asked for"])
+    assert not np.allclose(weights["plain"], weights["views"], atol=1e-6)
+    assert not np.allclose(weights["views"], weights["views, mixed"], atol=1e-6)
+
+
+def test_features_are_computed_once_and_shared(mammograms, tiny_backbone, tmp_path):
+    lines: list[str] = []
+    cache = CacheSettings(tmp_path)
+    first = load_profile("full", image_size=32, epochs=1, feature_views=2).recipe
+    fit(mammograms, tiny_backbone, first, cache, lines.append)
+    assert len(lines) == 1 and "2 views of" in lines[0]
+    fit(mammograms, tiny_backbone, replace(first, learning_rate_random=1e-3), cache, lines.append)
+    assert len(lines) == 1  # another training with the same frozen weights
+    assert len(list_entries(tmp_path)) == 2
+    fit(mammograms, tiny_backbone, replace(first, feature_views=4), cache, lines.append)
+    assert len(list_entries(tmp_path)) == 4  # the two that were there, and two more
+    fit(mammograms, tiny_backbone, first, cache, lines.append, seed=1)
+    assert len(list_entries(tmp_path)) == 6  # other random weights give other features
+
+
+def test_a_damaged_part_is_said_and_redone(mammograms, tiny_backbone, tmp_path, monkeypatch):
+    lines: list[str] = []
+    recipe, cache = exact(32), CacheSettings(tmp_path)
+    whole, *_ = fit(mammograms, tiny_backbone, recipe, cache)
+    file = max(tmp_path.rglob("*.bin"), key=lambda path: path.stat().st_size)
+    content = bytearray(file.read_bytes())
+    content[100] ^= 0xFF
+    file.write_bytes(content)
+    monkeypatch.setattr(feature_entry, "_verified", {})  # as in a new process, which has verified nothing yet
+    again, *_ = fit(mammograms, tiny_backbone, recipe, cache, lines.append)
+    assert any("1 damaged part" in line for line in lines)
+    assert_same_weights(whole, again, 0.0)
+
+
+def test_the_saved_model_is_whole_and_that_of_the_usual_loop(mammograms, tiny_backbone, tmp_path):
+    models = []
+    for name, cache in {"usual": None, "stored": CacheSettings(tmp_path / "cache")}.items():
+        model, *_ = fit(mammograms, tiny_backbone, exact(32), cache)
+        keras.Model(model.input, model.output, name=model.name).save(tmp_path / f"{name}.keras")
+        models.append(keras.models.load_model(tmp_path / f"{name}.keras"))
+    usual, stored = models
+    assert usual.get_config() == stored.get_config()
+    batches = evaluation_dataset(mammograms.table, parts_of(mammograms, exact(32)).inputs)
+    np.testing.assert_allclose(usual.predict(batches, verbose=0), stored.predict(batches, verbose=0), atol=1e-5)
