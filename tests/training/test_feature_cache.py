@@ -1,9 +1,8 @@
-"""Training on stored features: the same weights as the usual loop, for every backbone."""
+"""Training on stored features: views, mixing, sharing, and what is done where there is no room."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -12,7 +11,7 @@ import pytest
 from mmdc_tf.datasets.phantom import phantom_mammograms, phantom_ultrasound
 from mmdc_tf.datasets.schema import Dataset
 from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset
-from mmdc_tf.models import BACKBONES, ModelSettings, build_model, freeze_through
+from mmdc_tf.models import ModelSettings, build_model, freeze_through
 from mmdc_tf.models.frozen_part import FrozenSplit, split_frozen
 from mmdc_tf.training import feature_entry
 from mmdc_tf.training.feature_cache import FeatureCache
@@ -38,40 +37,6 @@ def exact(size: int, **changes: object) -> TrainingRecipe:
     """Three epochs of the full recipe on images as they are, with features as they are."""
     given = {"epochs": EPOCHS, "feature_dtype": "float32", "feature_views": 1, "augmentation": {}, **changes}
     return replace(load_profile("full", image_size=size).recipe, **given).without_augmentation()
-
-
-def network(name: str, backbone: str, size: int, cut: str, seed: int = 0) -> keras.Model:
-    keras.utils.clear_session()  # the names of layers, which TensorFlow orders its graphs by, are the same again
-    make_deterministic(seed)
-    model = build_model(name, ModelSettings(size), backbone=backbone)
-    freeze_through(model, cut)
-    return model
-
-
-def trained(backbone: str, phantom: Dataset, cache: Path | None, **changes: object) -> keras.Model:
-    """A network after three epochs, by the usual loop or on stored features."""
-    size = max(32, BACKBONES[backbone].smallest_size)
-    cut = BACKBONES[backbone].cuts[-1]
-    model = network("backbone_classifier", backbone, size, cut)
-    recipe = exact(size, **changes)
-    inputs = InputSettings("ultrasound", size, recipe.batch_size, phantom.info.class_names, ("image",))
-    parts = TrainingParts(phantom.table[:28], phantom.table[28:], inputs)
-    if cache is None:
-        train(model, parts, recipe, 0, pretrained=True)
-        return model
-    split = split_frozen(model, cut)
-    features = FeatureCache(CacheSettings(cache), phantom).open(split, backbone, inputs, recipe)
-    assert features.kind == "stored"
-    train(split.tail, parts, recipe, 0, pretrained=True, features=features)
-    return model
-
-
-@pytest.mark.parametrize("backbone", BACKBONES)
-def test_stored_features_give_the_weights_of_the_usual_loop(backbone, phantom, tmp_path):
-    usual, stored = (trained(backbone, phantom, cache) for cache in (None, tmp_path))
-    for one, two in zip(usual.weights, stored.weights, strict=True):
-        difference = np.abs(np.asarray(one) - np.asarray(two)).max()
-        assert difference < 1e-5, (one.path, difference)
 
 
 def fused(backbone: str, seed: int = 0) -> tuple[keras.Model, FrozenSplit]:
