@@ -79,7 +79,7 @@ def feature_training_dataset(
         DatasetError: a ``sample_id`` has no features, or a label is none of the class names.
         ConfigurationError: the inputs are other than an image and metadata.
     """
-    batches = _shuffled(_stored(table, features, settings), len(table), settings, seed)
+    batches = _drawn(_stored(table, features, settings, seed), settings, seed)
     return _varied(batches, seed, metadata_dropout, mixing, class_weights)
 
 
@@ -124,7 +124,7 @@ def computed_training_dataset(
         DatasetError: a label is none of the class names.
         ConfigurationError: the inputs are other than an image and metadata.
     """
-    batches = _shuffled(_computed(table, settings, views, frozen), len(table), settings, seed)
+    batches = _drawn(_computed(table, settings, views, frozen, seed), settings, seed)
     return _varied(batches, seed, metadata_dropout, mixing, class_weights)
 
 
@@ -138,11 +138,16 @@ def computed_evaluation_dataset(table: pd.DataFrame, settings: InputSettings, fr
     return _in_order(_computed(table, settings, (FixedView(),), frozen), settings)
 
 
-def _stored(table: pd.DataFrame, features: FrozenFeatures, settings: InputSettings) -> _Samples:
+def _stored(
+    table: pd.DataFrame, features: FrozenFeatures, settings: InputSettings, seed: int | None = None
+) -> _Samples:
+    """In the table's own order, or in a new one every pass."""
     _require_one_image(settings)
     sources = {name: SOURCES[name](table) for name in settings.inputs if name != "image"}
     sources["image"] = _rows(table, features)
     dataset = tf.data.Dataset.from_tensor_slices((sources, label_array(table, settings.class_names)))
+    if seed is not None:
+        dataset = dataset.shuffle(len(table), seed=seed, reshuffle_each_iteration=True)
     # Plain arrays on the same mapped memory: taking a row of a numpy.memmap costs more than copying it.
     views = [[np.asarray(output) for output in view] for view in features.views]
     outputs = range(len(views[0]))
@@ -160,8 +165,13 @@ def _stored(table: pd.DataFrame, features: FrozenFeatures, settings: InputSettin
 
 
 def _computed(
-    table: pd.DataFrame, settings: InputSettings, views: tuple[FixedView, ...], frozen: FrozenPart
+    table: pd.DataFrame,
+    settings: InputSettings,
+    views: tuple[FixedView, ...],
+    frozen: FrozenPart,
+    seed: int | None = None,
 ) -> _Samples:
+    """In the table's own order, or in a new one every pass."""
     _require_one_image(settings)
 
     def look(pixels: np.ndarray, drawn: np.ndarray) -> np.ndarray:
@@ -172,7 +182,7 @@ def _computed(
         made = frozen(tf.cast(tf.ensure_shape(seen, pixels.shape), tf.float32))
         return tf.nest.flatten(made)  # a Keras model gives a list of one output as that output
 
-    return _Samples(preprocessed(table, settings), len(views), read)
+    return _Samples(preprocessed(table, settings, seed), len(views), read)
 
 
 def _rows(table: pd.DataFrame, features: FrozenFeatures) -> np.ndarray:
@@ -195,7 +205,7 @@ def _require_one_image(settings: InputSettings) -> None:
         )
 
 
-def _shuffled(samples: _Samples, size: int, settings: InputSettings, seed: int) -> tf.data.Dataset:
+def _drawn(samples: _Samples, settings: InputSettings, seed: int) -> tf.data.Dataset:
     """Batches in the order of ``training_dataset``, each sample in a view drawn for it."""
 
     def draw(batch: tuple[Tensors, tf.Tensor], pair: tf.Tensor) -> tuple[Tensors, tf.Tensor]:
@@ -204,8 +214,7 @@ def _shuffled(samples: _Samples, size: int, settings: InputSettings, seed: int) 
         drawn = tf.random.stateless_uniform(tf.shape(label)[:1], view_seed, 0, samples.views, tf.int32)
         return _with_features(tensors, samples.read(tensors["image"], drawn)), label
 
-    shuffled = samples.dataset.shuffle(size, seed=seed, reshuffle_each_iteration=True).batch(settings.batch_size)
-    batches = tf.data.Dataset.zip(shuffled, batch_seeds(seed))
+    batches = tf.data.Dataset.zip(samples.dataset.batch(settings.batch_size), batch_seeds(seed))
     return batches.map(draw, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 

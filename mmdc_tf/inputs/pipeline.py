@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ import tensorflow as tf
 
 from mmdc_tf.inputs.augmentation import Augmentation, augmentation_layers
 from mmdc_tf.inputs.metadata import label_array, metadata_array
+from mmdc_tf.inputs.pixel_store import PixelStore
 from mmdc_tf.inputs.views import other_views
 from mmdc_tf.preprocessing.recipes import Recipe, get_recipe
 from mmdc_tf.preprocessing.scan_file import preprocess_file
@@ -73,8 +75,7 @@ def training_dataset(
         everywhere where it is missing, "metadata": float32 (batch, 2) raw age and density, NaN = unknown}, one-hot
         float32 (batch, classes)); only the tensors of ``settings.inputs``.
     """
-    dataset = preprocessed(table, settings).shuffle(len(table), seed=seed, reshuffle_each_iteration=True)
-    dataset = _batched(dataset, settings)
+    dataset = _batched(preprocessed(table, settings, seed), settings)
     if augmentation is not None:
         dataset = _augmented(dataset, augmentation, seed)
     if metadata_dropout > 0 and "metadata" in settings.inputs:
@@ -100,27 +101,44 @@ def evaluation_dataset(table: pd.DataFrame, settings: InputSettings, changes: Se
     return _finished(_batched(dataset, settings))
 
 
-def preprocessed(table: pd.DataFrame, settings: InputSettings) -> tf.data.Dataset:
-    """One sample after another, images uint8 (S, S, 3), cached after preprocessing: the costly part runs once."""
-    times = _repeats(table) if "image" in settings.inputs else 1
+def preprocessed(table: pd.DataFrame, settings: InputSettings, seed: int | None = None) -> tf.data.Dataset:
+    """One sample after another, images uint8 (S, S, 3), kept after preprocessing: the costly part runs once.
+
+    Args:
+        table: a sample table.
+        settings: what the tensors are.
+        seed: of a new order in every pass; None for the table's own. What is shuffled are paths: a buffer of images
+            would hold the whole table, and the first batch would wait for it.
+    """
+    times = _repeats(table) if "image" in settings.inputs and seed is None else 1
     sources = {name: SOURCES[name](table) for name in settings.inputs}
     sources = {name: values[::times] if name in IMAGES else _grouped(values, times) for name, values in sources.items()}
     labels = _grouped(label_array(table, settings.class_names), times)
     dataset = tf.data.Dataset.from_tensor_slices((sources, labels))
+    if seed is not None:
+        dataset = dataset.shuffle(len(table), seed=seed, reshuffle_each_iteration=True)
     load = functools.partial(_pixels, recipe=get_recipe(settings.recipe), image_size=settings.image_size)
+    paths = [path.encode() for name in IMAGES if name in sources for path in sources[name]]
+    kept = PixelStore(paths, settings.image_size, load)
+    weak = weakref.ref(kept)
+
+    def look(path: bytes) -> np.ndarray:
+        return weak()(path)  # type: ignore[misc]  # it lives as long as the dataset, see below
 
     def preprocess(given: Tensors, label: tf.Tensor) -> tuple[Tensors, tf.Tensor]:
         tensors = dict(given)
         for name in IMAGES:
             if name in given:
                 # stateful=False: the result depends on the file alone, so the map may stay parallel and deterministic
-                image = tf.numpy_function(load, [given[name]], tf.uint8, stateful=False)
+                image = tf.numpy_function(look, [given[name]], tf.uint8, stateful=False)
                 tensors[name] = tf.ensure_shape(image, (settings.image_size, settings.image_size, 3))
         if "other_view" in given:
             tensors[MISSING] = tf.equal(given["other_view"], "")
         return tensors, label
 
-    dataset = dataset.map(preprocess, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).cache()
+    dataset = dataset.map(preprocess, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    # TensorFlow's default graph keeps ``look`` until it is reset; the pixels shall go with the datasets made from this.
+    dataset.kept = kept
     return dataset if times == 1 else _repeated(dataset, times)
 
 

@@ -130,9 +130,11 @@ class FeatureCache:
             Stored features; where there is no room, what computes the same in every step, after saying so.
         """
         views = _views(recipe)
-        facts = [self._facts(split, backbone, settings, view) for view in views]
+        shared = self._facts(split, backbone, settings)
+        facts = [{**shared, "view": asdict(view)} for view in views]
         key = (facts, recipe.feature_dtype, recipe.feature_mixing, id(split))
         if self._opened is None or self._opened[0] != key:
+            self._opened = None  # the limit may demand the place of what was used before
             self._opened = key, self._source(split, settings, recipe, views, facts)
         return self._opened[1]
 
@@ -183,7 +185,8 @@ class FeatureCache:
 
         return compute
 
-    def _facts(self, split: FrozenSplit, backbone: str, settings: InputSettings, view: FixedView) -> dict[str, Any]:
+    def _facts(self, split: FrozenSplit, backbone: str, settings: InputSettings) -> dict[str, Any]:
+        """What features depend on, whatever the view."""
         return {
             "dataset": self._dataset.info.name,
             "fingerprint": self._dataset.fingerprint,
@@ -195,7 +198,6 @@ class FeatureCache:
             "cut": split.cut,
             "outputs": [list(shape) for shape in split.shapes],
             "precision": split.precision,
-            "view": asdict(view),
         }
 
 

@@ -151,7 +151,7 @@ def start_again(model: keras.Model, fresh: keras.Model, tail: keras.Model | None
 
 def _compile(model: keras.Model, recipe: TrainingRecipe, jit: bool) -> None:
     for layer in model._flatten_layers():  # also inside DoubleConvSE; Keras has no public way to list them
-        if isinstance(layer, keras.layers.BatchNormalization):
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
             layer.momentum = recipe.batch_norm_momentum
     optimizer = keras.optimizers.AdamW(weight_decay=recipe.weight_decay, global_clipnorm=recipe.clip_norm)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
