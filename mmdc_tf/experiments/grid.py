@@ -21,7 +21,6 @@ from mmdc_tf.training.recipe import Profile
 
 AUTOMATIC_CUT = "auto"
 NO_CUT = "none"
-PRECISIONS = ("float32", "mixed_bfloat16")
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Plan:
         near_twins: how they were treated: a name in ``mmdc_tf.datasets.deduplicate.NEAR_TWIN_TREATMENTS``.
         sensitivity: for cancer, that the stored decision threshold reaches on the validation part, in (0, 1].
         cache: where the features of frozen parts are kept; None trains rows with a frozen part by the usual loop.
-        precision: Keras' dtype policy for the networks: a name in ``PRECISIONS``.
+        precision: Keras' dtype policy for the networks: ``"float32"`` or ``"mixed_bfloat16"``.
         jit: compile training steps with XLA.
     """
 

@@ -97,8 +97,8 @@ class ComputedSource:
         """As in ``FeatureSource``."""
         return computed_evaluation_dataset(table, settings, self._features)
 
-    def _features(self, images: tf.Tensor) -> list[tf.Tensor]:
-        return as_list(self.frozen({"image": images}, training=False))
+    def _features(self, images: tf.Tensor) -> tf.Tensor | list[tf.Tensor]:
+        return self.frozen({"image": images}, training=False)
 
 
 class FeatureCache:
@@ -180,7 +180,7 @@ class FeatureCache:
         def compute(start: int, stop: int, which: tuple[int, ...]) -> list[list[np.ndarray]]:
             images = self._dataset.table.iloc[start:stop]
             batches = evaluation_dataset(images, images_only, changes=[views[index] for index in which])
-            outputs = as_list(split.frozen.predict(batches, verbose=0))
+            outputs = keras.tree.flatten(split.frozen.predict(batches, verbose=0))
             return [[output[index :: len(which)] for output in outputs] for index in range(len(which))]
 
         return compute
@@ -225,16 +225,9 @@ class _Filling:
                 self._say(f"{self._name}, stored in {time.perf_counter() - self._started:.0f} s")
 
 
-def as_list(outputs: Any) -> list[Any]:
-    """Keras gives a single output without its list."""
-    return list(outputs) if isinstance(outputs, list | tuple) else [outputs]
-
-
 def _views(recipe: TrainingRecipe) -> tuple[FixedView, ...]:
-    limits = Augmentation(mirror=False, shift=0.0, zoom=0.0) if recipe.augmentation is None else _limits(recipe)
+    if recipe.augmentation is None:
+        return fixed_views(recipe.feature_views, Augmentation(mirror=False, shift=0.0, zoom=0.0))
+    moved = Augmentation(**recipe.augmentation)
+    limits = replace(moved, rotation=recipe.feature_rotation, brightness=recipe.feature_brightness)
     return fixed_views(recipe.feature_views, limits)
-
-
-def _limits(recipe: TrainingRecipe) -> Augmentation:
-    moved = Augmentation(**(recipe.augmentation or {}))
-    return replace(moved, rotation=recipe.feature_rotation, brightness=recipe.feature_brightness)

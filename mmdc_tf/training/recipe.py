@@ -9,9 +9,10 @@ from importlib import resources
 from typing import Any
 
 from mmdc_tf.errors import ConfigurationError
+from mmdc_tf.training.feature_layout import LARGEST
 
 MONITORS = {"val_accuracy": "max", "val_loss": "min"}
-FEATURE_DTYPES = ("float16", "bfloat16", "float32")
+FEATURE_DTYPES = tuple(LARGEST)
 
 Limit = tuple[Callable[[float], bool], str]
 

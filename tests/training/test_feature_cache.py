@@ -122,6 +122,16 @@ def test_features_are_computed_once_and_shared(mammograms, tiny_backbone, tmp_pa
     assert len(list_entries(tmp_path)) == 6  # other random weights give other features
 
 
+def test_a_limit_evicts_what_this_process_used_before(mammograms, tiny_backbone, tmp_path):
+    one_view = 36 * 16 * 16 * 4 * 4  # images × the first pooling's map × bytes of float32
+    cache = FeatureCache(CacheSettings(tmp_path, limit=one_view), mammograms)
+    for seed in (0, 1):
+        _, split = fused(tiny_backbone, seed)
+        inputs = parts_of(mammograms, exact(32)).inputs
+        assert cache.open(split, tiny_backbone, inputs, exact(32)).kind == "stored"
+    assert len(list_entries(tmp_path)) == 1
+
+
 def test_a_damaged_part_is_said_and_redone(mammograms, tiny_backbone, tmp_path, monkeypatch):
     lines: list[str] = []
     recipe, cache = exact(32), CacheSettings(tmp_path)
