@@ -17,6 +17,7 @@ from mmdc_tf.inputs.metadata import metadata_array
 from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset, training_dataset
 from mmdc_tf.layers import MetadataEmbedding
 from mmdc_tf.training.feature_cache import FeatureSource
+from mmdc_tf.training.fused_normalization import fused_batch_normalization
 from mmdc_tf.training.recipe import MONITORS, TrainingRecipe
 from mmdc_tf.training.schedule import WarmupCosine
 
@@ -84,15 +85,16 @@ def train(
         _compile(model, recipe, jit)
     peak = recipe.learning_rate if pretrained else recipe.learning_rate_random
     schedule = WarmupCosine(peak, len(batches) * recipe.epochs, recipe.warmup_share)
-    history = model.fit(
-        batches,
-        validation_data=validation,
-        epochs=recipe.epochs,
-        shuffle=False,  # the dataset shuffles itself
-        class_weight=None if mixed else weights,  # Keras would weigh a mixed label by its larger part
-        callbacks=[schedule, keras.callbacks.TerminateOnNaN(), _early_stopping(recipe), *callbacks],
-        verbose=0,
-    )
+    with fused_batch_normalization(model):
+        history = model.fit(
+            batches,
+            validation_data=validation,
+            epochs=recipe.epochs,
+            shuffle=False,  # the dataset shuffles itself
+            class_weight=None if mixed else weights,  # Keras would weigh a mixed label by its larger part
+            callbacks=[schedule, keras.callbacks.TerminateOnNaN(), _early_stopping(recipe), *callbacks],
+            verbose=0,
+        )
     table = pd.DataFrame(history.history)
     _require_finite(table)
     table.insert(0, "epoch", range(1, len(table) + 1))

@@ -91,6 +91,16 @@ def test_bright_and_dark_are_told_apart(tiny_backbone, table):
     assert history["loss"].iloc[-1] < history["loss"].iloc[0]
 
 
+def test_batch_normalization_is_fused_while_it_trains_and_only_then(tiny_backbone, table):
+    seen: list[bool] = []
+    model = tiny(tiny_backbone)
+    norm = model.get_layer("tiny_bn1")
+    watch = keras.callbacks.LambdaCallback(on_train_begin=lambda logs: seen.append("fused" in norm.call.__module__))
+    train(model, parts_of(table), recipe(epochs=1), 0, pretrained=False, callbacks=[watch])
+    assert seen == [True]
+    assert norm.call.__func__ is keras.layers.BatchNormalization.call
+
+
 def test_the_history_has_one_line_an_epoch(tiny_backbone, table):
     seen: list[dict] = []
     watch = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(dict(logs)))
