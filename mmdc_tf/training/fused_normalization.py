@@ -52,7 +52,8 @@ def _call(layer: keras.layers.BatchNormalization, inputs: Any, training: bool | 
 
 
 def _can_be_fused(layer: keras.layers.BatchNormalization, inputs: Any) -> bool:
-    return len(inputs.shape) == 4 and layer.axis in (-1, 3) and not layer.synchronized and not getattr(layer, "renorm", False)
+    of_another_kind = layer.synchronized or getattr(layer, "renorm", False)  # Keras 3.13 has no renorm
+    return len(inputs.shape) == 4 and layer.axis in (-1, 3) and not of_another_kind
 
 
 def _move(layer: keras.layers.BatchNormalization, average: keras.Variable, value: Any) -> None:

@@ -17,6 +17,7 @@ from mmdc_tf.inputs.metadata import metadata_array
 from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset, training_dataset
 from mmdc_tf.layers import MetadataEmbedding
 from mmdc_tf.training.feature_cache import FeatureSource
+from mmdc_tf.training.fused_adam import FusedAdamW
 from mmdc_tf.training.fused_normalization import fused_batch_normalization
 from mmdc_tf.training.recipe import MONITORS, TrainingRecipe
 from mmdc_tf.training.schedule import WarmupCosine
@@ -155,7 +156,7 @@ def _compile(model: keras.Model, recipe: TrainingRecipe, jit: bool) -> None:
     for layer in model._flatten_layers():  # also inside DoubleConvSE; Keras has no public way to list them
         if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
             layer.momentum = recipe.batch_norm_momentum
-    optimizer = keras.optimizers.AdamW(weight_decay=recipe.weight_decay, global_clipnorm=recipe.clip_norm)
+    optimizer = FusedAdamW(weight_decay=recipe.weight_decay, global_clipnorm=recipe.clip_norm)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     model.compile(
         optimizer,
