@@ -13,9 +13,9 @@ from mmdc_tf.commands import EXIT_FAILED_ROW, EXIT_OK
 from mmdc_tf.errors import ConfigurationError, InputError
 
 if TYPE_CHECKING:
+    from mmdc_tf.heatmaps.heat_scores import HeatScore
     from mmdc_tf.serving.card import ModelCard
     from mmdc_tf.serving.explanation import Explainer, Explanation
-    from mmdc_tf.serving.heat_scores import HeatScore
 
 SUFFIX = ".heatmap.png"
 
@@ -98,9 +98,9 @@ def _explain_one(
     explainer: Explainer, path: Path, picture: Path, options: argparse.Namespace, problems: list[str]
 ) -> dict[str, HeatScore]:
     """Writes a picture and prints a line; what goes wrong is a line on the error stream, kept in ``problems``."""
+    from mmdc_tf.heatmaps.heat_scores import heat_score, read_lesion
     from mmdc_tf.report.figures import write_png
     from mmdc_tf.serving.heat_figure import heat_figure
-    from mmdc_tf.serving.heat_scores import heat_score, read_lesion
 
     try:
         explanation = explainer.explain(path, options.class_name, options.age, options.density)

@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
+from mmdc_tf.heatmaps.heat_scores import HeatScore
 from mmdc_tf.serving.card import ModelCard
 from mmdc_tf.serving.explanation import GRAD_CAM, Explanation
-from mmdc_tf.serving.heat_scores import HeatScore
 from mmdc_tf.serving.output import printable
 
 PANEL_WIDTH, PANEL_HEIGHT = 3.1, 3.5  # inches

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from mmdc_tf.errors import ConfigurationError
+from mmdc_tf.heatmaps.gradcam import enlarged, grad_cam, grad_cam_layer
 from mmdc_tf.layers import SpatialSelfAttention
 from mmdc_tf.models import BACKBONES, MODELS, ModelSettings, build_model
 from mmdc_tf.opencv import cv2
-from mmdc_tf.serving.gradcam import enlarged, grad_cam, grad_cam_layer
 
 TINY = "tiny"
 SMALL = {

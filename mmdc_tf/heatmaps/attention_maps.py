@@ -9,8 +9,8 @@ import keras
 import numpy as np
 
 from mmdc_tf.errors import ConfigurationError
+from mmdc_tf.heatmaps.gradcam import model_inputs
 from mmdc_tf.layers import SpatialSelfAttention, TokenFusion
-from mmdc_tf.serving.gradcam import model_inputs
 
 
 def attention_maps(model: keras.Model, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from mmdc_tf.errors import InputError, UnreadableImageError
+from mmdc_tf.heatmaps.heat_scores import HeatScore, heat_score, read_lesion
 from mmdc_tf.opencv import cv2
 from mmdc_tf.preprocessing import PreprocessedScan, get_recipe, preprocess_scan
-from mmdc_tf.serving.heat_scores import HeatScore, heat_score, read_lesion
 
 PLAIN = get_recipe("plain")
 SCAN = PreprocessedScan(np.zeros((4, 4, 3), np.uint8), 16, 16, (4, 4, 8, 8), "", ())

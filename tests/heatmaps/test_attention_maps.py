@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import pytest
 
+from mmdc_tf.heatmaps.attention_maps import attention_maps
 from mmdc_tf.models import ModelSettings, build_model
-from mmdc_tf.serving.attention_maps import attention_maps
 
 SIZE = 32
 
