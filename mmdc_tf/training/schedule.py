@@ -17,6 +17,8 @@ class WarmupCosine(keras.callbacks.Callback):
         peak: the highest learning rate, reached at the end of the warm-up.
         steps: steps of the whole training.
         warmup_share: share of the steps with rising learning rate, in [0, 1).
+
+    ``step`` counts the steps that were begun.
     """
 
     def __init__(self, peak: float, steps: int, warmup_share: float) -> None:
@@ -25,7 +27,7 @@ class WarmupCosine(keras.callbacks.Callback):
         self._schedule = keras.optimizers.schedules.CosineDecay(
             0.0, max(1, steps - warmup), warmup_target=peak, warmup_steps=warmup
         )
-        self._step = 0
+        self.step = 0
 
     def at(self, step: int) -> float:
         """The learning rate of a step, counted from 0."""
@@ -33,8 +35,8 @@ class WarmupCosine(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Sets the optimiser's learning rate."""
-        self.model.optimizer.learning_rate = self.at(self._step)
-        self._step += 1
+        self.model.optimizer.learning_rate = self.at(self.step)
+        self.step += 1
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Adds ``learning_rate``, that of the epoch's last step, for the callbacks that come after this one."""

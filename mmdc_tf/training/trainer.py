@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import keras
 import numpy as np
@@ -16,11 +18,13 @@ from mmdc_tf.inputs.augmentation import Augmentation
 from mmdc_tf.inputs.metadata import metadata_array
 from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset, training_dataset
 from mmdc_tf.layers import MetadataEmbedding
+from mmdc_tf.training.checkpoint import Checkpoint, TrainingKeeper
 from mmdc_tf.training.feature_cache import FeatureSource
 from mmdc_tf.training.fused_adam import FusedAdamW
 from mmdc_tf.training.fused_normalization import fused_batch_normalization
 from mmdc_tf.training.recipe import MONITORS, TrainingRecipe
 from mmdc_tf.training.schedule import WarmupCosine
+from mmdc_tf.version import __version__
 
 TENSORFLOW_SEED = 0
 HISTORY_COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
@@ -57,6 +61,7 @@ def train(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     features: FeatureSource | None = None,
     jit: bool = False,
+    checkpoint: Checkpoint | None = None,
 ) -> pd.DataFrame:
     """Trains in place and leaves the weights of the best epoch by ``recipe.monitor``.
 
@@ -70,6 +75,8 @@ def train(
         callbacks: more callbacks, for progress and TensorBoard.
         features: what the frozen part gives, in place of images.
         jit: compile the step with XLA.
+        checkpoint: where the state is kept after each epoch. One that is found there, of a training with the same
+            arguments and versions, is gone on with: weights and history are those of a training without a break.
 
     Returns:
         One line an epoch, columns ``HISTORY_COLUMNS``: epoch (from 1), loss, accuracy, val_loss, val_accuracy,
@@ -86,17 +93,21 @@ def train(
         _compile(model, recipe, jit)
     peak = recipe.learning_rate if pretrained else recipe.learning_rate_random
     schedule = WarmupCosine(peak, len(batches) * recipe.epochs, recipe.warmup_share)
+    stopping = _early_stopping(recipe)
+    keeper = TrainingKeeper(checkpoint, _key(model, parts, recipe, seed, pretrained), schedule, stopping)
+    _replay(batches, keeper.epochs_done)
     with fused_batch_normalization(model):
-        history = model.fit(
+        model.fit(
             batches,
             validation_data=validation,
+            initial_epoch=recipe.epochs if keeper.has_stopped else keeper.epochs_done,
             epochs=recipe.epochs,
             shuffle=False,  # the dataset shuffles itself
             class_weight=None if mixed else weights,  # Keras would weigh a mixed label by its larger part
-            callbacks=[schedule, keras.callbacks.TerminateOnNaN(), _early_stopping(recipe), *callbacks],
+            callbacks=[schedule, keras.callbacks.TerminateOnNaN(), stopping, *callbacks, keeper],
             verbose=0,
         )
-    table = pd.DataFrame(history.history)
+    table = pd.DataFrame(keeper.history)
     _require_finite(table)
     table.insert(0, "epoch", range(1, len(table) + 1))
     return table[list(HISTORY_COLUMNS)]
@@ -116,6 +127,27 @@ def _datasets(
     augmentation = None if recipe.augmentation is None else Augmentation(**recipe.augmentation)
     batches = training_dataset(parts.train, parts.inputs, augmentation, seed, recipe.metadata_dropout)
     return batches, evaluation_dataset(parts.validation, parts.inputs)
+
+
+def _replay(batches: tf.data.Dataset, epochs: int) -> None:
+    """Draws the batches of the epochs that are done, so that order, movements and mixing go on where they were."""
+    for _ in range(epochs):
+        for _ in batches:
+            pass
+        iter(batches)  # ``fit`` begins one more pass after each epoch, which it does not use: the order counts it
+
+
+def _key(model: keras.Model, parts: TrainingParts, recipe: TrainingRecipe, seed: int, pretrained: bool) -> str:
+    """What a state that was kept must have been made with; the rest stands in the run's configuration."""
+    content = {
+        "samples": [list(part["sample_id"]) for part in (parts.train, parts.validation)],
+        "recipe": asdict(recipe),
+        "seed": seed,
+        "pretrained": pretrained,
+        "shapes": [list(variable.shape) for variable in model.variables],
+        "versions": [__version__, keras.__version__, tf.__version__],
+    }
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def adapt_metadata(model: keras.Model, train: pd.DataFrame) -> None:
