@@ -1,7 +1,7 @@
 """Reading one DICOM file into 8-bit grey, as a viewer shows it first.
 
-pydicom does the decoding, for compressed transfer syntaxes with its plug-ins python-gdcm and pylibjpeg-openjpeg. It is
-imported where it is used, since most datasets hold none of these files.
+pydicom does the decoding, for compressed transfer syntaxes with its plug-ins Pillow, pylibjpeg-openjpeg and python-gdcm.
+It is imported where it is used, since most datasets hold none of these files.
 """
 
 from __future__ import annotations
@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
 DICOM_SUFFIXES = (".dcm", ".dicom")
 _MAGIC, _MAGIC_OFFSET = b"DICM", 128
+_DECODERS = {
+    "1.2.840.10008.1.2.4.50": "pillow",  # JPEG baseline
+    "1.2.840.10008.1.2.4.90": "pylibjpeg",  # JPEG 2000, lossless
+    "1.2.840.10008.1.2.4.91": "pylibjpeg",  # JPEG 2000
+}
+"""Where pydicom would take GDCM first, which ends the process on some damaged files (docs/robustness.md)."""
 
 
 def is_dicom(path: str | Path) -> bool:
@@ -78,6 +84,7 @@ def _one_frame(path: str | Path) -> Dataset:
     dataset = dcmread(path)
     if "PixelData" not in dataset:
         raise _unreadable(path, "no pixel data")
+    dataset.pixel_array_options(decoding_plugin=_DECODERS.get(dataset.file_meta.TransferSyntaxUID, ""))
     return dataset
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import re
-import zipfile
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -63,7 +64,8 @@ def read_table_file(path: Path, required: Sequence[str]) -> pd.DataFrame:
         One row a table row, all columns text without surrounding blanks, "" for empty cells.
 
     Raises:
-        DatasetError: the file is absent, not such a table, or a required column is missing.
+        DatasetError: the file is absent, not such a table, a row has more cells than the header, a cell holds a byte
+            of value zero, or a required column is missing.
     """
     table = _read_as_text(path)
     table.columns = [str(column).strip() for column in table.columns]
@@ -73,19 +75,37 @@ def read_table_file(path: Path, required: Sequence[str]) -> pd.DataFrame:
             f"Expected the columns {', '.join(required)}. Received: {path} without {', '.join(missing)}. "
             "Add the columns (data/README.md shows the layout)."
         )
-    return table.apply(lambda column: column.fillna("").astype(str).str.strip())
+    table = table.apply(lambda column: column.fillna("").astype(str).str.strip())
+    if any("\0" in cell for column in table for cell in table[column]):
+        raise DatasetError(
+            f"Expected text in the cells. Received: {path} with a byte of value zero in one. Save the table again."
+        )
+    return table
 
 
 def _read_as_text(path: Path) -> pd.DataFrame:
     try:
         if path.suffix.lower() == ".xlsx":
             return pd.read_excel(path, dtype=str, keep_default_na=False, engine="openpyxl")
-        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        _require_columns_for_cells(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", pd.errors.ParserWarning)  # of empty cells beyond the header
+            return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)
+    except Exception as error:  # pandas, openpyxl and zlib raise errors of many classes
         raise DatasetError(
             f"Expected a CSV (UTF-8) or XLSX table. Received: {path} ({type(error).__name__}: {error}). "
             "Restore the file or save it again in one of these formats."
         ) from error
+
+
+def _require_columns_for_cells(path: Path) -> None:
+    """Raises ``ValueError`` where cells without a column would be lost; empty ones are none."""
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = csv.reader(file)
+        width = len(next(rows, []))
+        for row in rows:
+            if any(row[width:]):
+                raise ValueError(f"line {rows.line_num} has more cells than the header")
 
 
 def without_unknown(values: pd.Series) -> pd.Series:
