@@ -12,8 +12,8 @@ import pytest
 
 PROGRAM = Path(__file__).with_name("mutated_files.py")
 COUNTS = {"images": int(os.environ.get("MMDC_TF_TEST_IMAGES", "320")), "tables": 100}
-MOST_MB, MOST_SECONDS = 700, 10
-"""An image of the 200 million pixels that are allowed takes 200 MB, and its steps as much again."""
+MOST_MB, MOST_SECONDS = 5_000, 10
+"""The steps on an image of the 200 million pixels that are allowed take up to 4,100 MB."""
 
 
 @pytest.mark.timeout(1200)
