@@ -1,7 +1,7 @@
 """Reading one DICOM file into 8-bit grey, as a viewer shows it first.
 
-pydicom does the decoding, for compressed transfer syntaxes with its plug-ins Pillow, pylibjpeg-openjpeg and python-gdcm.
-It is imported where it is used, since most datasets hold none of these files.
+pydicom does the decoding, for compressed transfer syntaxes with its plug-ins Pillow, pylibjpeg-openjpeg and
+python-gdcm. It is imported where it is used, since most datasets hold none of these files.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mmdc_tf.datasets.decoder_process import DecoderProcess
 from mmdc_tf.datasets.image_size import require_few_pixels
 from mmdc_tf.errors import UnreadableImageError
 from mmdc_tf.opencv import cv2
@@ -26,6 +27,9 @@ _DECODERS = {
     "1.2.840.10008.1.2.4.91": "pylibjpeg",  # JPEG 2000
 }
 """Where pydicom would take GDCM first, which ends the process on some damaged files (docs/robustness.md)."""
+_BY_GDCM_ALONE = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in (51, 57, 70, 80, 81))
+"""JPEG extended (of 12 bits), lossless JPEG and JPEG-LS."""
+_gdcm = DecoderProcess()
 
 
 def is_dicom(path: str | Path) -> bool:
@@ -84,8 +88,16 @@ def _one_frame(path: str | Path) -> Dataset:
     dataset = dcmread(path)
     if "PixelData" not in dataset:
         raise _unreadable(path, "no pixel data")
-    dataset.pixel_array_options(decoding_plugin=_DECODERS.get(dataset.file_meta.TransferSyntaxUID, ""))
     return dataset
+
+
+def _pixels(dataset: Dataset) -> np.ndarray:
+    """Decoded: (H, W), or (H, W, 3) in colour."""
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if syntax in _BY_GDCM_ALONE:
+        return _gdcm.pixels(str(dataset.filename))
+    dataset.pixel_array_options(decoding_plugin=_DECODERS.get(syntax, ""))
+    return dataset.pixel_array
 
 
 def _unreadable(path: str | Path, reason: str) -> UnreadableImageError:
@@ -98,7 +110,7 @@ def _unreadable(path: str | Path, reason: str) -> UnreadableImageError:
 def _from_colour(dataset: Dataset) -> np.ndarray:
     from pydicom.pixels import apply_color_lut
 
-    pixels = dataset.pixel_array
+    pixels = _pixels(dataset)
     bits = int(dataset.BitsStored)
     if dataset.PhotometricInterpretation == "PALETTE COLOR":
         pixels = apply_color_lut(pixels, dataset)
@@ -109,7 +121,7 @@ def _from_colour(dataset: Dataset) -> np.ndarray:
 
 def _from_grey(dataset: Dataset, path: str | Path) -> np.ndarray:
     """Each of the at most 65,536 stored values is turned into a grey level once, then looked up for every pixel."""
-    pixels = dataset.pixel_array
+    pixels = _pixels(dataset)
     if pixels.ndim != 2:
         raise _unreadable(path, f"pixels of shape {pixels.shape}")
     first = int(pixels.min())
