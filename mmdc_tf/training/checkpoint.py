@@ -135,8 +135,10 @@ def _variables(model: keras.Model) -> tuple[list[keras.Variable], list[keras.Var
 
 def _write(path: Path, state: State) -> None:
     facts = {name: value for name, value in vars(state).items() if name != "arrays"}
-    named = {f"{group}/{index}": value for group, values in state.arrays.items() for index, value in enumerate(values)}
-    np.savez(path, **{FACTS: np.array(json.dumps(facts))}, **named)
+    named: dict[str, Any] = {FACTS: np.array(json.dumps(facts))}
+    for group, values in state.arrays.items():
+        named |= {f"{group}/{index}": value for index, value in enumerate(values)}
+    np.savez(path, **named)
 
 
 def _read(checkpoint: Checkpoint, key: str) -> State | None:
