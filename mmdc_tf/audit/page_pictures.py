@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from matplotlib.figure import Figure
 
 from mmdc_tf.audit.probe_scores import Interval, ProbeResult
 from mmdc_tf.datasets.images import read_image
+from mmdc_tf.html_page import picture_address
 from mmdc_tf.opencv import cv2
 
 # Okabe and Ito: told apart by colour-blind readers too
@@ -34,7 +34,7 @@ def thumbnail(path: str | Path, longest: int) -> str:
     share = min(1.0, longest / max(image.shape[:2]))
     height, width = (max(1, round(side * share)) for side in image.shape[:2])
     small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-    return _address(_png(small))
+    return picture_address(_png(small))
 
 
 def leak_figure(probes: list[ProbeResult]) -> str | None:
@@ -51,7 +51,7 @@ def leak_figure(probes: list[ProbeResult]) -> str | None:
     figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=9)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120)
-    return _address(buffer.getvalue())
+    return picture_address(buffer.getvalue())
 
 
 def _bars(axes: Axes, probes: list[ProbeResult]) -> None:
@@ -83,7 +83,3 @@ def _one_kind(
 def _png(image: np.ndarray) -> bytes:
     pixels = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     return cv2.imencode(".png", pixels)[1].tobytes()
-
-
-def _address(png: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"

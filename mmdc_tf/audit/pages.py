@@ -7,25 +7,21 @@ from __future__ import annotations
 
 import datetime
 import json
-import re
 from pathlib import Path
 from typing import Any
-
-import jinja2
 
 from mmdc_tf.audit.page_pictures import leak_figure, thumbnail
 from mmdc_tf.audit.report import AuditReport, large_clusters
 from mmdc_tf.datasets.phantom_folder import NOTICE
 from mmdc_tf.errors import ConfigurationError
+from mmdc_tf.html_page import page_templates
+from mmdc_tf.page_text import FILTERS
 from mmdc_tf.version import __version__
 from mmdc_tf.whole_files import write_with
 
 MOST_PAIRS, MOST_CLUSTERS, MOST_IN_STRIP, MOST_ROWS = 24, 6, 8, 20
 PAIR_SIDE, STRIP_SIDE = 240, 120
 """Longest side of a picture in pixels."""
-_MARKDOWN = str.maketrans(
-    {"\\": "\\\\", "&": "&amp;", "|": "\\|", "`": "\\`", "*": "\\*", "[": "\\[", "]": "\\]", "\n": " "}
-)
 
 
 def write_audit(report: AuditReport, output: Path, command: str) -> list[Path]:
@@ -92,15 +88,7 @@ def render(template: str, content: dict[str, Any]) -> str:
         template: ``"audit.html.j2"`` or ``"audit.md.j2"``.
         content: of ``page_content``.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("mmdc_tf.audit"),
-        autoescape=jinja2.select_autoescape(("html.j2",)),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"share": _share, "between": _between, "cell": _cell, "number": _number}
-    environment.filters |= {"thumbnail": thumbnail, "leak_figure": leak_figure}
+    environment = page_templates("mmdc_tf.audit", thumbnail=thumbnail, leak_figure=leak_figure, **FILTERS)
     return environment.get_template(template).render(content)
 
 
@@ -139,21 +127,3 @@ def _write(path: Path, text: str) -> Path:
             "Choose another --output."
         ) from error
     return path
-
-
-def _share(value: float | None) -> str:
-    """0.672 as "67.2"."""
-    return "–" if value is None else f"{100 * value:.1f}"
-
-
-def _between(interval: list[float] | None) -> str:
-    return "" if interval is None else f"({100 * interval[0]:.1f} to {100 * interval[1]:.1f})"
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:,.4g}" if isinstance(value, float) else f"{value:,}"
-
-
-def _cell(value: object) -> str:
-    """Text that stays text in a Markdown table; ``<`` before a blank is no tag."""
-    return re.sub(r"<(?! )", "&lt;", str(value).translate(_MARKDOWN))

@@ -6,13 +6,13 @@ import base64
 import json
 import shutil
 from dataclasses import replace
-from html.parser import HTMLParser
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
 from made_up_audit import audit_of, probe, small_dataset, twins
+from parsed_page import Page
 
 from mmdc_tf.audit.pages import MOST_PAIRS, write_audit
 from mmdc_tf.audit.report import AuditReport
@@ -21,30 +21,6 @@ from mmdc_tf.errors import ConfigurationError, UnreadableImageError
 from mmdc_tf.opencv import cv2
 
 EVIL = "<b>|<script>.png"
-VOID = {"meta", "img", "br"}
-
-
-class Page(HTMLParser):
-    """Tags with their attributes and the text; raises where a tag closes another than the last opened one."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        self.open += [] if tag in VOID else [tag]
-
-    def handle_endtag(self, tag):
-        if self.open.pop() != tag:
-            raise ValueError(f"</{tag}> closes another tag")
-
-    def handle_data(self, data):
-        self.text += data
 
 
 @pytest.fixture(scope="module")
