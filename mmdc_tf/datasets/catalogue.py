@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from mmdc_tf.datasets.busi import list_busi, load_busi
+from mmdc_tf.datasets.busi import BUSI, list_busi, load_busi
 from mmdc_tf.datasets.folder import load_folder
-from mmdc_tf.datasets.mini_ddsm import list_mini_ddsm, load_mini_ddsm
-from mmdc_tf.datasets.schema import Dataset
+from mmdc_tf.datasets.mini_ddsm import MINI_DDSM, list_mini_ddsm, load_mini_ddsm
+from mmdc_tf.datasets.phantom import PHANTOM_MAMMOGRAM, PHANTOM_ULTRASOUND
+from mmdc_tf.datasets.schema import Dataset, DatasetInfo
 from mmdc_tf.errors import ConfigurationError, DatasetError, did_you_mean
 
 Loader = Callable[[Path], Dataset]
@@ -22,6 +23,11 @@ LISTINGS: dict[str, Loader] = {**DATASETS, "busi": list_busi}
 
 # Every line of the dataset's table, images or not.
 TABLES_ALONE: dict[str, Loader] = {"mini-ddsm": list_mini_ddsm}
+
+# What is declared of a dataset, whether or not it is on this machine; of a user's own folder nothing is.
+DECLARED: dict[str, DatasetInfo] = {
+    info.name: info for info in (BUSI, MINI_DDSM, PHANTOM_MAMMOGRAM, PHANTOM_ULTRASOUND)
+}
 
 
 def load_dataset(name: str, root: str | Path) -> Dataset:

@@ -87,6 +87,16 @@ SUBGROUPS: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
 }
 
 
+TITLES = {
+    "age": "Age in years",
+    "density": "Breast density (BI-RADS)",
+    "view": "View",
+    "side": "Side",
+    "digitizer": "Digitizer (the letter that starts the file name)",
+}
+"""Of ``SUBGROUPS``, for people."""
+
+
 def _columns(predictions: pd.DataFrame) -> tuple[str, ...]:
     counts = [f"n_{name}" for name in class_names(predictions)]
     scores = ("accuracy", "accuracy_ci_low", "accuracy_ci_high", "f1", "auc", "flags")

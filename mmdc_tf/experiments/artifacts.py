@@ -43,6 +43,19 @@ def read_json(path: Path) -> dict[str, Any] | None:
         ) from error
 
 
+def require_json(path: Path) -> dict[str, Any]:
+    """The content of a file that a training writes.
+
+    Raises:
+        ConfigurationError: the file is not JSON.
+        RuntimeError: it is absent.
+    """
+    content = read_json(path)
+    if content is None:
+        raise RuntimeError(f"Expected {path.name} in {path.parent}. Received: no such file. Train this row again.")
+    return content
+
+
 def require_writable(folder: Path) -> None:
     """Makes the folder.
 

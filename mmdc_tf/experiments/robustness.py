@@ -13,7 +13,7 @@ import pandas as pd
 
 from mmdc_tf.datasets.splits import Split, select
 from mmdc_tf.evaluation.predictions import predictions_table, read_predictions
-from mmdc_tf.experiments.artifacts import read_json
+from mmdc_tf.experiments.artifacts import require_json
 from mmdc_tf.experiments.gradient_registry import clear_networks, custom_gradients
 from mmdc_tf.experiments.rows import Row
 from mmdc_tf.experiments.run_folder import OK, PREDICTIONS, cells_of
@@ -37,7 +37,7 @@ def saved_trainings(folder: Path, rows: tuple[Row, ...], protocols: tuple[str, .
     cells = [cell for row in rows for protocol in protocols for cell in cells_of(folder / row.name / protocol)]
     finished = [cell["folder"] for cell in cells if cell["status"] == OK]
     kept = [place for place in finished if (place / "model.keras").is_file()]
-    return [place for place in kept if "image" in _read(place, "model.json")["inputs"]]
+    return [place for place in kept if "image" in require_json(place / "model.json")["inputs"]]
 
 
 def score_trainings(places: list[Path], table: pd.DataFrame, say: Callable[[str], object]) -> int:
@@ -98,7 +98,8 @@ def score_with_noise(place: Path, table: pd.DataFrame) -> pd.DataFrame:
     Raises:
         RuntimeError: the clean images do not give the stored predictions (within 1e-4): data or code changed.
     """
-    config, split = _read(place, "config.json"), Split.from_json((place / "split.json").read_text(encoding="utf-8"))
+    config = require_json(place / "config.json")
+    split = Split.from_json((place / "split.json").read_text(encoding="utf-8"))
     test, class_names = select(table, split.test), tuple(config["class_names"])
     probabilities = _probabilities(place, test, _settings(place, config))
     tables = [
@@ -136,15 +137,8 @@ def _settings(place: Path, config: dict[str, Any]) -> InputSettings:
         image_size=config["image_size"],
         batch_size=config["training"]["batch_size"],
         class_names=tuple(config["class_names"]),
-        inputs=tuple(_read(place, "model.json")["inputs"]),
+        inputs=tuple(require_json(place / "model.json")["inputs"]),
     )
-
-
-def _read(place: Path, name: str) -> dict[str, Any]:
-    content = read_json(place / name)
-    if content is None:
-        raise RuntimeError(f"Expected {name} in {place}. Received: no such file. Train this row again.")
-    return content
 
 
 def _stored(place: Path) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from mmdc_tf.evaluation.classes import CLASS_SCORES
-from mmdc_tf.evaluation.subgroups import FEW_GROUPS, FEW_IMAGES
+from mmdc_tf.evaluation.subgroups import FEW_GROUPS, FEW_IMAGES, TITLES
 from mmdc_tf.experiments.artifacts import write_text
 from mmdc_tf.experiments.details import Details, table_details
 from mmdc_tf.experiments.results import table_results
@@ -37,13 +37,6 @@ STATISTICS = {
 }
 LEVELS = {"image": "Images", "breast": "Breasts", "patient": "Patients"}
 PLACES = {"image": "sample", "breast": "patient or side", "patient": "patient"}
-SUBGROUPS = {
-    "age": "Age in years",
-    "density": "Breast density (BI-RADS)",
-    "view": "View",
-    "side": "Side",
-    "digitizer": "Digitizer (the letter that starts the file name)",
-}
 LEGEND = (
     "Leak-free protocol throughout; the CSV files beside this one hold the paper protocol too. "
     "Means over folds and seeds and, in brackets, the 95 % interval, bootstrap over groups within each fold, unless "
@@ -172,8 +165,8 @@ def _subgroups(lines: pd.DataFrame) -> list[str]:
     for kind, part in _parts(lines, "subgroup"):
         header = [_subgroup_title(group) for _, group in _parts(part, "value")]
         cells = _cells(part, "value", lambda line: _interval(line, "accuracy"))
-        parts += [f"### {SUBGROUPS[kind]}", _grid(header, [_class_counts(part), *cells])]
-    absent = [title for kind, title in SUBGROUPS.items() if kind not in set(lines["subgroup"])]
+        parts += [f"### {TITLES[kind]}", _grid(header, [_class_counts(part), *cells])]
+    absent = [title for kind, title in TITLES.items() if kind not in set(lines["subgroup"])]
     unknown = [f"Not known in this dataset: {'; '.join(absent)}."] if absent else []
     return ["## By subgroup", *([BY_SUBGROUP, *parts] if parts else []), *unknown]
 

@@ -30,6 +30,7 @@ DOCUMENTED = {
     "calibration.json",
     "model.keras",
     "model.json",
+    "model_card.md",
     "tb",
 }
 WITH_METADATA = DOCUMENTED | {"predictions-metadata.csv"}
