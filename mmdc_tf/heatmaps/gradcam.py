@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -17,9 +17,12 @@ from mmdc_tf.opencv import cv2
 
 
 def grad_cam(
-    model: keras.Model, inputs: Mapping[str, np.ndarray], class_index: int, layer: str | None = None
+    model: keras.Model,
+    inputs: Mapping[str, np.ndarray],
+    class_index: int | Sequence[int] | np.ndarray,
+    layer: str | None = None,
 ) -> np.ndarray:
-    """The Grad-CAM heatmaps of some images for one class, brought to the images' size.
+    """The Grad-CAM heatmaps of some images for a class, brought to the images' size.
 
     ReLU(Σ_k α_k A_k), where A_k is channel k of a feature map and α_k the mean over its positions of the gradient of
     the class score with respect to it; the score is that before the softmax. Source: Selvaraju et al., "Grad-CAM:
@@ -30,7 +33,7 @@ def grad_cam(
         model: functional, with an input ``image``, ending in a Dense layer with softmax, as all registered models do.
         inputs: what the model takes, by name: ``image`` float32 (n, H, W, 3) in [0, 255], and the others. Of a
             two-view model the map is that of ``image``.
-        class_index: the class that is asked about.
+        class_index: the class that is asked about: one for all images, or one for each.
         layer: name of the layer whose output is taken; None for ``grad_cam_layer``.
 
     Returns:
@@ -40,9 +43,9 @@ def grad_cam(
         ConfigurationError: the model is not of this kind, or the layer or class does not exist or gives no map.
     """
     head = _head(model)
-    class_index = _checked_class(class_index, head.units)
-    features, gradients = _features_and_gradients(model, inputs, class_index, layer or grad_cam_layer(model), head)
     count, *sides = np.shape(inputs["image"])[:3]
+    classes = np.broadcast_to([_checked_class(int(index), head.units) for index in np.ravel(class_index)], count)
+    features, gradients = _features_and_gradients(model, inputs, classes, layer or grad_cam_layer(model), head)
     weights = gradients[:count].mean(axis=(1, 2), keepdims=True)
     return enlarged(np.maximum((weights * features[:count]).sum(axis=-1), 0.0), (sides[0], sides[1]))
 
@@ -120,9 +123,9 @@ def _checked_class(index: int, count: int) -> int:
 
 
 def _features_and_gradients(
-    model: keras.Model, inputs: Mapping[str, np.ndarray], class_index: int, layer: str, head: keras.layers.Dense
+    model: keras.Model, inputs: Mapping[str, np.ndarray], classes: np.ndarray, layer: str, head: keras.layers.Dense
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The layer's feature maps and the gradient of the class score with respect to them, (n, h, w, C) both."""
+    """The layer's feature maps and the gradient of each image's class score with respect to them, (n, h, w, C) both."""
     known = [one.name for one in model.layers]
     if layer not in known:
         raise ConfigurationError(
@@ -133,7 +136,8 @@ def _features_and_gradients(
     with tf.GradientTape() as tape:
         tape.watch(tensors["image"])  # without which a frozen backbone would not be recorded
         features, hidden = parts([tensors[tensor.name] for tensor in model.inputs], training=False)
-        score = tf.linalg.matvec(tf.cast(hidden, "float32"), tf.convert_to_tensor(head.kernel)[:, class_index])
+        weights = tf.gather(tf.transpose(head.kernel), classes)
+        score = tf.reduce_sum(tf.cast(hidden, "float32") * tf.cast(weights, "float32"), axis=-1)
     gradients = tape.gradient(score, features, unconnected_gradients=tf.UnconnectedGradients.ZERO)
     return _as_map(features, layer), _as_map(gradients, layer)
 

@@ -26,7 +26,8 @@ class HeatScore:
     Args:
         hit: the pointing game: the heatmap's maximum lies in the lesion (all of its maxima, where it has several).
         heat_inside: the share of the heat inside the lesion, in [0, 1]; 0 where there is no heat.
-        lesion_area: the lesion's share of the image, in (0, 1]: what a point and heat without knowledge would reach.
+        lesion_area: the lesion's share of the image, in (0, 1]: what an evenly drawn point and even heat would reach.
+            Lesions often lie near the middle, so that a map that merely favours the middle exceeds it too.
     """
 
     hit: bool

@@ -1,0 +1,48 @@
+"""Images and heat on matplotlib's axes, drawn alike wherever a heatmap is shown."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+
+COLOUR_MAP = "inferno"  # perceptually uniform: equal steps of heat look equal, to colour-blind readers too
+OPACITY = 0.45
+
+
+def draw_image(axes: Axes, image: np.ndarray, title: str, title_size: float = 9) -> None:
+    """A grey image with its size at the axes.
+
+    Args:
+        axes: of a panel.
+        image: (S, S), grey levels 0 to 255.
+        title: as it is, no formulas.
+        title_size: in points.
+    """
+    height, width = image.shape
+    axes.imshow(image, cmap="gray", vmin=0, vmax=255)
+    axes.set_title(title, fontsize=title_size, parse_math=False)
+    axes.set(xticks=[0, width - 1], yticks=[0, height - 1])
+    axes.set_xlabel("x (pixels)", fontsize=8, labelpad=-4)
+    axes.set_ylabel("y (pixels)", fontsize=8, labelpad=-8)
+    axes.tick_params(labelsize=7)
+
+
+def draw_heat(axes: Axes, heat: np.ndarray) -> AxesImage:
+    """Heat over an image that is drawn already: float (S, S) in [0, 1]."""
+    return axes.imshow(heat, cmap=COLOUR_MAP, vmin=0, vmax=1, alpha=OPACITY)
+
+
+def pixels(figure: Figure, dpi: int = 100) -> np.ndarray:
+    """A figure as an image: uint8 (H, W, 3), RGB.
+
+    Args:
+        figure: drawn here.
+        dpi: pixels an inch.
+    """
+    figure.set_dpi(dpi)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
