@@ -10,41 +10,61 @@ import keras
 import numpy as np
 
 from mmdc_tf.datasets.schema import Dataset
-from mmdc_tf.datasets.splits import make_splits, select
+from mmdc_tf.datasets.splits import Split, make_splits, select
 from mmdc_tf.evaluation.predictions import predictions_table
 from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset
 from mmdc_tf.models import MODELS, ModelSettings, build_model
+from mmdc_tf.preprocessing import get_recipe
 
 SIZE = 32
 BATCH = 5
 
 
-def write_saved_training(folder: Path, dataset: Dataset, row: str, model: str, **arguments: Any) -> Path:
-    """Writes ``run.json`` and one finished training under the paper protocol; returns the training's folder.
+def write_saved_training(
+    folder: Path, dataset: Dataset, row: str, model: str, protocol: str = "paper", **arguments: Any
+) -> Path:
+    """Writes ``run.json`` and a row's finished trainings under one protocol; returns the folder of the first.
 
     Args:
         folder: the table's, as ``OUT/table2``.
         dataset: what is scored.
         row, model: the row's name and its registered network.
+        protocol: ``"paper"``, one training, or ``"leak-free"``, two.
         **arguments: of the network's builder.
     """
-    split = make_splits(dataset, "paper", 2, 0)[0]
-    place = folder / row / "paper" / "fold0-seed0"
-    place.mkdir(parents=True)
     keras.utils.set_random_seed(1)
     network = build_model(model, ModelSettings(SIZE, len(dataset.info.class_names)), **arguments)
+    places = [
+        _write_training(folder / row / protocol / f"fold{split.fold}-seed0", dataset, model, network, split)
+        for split in make_splits(dataset, protocol, 2, 0)
+    ]
+    _write(folder / "run.json", run_facts(dataset, folder.name))
+    return places[0]
+
+
+def _write_training(place: Path, dataset: Dataset, model: str, network: keras.Model, split: Split) -> Path:
+    place.mkdir(parents=True)
     network.save(place / "model.keras")
     test = select(dataset.table, split.test)
     probabilities = network.predict(evaluation_dataset(test, settings(dataset, model)), verbose=0)
-    predictions = predictions_table(test, probabilities, dataset.info.class_names, 0, 0)
+    predictions = predictions_table(test, probabilities, dataset.info.class_names, split.fold, 0)
     predictions.to_csv(place / "predictions.csv", index=False)
     (place / "split.json").write_text(split.to_json(), encoding="utf-8")
     _write(place / "status.json", {"status": "ok", "epochs": 1, "seconds": 1.0})
-    _write(place / "model.json", {"inputs": list(MODELS[model].inputs)})
-    _write(folder / "run.json", run_facts(dataset, folder.name))
-    cell = {"image_size": SIZE, "row_preprocessing": "plain", "protocol": "paper", "fold": 0, "training_seed": 0}
-    _write(place / "config.json", {**run_facts(dataset, folder.name), **cell})
+    _write(place / "model.json", _card(dataset, model))
+    cell = {"image_size": SIZE, "row_preprocessing": "plain", "training_seed": 0}
+    cell |= {"protocol": split.protocol, "fold": split.fold}
+    _write(place / "config.json", {**run_facts(dataset, place.parents[2].name), **cell})
     return place
+
+
+def _card(dataset: Dataset, model: str) -> dict[str, Any]:
+    return {
+        "class_names": list(dataset.info.class_names),
+        "inputs": list(MODELS[model].inputs),
+        "image_size": SIZE,
+        "preprocessing": get_recipe("plain").to_config(),
+    }
 
 
 def settings(dataset: Dataset, model: str) -> InputSettings:

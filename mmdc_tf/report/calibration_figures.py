@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
-import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
@@ -25,6 +22,7 @@ from mmdc_tf.experiments.run_folder import run_of
 from mmdc_tf.notices import RESEARCH_USE
 from mmdc_tf.report.figures import write_png
 from mmdc_tf.report.formatting import made_from, write_csv
+from mmdc_tf.report.panels import panel_title, panels_figure, style_axes
 
 COLUMNS = (
     "row",
@@ -40,10 +38,8 @@ COLUMNS = (
     *COUNTS,
     "notice",
 )
-PANELS = 4  # beside each other
 BEFORE, AFTER, ALL = "#e69f00", "#0072b2", "#009e73"  # Okabe and Ito: told apart by colour-blind readers too
-PANEL_WIDTH, RELIABILITY_HEIGHT, DECISION_HEIGHT = 3.2, 3.7, 2.9  # inches
-LEAST_WIDTH = 6.0
+RELIABILITY_HEIGHT, DECISION_HEIGHT = 3.7, 2.9  # of a panel, inches
 RELIABILITY = (
     f"Highest probability in {BINS} bins of equal width, test folds pooled. T: temperature, mean over folds and "
     "seeds, each fitted on its training's validation part. ECE: expected calibration error, a fraction. Bins with few "
@@ -54,7 +50,6 @@ DECISION = (
     "Elkin 2006), test folds pooled, after temperature scaling. Above the panels: at each training's threshold, which "
     "reaches the sensitivity asked for on the validation part."
 )
-Draw = Callable[[SubFigure, SubplotSpec, CalibratedRow, bool, bool], None]
 
 
 def write_calibration(table: PaperTable, output: Path) -> list[Path]:
@@ -76,7 +71,7 @@ def write_calibration(table: PaperTable, output: Path) -> list[Path]:
         ConfigurationError: a JSON file of the run is broken.
         InputError: a predictions file lacks a column.
     """
-    found = {protocol: _rows(table, protocol, output) for protocol in PROTOCOLS}
+    found = {protocol: calibrated_rows(table, protocol, output) for protocol in PROTOCOLS}
     run = run_of(output / table.name)
     free = found["leak-free"]
     decided = [row for row in free if row.positive is not None]
@@ -93,6 +88,21 @@ def write_calibration(table: PaperTable, output: Path) -> list[Path]:
         else:
             write(path)
     return [path for path, write in places.items() if write is not None]
+
+
+def calibrated_rows(table: PaperTable, protocol: str, output: Path) -> list[CalibratedRow]:
+    """The rows of which all trainings under a protocol are finished and calibrated, in the paper's order.
+
+    Args:
+        table: the paper's table.
+        protocol: ``"paper"`` or ``"leak-free"``.
+        output: the run's folder.
+
+    Raises:
+        ConfigurationError, InputError: as ``write_calibration``.
+    """
+    found = [calibrated_row(row, output / table.name / row.name / protocol) for row in table.rows]
+    return [row for row in found if row is not None]
 
 
 def calibration_lines(found: dict[str, list[CalibratedRow]], run: dict[str, Any]) -> pd.DataFrame:
@@ -121,7 +131,7 @@ def reliability_figure(table: PaperTable, rows: Sequence[CalibratedRow], run: di
         run: the content of ``run.json``.
     """
     texts = (f"{table.title}: reliability", " ".join([*made_from(run), RELIABILITY]))
-    return _figure(rows, RELIABILITY_HEIGHT, _draw_reliability, *texts)
+    return panels_figure(rows, RELIABILITY_HEIGHT, _draw_reliability, *texts)
 
 
 def decision_figure(table: PaperTable, rows: Sequence[CalibratedRow], run: dict[str, Any]) -> Figure:
@@ -133,12 +143,7 @@ def decision_figure(table: PaperTable, rows: Sequence[CalibratedRow], run: dict[
         run: the content of ``run.json``.
     """
     title = f"{table.title}: decision curves, {rows[0].positive} against the rest"
-    return _figure(rows, DECISION_HEIGHT, _draw_decision, title, " ".join([*made_from(run), DECISION]))
-
-
-def _rows(table: PaperTable, protocol: str, output: Path) -> list[CalibratedRow]:
-    found = [calibrated_row(row, output / table.name / row.name / protocol) for row in table.rows]
-    return [row for row in found if row is not None]
+    return panels_figure(rows, DECISION_HEIGHT, _draw_decision, title, " ".join([*made_from(run), DECISION]))
 
 
 def _line(row: CalibratedRow) -> dict[str, Any]:
@@ -161,44 +166,6 @@ def _decided(row: CalibratedRow) -> dict[str, Any]:
     return {**row.reached, **shares}
 
 
-def _figure(rows: Sequence[CalibratedRow], height: float, draw: Draw, title: str, caption: str) -> Figure:
-    """Title and legend above, the panels, and the caption below, each in a band of its own so that none overlaps."""
-    across = min(PANELS, len(rows))
-    width = max(LEAST_WIDTH, PANEL_WIDTH * across)
-    above, below = textwrap.wrap(title, int(width * 10)), textwrap.wrap(caption, int(width * 16))
-    bands = (0.45 + 0.22 * len(above), height * math.ceil(len(rows) / across), 0.1 + 0.15 * len(below))  # inches
-    figure = Figure(figsize=(width, sum(bands)), layout="constrained")
-    top, middle, bottom = np.asarray(figure.subfigures(3, 1, height_ratios=bands))
-    _draw_panels(middle, rows, across, draw)
-    top.text(0.5, 0.93, "\n".join(above), fontsize=12, ha="center", va="top")
-    handles, labels = middle.axes[0].get_legend_handles_labels()
-    top.legend(handles, labels, loc="lower center", ncols=len(labels), frameon=False, fontsize=9)
-    bottom.text(0.5, 0.5, "\n".join(below), fontsize=8, ha="center", va="center")
-    return figure
-
-
-def _draw_panels(figure: SubFigure, rows: Sequence[CalibratedRow], across: int, draw: Draw) -> None:
-    """A panel a row; ``draw`` is told whether it stands at the left and whether nothing stands below it."""
-    grid = figure.add_gridspec(math.ceil(len(rows) / across), across)
-    for index, row in enumerate(rows):
-        draw(figure, grid[divmod(index, across)], row, index % across == 0, index + across >= len(rows))
-
-
-def _style(axes: Axes) -> None:
-    axes.tick_params(labelsize=7)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.label.set_fontsize(8)
-    axes.grid(linewidth=0.3)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def _title(axes: Axes, row: CalibratedRow, facts: str) -> None:
-    """Two rows may have one label: the source tells them apart."""
-    names = [textwrap.shorten(text, 46, placeholder=" …") for text in (row.row.label, row.row.citation)]
-    axes.set_title("\n".join([*names, facts]), fontsize=7.5, loc="left")
-
-
 def _draw_reliability(figure: SubFigure, place: SubplotSpec, row: CalibratedRow, is_left: bool, is_last: bool) -> None:
     grid = place.subgridspec(2, 1, height_ratios=(3, 1))
     upper = figure.add_subplot(grid[0])
@@ -212,9 +179,9 @@ def _draw_reliability(figure: SubFigure, place: SubplotSpec, row: CalibratedRow,
     lower.set(ylabel="predictions" if is_left else "", xlabel="confidence (fraction)" if is_last else "")
     lower.yaxis.set_major_locator(MaxNLocator(2, integer=True))
     before, after = (f"{row.scores[name]:.3f}" for name in ("ece_before", "ece_after"))
-    _title(upper, row, f"T {row.temperature:.2f}, ECE {before} → {after}")
-    _style(upper)
-    _style(lower)
+    panel_title(upper, row.row, f"T {row.temperature:.2f}, ECE {before} → {after}")
+    style_axes(upper)
+    style_axes(lower)
 
 
 def _draw_bins(upper: Axes, lower: Axes, bins: pd.DataFrame, colour: str, style: str, label: str, shift: float) -> None:
@@ -236,5 +203,5 @@ def _draw_decision(figure: SubFigure, place: SubplotSpec, row: CalibratedRow, is
     axes.set(ylabel="net benefit per image" if is_left else "", xlabel="threshold probability" if is_last else "")
     reached, asked = _decided(row), 100.0 * row.files[0]["sensitivity_asked"]
     texts = [f"{name} {'–' if reached[name] is None else f'{reached[name]:.1f} %'}" for name in SHARES[:2]]
-    _title(axes, row, f"{texts[0]} (asked {asked:g} %), {texts[1]}")
-    _style(axes)
+    panel_title(axes, row.row, f"{texts[0]} (asked {asked:g} %), {texts[1]}")
+    style_axes(axes)

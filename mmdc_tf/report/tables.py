@@ -77,17 +77,17 @@ def markdown(table: PaperTable, results: pd.DataFrame, run: dict[str, Any]) -> s
         run: the content of ``run.json``; empty where nothing was run yet.
     """
     footnotes = Footnotes(table, results, run)
-    body = grid(HEADER, _cells(table, results, footnotes, markdown_text, lambda text: f"**{text}**"))
-    return page(table.title, run, [body], _below(table, results, run, footnotes))
+    body = grid(HEADER, table_cells(table, results, footnotes, markdown_text, lambda text: f"**{text}**"))
+    return page(table.title, run, [body], below(table, results, run, footnotes))
 
 
 def latex(table: PaperTable, results: pd.DataFrame, run: dict[str, Any]) -> str:
     """The same as a ``table*`` environment; needs the package ``graphicx``."""
     footnotes = Footnotes(table, results, run)
     titles = [_latex_text(title) for title in HEADER]
-    lines = [titles, *_cells(table, results, footnotes, _latex_text, lambda text: rf"\textbf{{{text}}}")]
+    lines = [titles, *table_cells(table, results, footnotes, _latex_text, lambda text: rf"\textbf{{{text}}}")]
     header, *body = [" & ".join(line) + r" \\" for line in lines]
-    texts = [table.title + ".", *made_from(run), *_below(table, results, run, footnotes)]
+    texts = [table.title + ".", *made_from(run), *below(table, results, run, footnotes)]
     caption = _latex_text(" ".join(texts))
     return "\n".join(
         [
@@ -119,14 +119,23 @@ def legend(run: dict[str, Any]) -> list[str]:
     ]
 
 
-def _below(table: PaperTable, results: pd.DataFrame, run: dict[str, Any], footnotes: Footnotes) -> list[str]:
+def below(table: PaperTable, results: pd.DataFrame, run: dict[str, Any], footnotes: Footnotes) -> list[str]:
+    """The lines below a table: how to read it, its marks, its notes and footnotes; arguments as for ``markdown``."""
     return [*legend(run), *marks.legend(results), *table.notes, *footnotes.lines()]
 
 
-def _cells(
+def table_cells(
     table: PaperTable, results: pd.DataFrame, footnotes: Footnotes, plain: Markup, bold: Markup
 ) -> list[list[str]]:
-    """The lines in the order of ``HEADER``: each text through ``plain``, the best of a column also through ``bold``."""
+    """The lines in the order of ``HEADER``; what is above the extra rows has a text in its first cell only.
+
+    Args:
+        table: the paper's table.
+        results: as from ``table_results``.
+        footnotes: of the table.
+        plain: each text goes through it.
+        bold: the best of a column goes through this too.
+    """
     lines = results.set_index(["row", "protocol"]).to_dict("index")
     best = {(protocol, name): results.loc[results["protocol"] == protocol, name].max() for protocol, name in COMPARED}
     extra = {row.name for row in table.rows if row.extra}

@@ -1,0 +1,50 @@
+"""What TensorBoard is told while a network trains: curves, the graph of its layers, and heatmaps by epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import keras
+import pandas as pd
+
+from mmdc_tf.datasets.phantom_folder import NOTICE
+from mmdc_tf.experiments.grid import FULL_EVIDENCE, Cell, Plan
+from mmdc_tf.experiments.tensorboard_graph import write_graph
+from mmdc_tf.experiments.tensorboard_heatmaps import EXPECTED, MEANING, HeatmapsByEpoch, fixed_images, one_line
+from mmdc_tf.inputs.pipeline import InputSettings
+from mmdc_tf.notices import RESEARCH_USE
+
+FOLDER = "tb"
+
+
+def tensorboard_callbacks(
+    plan: Plan,
+    cell: Cell,
+    network: keras.Model,
+    validation: pd.DataFrame,
+    settings: InputSettings,
+    say: Callable[[str], object],
+) -> list[keras.callbacks.Callback]:
+    """Keras' curves for every training; graph and heatmaps for the first fold and seed of a row and protocol.
+
+    Args:
+        plan: how much is wanted.
+        cell: what is trained; all is written into ``tb/`` of its folder.
+        network: the whole network.
+        validation: the sample table of the validation part, from which the images of the heatmaps are.
+        settings: how that part becomes tensors.
+        say: prints a line.
+    """
+    callbacks: list[keras.callbacks.Callback] = [keras.callbacks.TensorBoard(cell.folder / FOLDER, write_graph=False)]
+    is_first = cell.split.fold == 0 and cell.seed == plan.seed
+    if not (is_first and plan.tensorboard == FULL_EVIDENCE):
+        return callbacks
+    notice = f" {NOTICE}." if plan.dataset.info.synthetic else ""
+    place, caption = cell.folder / FOLDER / "network", f"{cell.row.label}. {MEANING}{notice} {RESEARCH_USE}"
+    try:
+        write_graph(network, place)
+        if "image" in cell.inputs:
+            callbacks.append(HeatmapsByEpoch(network, fixed_images(validation, settings), place, caption, say))
+    except EXPECTED as error:
+        say(f"note: TensorBoard does not show all of {cell.row.name}: {one_line(error)}")
+    return callbacks
