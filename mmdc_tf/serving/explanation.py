@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,13 +44,17 @@ class Explainer:
     Args:
         model: a registered model, as from ``keras.models.load_model``.
         card: the content of its ``model.json``.
+        read: preprocesses a file as ``preprocess_scan`` does with the card's recipe and size, which is what None does.
 
     Raises:
         ConfigurationError: the model takes no image.
     """
 
-    def __init__(self, model: keras.Model, card: ModelCard) -> None:
+    def __init__(
+        self, model: keras.Model, card: ModelCard, read: Callable[[str | Path], PreprocessedScan] | None = None
+    ) -> None:
         self.model, self.card = model, card
+        self._read = read or (lambda path: preprocess_scan(path, card.recipe, card.image_size))
         self.layer = grad_cam_layer(model)
 
     def class_index(self, name: str) -> int:
@@ -84,7 +88,7 @@ class Explainer:
             InputError, RuntimeError: a value out of range, or as ``preprocess_scan``.
         """
         index = None if class_name is None else self.class_index(class_name)
-        scan = preprocess_scan(path, self.card.recipe, self.card.image_size)
+        scan = self._read(path)
         inputs = self._inputs(scan, path, age, density)
         probabilities = self._probabilities(inputs)
         index = int(probabilities.argmax()) if index is None else index

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
+from mmdc_tf.heatmaps.drawing import COLOUR_MAP, draw_heat, draw_image
 from mmdc_tf.heatmaps.heat_scores import HeatScore
 from mmdc_tf.serving.card import ModelCard
 from mmdc_tf.serving.explanation import GRAD_CAM, Explanation
@@ -16,8 +17,6 @@ from mmdc_tf.serving.output import printable
 
 PANEL_WIDTH, PANEL_HEIGHT = 3.1, 3.5  # inches
 LEAST_WIDTH = 6.2
-COLOUR_MAP = "inferno"  # perceptually uniform: equal steps of heat look equal, to colour-blind readers too
-OPACITY = 0.45
 LESION = "#56b4e9"  # Okabe and Ito's sky blue, which is in no part of the colour map
 LONGEST_NAME = 60
 MEANING = (
@@ -26,7 +25,7 @@ MEANING = (
 )
 SCORES = (
     "Blue line: lesion mask. Hit: the maximum lies in the lesion (pointing game). Inside: the share of the heat in the "
-    "lesion; chance: the lesion's share of the image."
+    "lesion; chance: the lesion's share of the image, which a map that merely favours the middle exceeds too."
 )
 
 
@@ -52,6 +51,24 @@ def heat_figure(
     _draw_panels(middle, explanation, card.class_names[explanation.class_index], lesion, scores)
     bottom.text(0.5, 0.5, "\n".join(caption), fontsize=8, ha="center", va="center")
     return figure
+
+
+def heat_panels(explanation: Explanation, card: ModelCard) -> list[Figure]:
+    """A figure a heatmap, over the preprocessed image: for a page that arranges them by its width.
+
+    Args:
+        explanation, card: as for ``heat_figure``.
+    """
+    figures, image = [], explanation.scan.image[..., 0]
+    for kind, heat in explanation.heats.items():
+        title = _panel_title(kind, heat, card.class_names[explanation.class_index], {})
+        height = PANEL_HEIGHT + 0.2 * len(title.splitlines())
+        figure = Figure(figsize=(PANEL_WIDTH, height), layout="compressed")  # an image keeps its shape
+        axes = figure.subplots()
+        _draw_image(axes, image, title, None)
+        _draw_heat(axes, heat, kind)
+        figures.append(figure)
+    return figures
 
 
 def _draw_panels(
@@ -93,19 +110,13 @@ def score_text(score: HeatScore) -> str:
 
 
 def _draw_image(axes: Axes, image: np.ndarray, title: str, lesion: np.ndarray | None) -> None:
-    size = image.shape[0]
-    axes.imshow(image, cmap="gray", vmin=0, vmax=255)
-    axes.set_title(title, fontsize=9, parse_math=False)
-    axes.set(xticks=[0, size - 1], yticks=[0, size - 1])
-    axes.set_xlabel("x (pixels)", fontsize=8, labelpad=-4)
-    axes.set_ylabel("y (pixels)", fontsize=8, labelpad=-8)
-    axes.tick_params(labelsize=7)
+    draw_image(axes, image, title)
     if lesion is not None and not lesion.all():  # what fills the image has no outline
         axes.contour(lesion.astype(float), levels=[0.5], colors=[LESION], linewidths=1.3)
 
 
 def _draw_heat(axes: Axes, heat: np.ndarray, kind: str) -> None:
-    drawn = axes.imshow(heat, cmap=COLOUR_MAP, vmin=0, vmax=1, alpha=OPACITY)
+    drawn = draw_heat(axes, heat)
     bar = axes.figure.colorbar(drawn, ax=axes, orientation="horizontal", fraction=0.05, pad=0.02)
     if bar.solids is not None:
         bar.solids.set_alpha(1.0)  # the colours themselves, not blended with white

@@ -12,7 +12,7 @@ import numpy as np
 from mmdc_tf.datasets.dicom_header import DicomHeader, read_header
 from mmdc_tf.errors import ConfigurationError, InputError
 from mmdc_tf.inputs.metadata import METADATA_COLUMNS
-from mmdc_tf.preprocessing import preprocess_file, preprocess_scan
+from mmdc_tf.preprocessing import PreprocessedScan, preprocess_scan
 from mmdc_tf.serving.card import ModelCard
 from mmdc_tf.serving.loading import load_model
 from mmdc_tf.serving.metadata import MetadataValue, checked, resolve
@@ -23,6 +23,7 @@ BATCH = 32
 
 PathLike = str | Path
 OnError = Callable[[Path, Exception], object]
+Read = Callable[[PathLike], PreprocessedScan]
 
 
 @dataclass(frozen=True)
@@ -54,11 +55,13 @@ class Predictor:
     Args:
         model: from the tensors of ``card.inputs`` to class probabilities.
         card: what it was trained with.
+        read: preprocesses a file as ``preprocess_scan`` does with the card's recipe and size, which is what None does.
     """
 
-    def __init__(self, model: keras.Model, card: ModelCard) -> None:
+    def __init__(self, model: keras.Model, card: ModelCard, read: Read | None = None) -> None:
         self._model = model
         self.card = card
+        self._read = read or (lambda path: preprocess_scan(path, card.recipe, card.image_size))
 
     def predict(
         self,
@@ -96,6 +99,24 @@ class Predictor:
             predictions += self._predictions([one for one in seen if one is not None])
         return predictions
 
+    def vary(self, path: PathLike, ages: Sequence[float], densities: Sequence[float]) -> np.ndarray:
+        """What the model says of one image with several ages and densities.
+
+        Args:
+            path: an image file.
+            ages: in years, NaN for unknown; the header's age is not used.
+            densities: BI-RADS 1 to 4 or NaN, one for each age.
+
+        Returns:
+            Calibrated probabilities, float64 (ages, classes).
+
+        Raises:
+            UnreadableImageError, ConfigurationError, RuntimeError: as ``predict``.
+        """
+        seen = self._seen(_Asked(Path(path), None, None, None))
+        metadata = np.column_stack([ages, densities]).astype(np.float32)
+        return self.card.calibrated(self._raw([seen] * len(metadata), metadata))
+
     def _look(self, asked: _Asked, on_error: OnError | None) -> _Seen | None:
         """Reads and preprocesses one image; None where that fails and ``on_error`` was told."""
         try:
@@ -108,11 +129,11 @@ class Predictor:
 
     def _seen(self, asked: _Asked) -> _Seen:
         card = self.card
-        scan = preprocess_scan(asked.path, card.recipe, card.image_size)
+        scan = self._read(asked.path)
         header = read_header(asked.path)
         age, age_differs = resolve(asked.age, header.age, card.takes_metadata)
         density, _ = resolve(asked.density, None, card.takes_metadata)
-        other = preprocess_file(asked.other_view, card.recipe, card.image_size) if asked.other_view else None
+        other = self._read(asked.other_view).image if asked.other_view else None
         found = {
             "unusual_intensity": has_unusual_intensity(scan.image),
             "wrong_modality": is_wrong_modality(header, card.modality),
