@@ -231,11 +231,12 @@ def finished(tmp_path_factory) -> Iterator[Path]:
 
 
 def test_a_run_from_end_to_end_writes_its_tables(finished):
-    names = {path.name for path in finished.iterdir()} - {"tensorflow.log"}
+    names = {path.name for path in finished.iterdir()} - {"tensorflow.log", ".table2.lock"}
     details = {"details.md", "classes.csv", "levels.csv", "subgroups.csv"}
     calibration = {"calibration.csv", "reliability.png", "decision.png"}
     written = {f"table2_{name}" for name in details | calibration}  # vgg16 takes no metadata: no table of it
-    assert names == {"phantom-mammogram", "table2", "table2.csv", "table2.md", "table2.tex"} | written
+    report = {"report.html", "figures"}
+    assert names == {"phantom-mammogram", "table2", "table2.csv", "table2.md", "table2.tex"} | written | report
     with (finished / "table2.csv").open(encoding="utf-8") as file:
         lines = {(line["row"], line["protocol"]): line for line in csv.DictReader(file)}
     assert len(lines) == 34
@@ -248,6 +249,16 @@ def test_a_run_from_end_to_end_writes_its_tables(finished):
     assert all(PHANTOM in line["label"] for line in lines.values())
     for name in ("table2.md", "table2.tex", "table2_details.md", "table2_levels.csv", "table2_subgroups.csv"):
         assert PHANTOM in (finished / name).read_text(encoding="utf-8"), name
+
+
+def test_a_run_ends_with_a_report_that_names_its_command(finished):
+    (command,) = json.loads((finished / "table2" / "commands.json").read_text(encoding="utf-8"))["commands"]
+    assert command["command"].startswith("mmdc-tf run --table 2 --rows vgg16 ")
+    assert command["dataset_root"] == str(finished / "phantom-mammogram")
+    text = (finished / "report.html").read_text(encoding="utf-8")
+    assert command["command"] in text
+    assert "Examples: VGG16, the paper" in text
+    assert PHANTOM in text
 
 
 RERUN = "--table 2 --rows vgg16 --image-size 32 --folds 2 --epochs"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from mmdc_tf.commands import EXIT_FAILED_ROW, EXIT_OK
 from mmdc_tf.commands.arguments import protocols_of
+from mmdc_tf.commands.report import write_after_run
 from mmdc_tf.commands.run_options import add_options
 from mmdc_tf.errors import ConfigurationError
 from mmdc_tf.experiments.native_log import native_messages_to
@@ -29,6 +30,8 @@ def add_run(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from mmdc_tf.experiments.run_lock import only_run
+
     chosen = _chosen_table(options)
     if options.list:
         for name in TABLES if chosen is None else (chosen,):
@@ -42,7 +45,8 @@ def _run(options: argparse.Namespace) -> int:
     choose_rows(table, options.rows)
     _require_root(options)
     output = _output(table, options)
-    with native_messages_to(output / "tensorflow.log"):  # TensorFlow talks from the moment it is imported
+    # TensorFlow talks from the moment it is imported
+    with only_run(output / table.name), native_messages_to(output / "tensorflow.log"):
         return _train(_plan(table, options, output), options.fresh)
 
 
@@ -136,6 +140,8 @@ def _plan(table: PaperTable, options: argparse.Namespace, output: Path) -> Plan:
         cache=_cache(options),
         precision=options.precision,
         jit=options.jit,
+        command=options.typed,
+        tensorboard=options.tensorboard,
     )
 
 
@@ -197,10 +203,15 @@ def _train(plan: Plan, fresh: bool) -> int:
     from mmdc_tf.report.metadata_table import write_metadata_table
     from mmdc_tf.report.tables import markdown, write_tables
 
+    def bring_up_to_date() -> None:
+        write_tables(plan.table, plan.output)
+        _show_in_tensorboard(plan, is_over=False)
+
     cells = make_cells(plan)
     print(_introduction(plan, len(cells)))
-    failures = run_cells(plan, cells, after_cell=lambda: write_tables(plan.table, plan.output), fresh=fresh)
+    failures = run_cells(plan, cells, after_cell=bring_up_to_date, fresh=fresh)
     results = write_tables(plan.table, plan.output)
+    _show_in_tensorboard(plan, is_over=True)
     if plan.table.figure:
         draw_bars(plan.table, results, plan.shared_config(), plan.output / f"{plan.table.name}.png")
     write_details(plan.table, plan.output, results)
@@ -209,7 +220,18 @@ def _train(plan: Plan, fresh: bool) -> int:
     print(markdown(plan.table, results, plan.shared_config()))
     written = sorted(path.name for path in plan.output.glob(f"{plan.table.name}[._]*") if path.is_file())
     print(f"in {plan.output}: {', '.join(written)}; curves: tensorboard --logdir {plan.output}")
+    write_after_run(plan.output, plan.table.name, plan.dataset)
     return EXIT_FAILED_ROW if failures else EXIT_OK
+
+
+def _show_in_tensorboard(plan: Plan, is_over: bool) -> None:
+    """Writes what TensorBoard shows of the test parts, where that was asked for."""
+    from tqdm import tqdm
+
+    from mmdc_tf.report.tensorboard import write_test_evidence
+
+    if plan.tensorboard == "full":
+        write_test_evidence(plan.table, plan.output, plan.dataset.table, unfinished=is_over, say=tqdm.write)
 
 
 def _introduction(plan: Plan, trainings: int) -> str:

@@ -15,6 +15,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     _add_training(parser)
     _add_speed(parser)
     parser.add_argument("--output", type=Path, help="the run's folder; default: runs/DATASET-PROFILE")
+    parser.add_argument(
+        "--tensorboard",
+        choices=("full", "curves"),
+        default="full",
+        help="what it shows: full (curves, heatmaps by epoch, the network's graph, and of the test parts trials with "
+        "metrics, PR curves, confusion matrices and examples) or the curves of the trainings alone; default: full",
+    )
     resume = parser.add_mutually_exclusive_group()
     resume.add_argument("--resume", action="store_true", help="continue an interrupted run (the default)")
     resume.add_argument("--fresh", action="store_true", help="start over; an earlier result is renamed, not deleted")

@@ -21,6 +21,7 @@ from mmdc_tf.training.recipe import Profile
 
 AUTOMATIC_CUT = "auto"
 NO_CUT = "none"
+CURVES, FULL_EVIDENCE = "curves", "full"
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,9 @@ class Plan:
         cache: where the features of frozen parts are kept; None trains rows with a frozen part by the usual loop.
         precision: Keras' dtype policy for the networks: ``"float32"`` or ``"mixed_bfloat16"``.
         jit: compile training steps with XLA.
+        command: what was typed, for the reader; it changes nothing.
+        tensorboard: what it shows: ``"curves"``, or ``"full"``: graph, heatmaps by epoch and the test parts too. It
+            changes no result, so that a run may continue with another.
     """
 
     table: PaperTable
@@ -62,6 +66,8 @@ class Plan:
     cache: CacheSettings | None = None
     precision: str = "float32"
     jit: bool = False
+    command: str = ""
+    tensorboard: str = CURVES
 
     @property
     def folder(self) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,12 +17,17 @@ from mmdc_tf.experiments.calibration import VALIDATION
 from mmdc_tf.experiments.grid import Cell, Plan
 from mmdc_tf.experiments.progress import Progress
 from mmdc_tf.experiments.run_folder import OK, PREDICTIONS
+from mmdc_tf.experiments.tensorboard_callbacks import tensorboard_callbacks
 from mmdc_tf.experiments.workshop import Workshop
 from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset
 from mmdc_tf.models.classifiers import build_classifier
+from mmdc_tf.training.checkpoint import Checkpoint
 from mmdc_tf.training.classical import classifier_probabilities, fit_classifier
 from mmdc_tf.training.trainer import HISTORY_COLUMNS, TrainingParts, make_deterministic, train
 from mmdc_tf.whole_files import write_with
+
+CHECKPOINT = "checkpoint.npz"
+"""The state of a training that is not finished."""
 
 
 class Learner(Protocol):
@@ -40,7 +46,7 @@ class Learner(Protocol):
         """Writes what can be used later; nothing where there is no model of its own."""
 
     def facts(self) -> dict[str, Any]:
-        """What ``status.json`` says of how it was trained."""
+        """What ``status.json`` and ``model.json`` say of how it was trained."""
 
 
 class NetworkLearner:
@@ -60,10 +66,14 @@ class NetworkLearner:
             recipe = recipe.without_augmentation()
         features = self._workshop.features(cell, self._settings, recipe)
         self._features = None if features is None else features.kind
-        callbacks = [self._progress.callback(cell), keras.callbacks.TensorBoard(cell.folder / "tb", write_graph=False)]
+        shown = tensorboard_callbacks(self._plan, cell, network.model, validation, self._settings, self._progress.say)
+        callbacks = [self._progress.callback(cell), *shown]
         pretrained = self._workshop.weights(cell) is not None
         parts = TrainingParts(train_table, validation, self._settings)
-        return train(network.trained, parts, recipe, cell.seed, pretrained, callbacks, features, self._plan.jit)
+        checkpoint = Checkpoint(cell.folder / CHECKPOINT, say=self._progress.say)
+        return train(
+            network.trained, parts, recipe, cell.seed, pretrained, callbacks, features, self._plan.jit, checkpoint
+        )
 
     def probabilities(self, table: pd.DataFrame) -> np.ndarray:
         return self._model.predict(evaluation_dataset(table, self._settings), verbose=0)
@@ -77,8 +87,12 @@ class NetworkLearner:
         write_with(folder / "model.keras", bare.save)
 
     def facts(self) -> dict[str, Any]:
-        """Whether the features of the frozen part were ``"stored"``, ``"computed"`` in each step, or None: no use."""
-        return {"frozen_features": self._features}
+        """How large it is, and how features of the frozen part were used: ``"stored"``, ``"computed"`` or None."""
+        return {
+            "parameters": self._model.count_params(),
+            "trained_parameters": sum(math.prod(weight.shape) for weight in self._model.trainable_weights),
+            "frozen_features": self._features,
+        }
 
 
 class ClassifierLearner:

@@ -19,9 +19,11 @@ from mmdc_tf.evaluation.metrics import paper_metrics, threshold_metrics
 from mmdc_tf.evaluation.predictions import predictions_table
 from mmdc_tf.experiments import artifacts
 from mmdc_tf.experiments.calibration import CALIBRATION, CARD, VALIDATION, calibrate
+from mmdc_tf.experiments.command_log import remember_command
 from mmdc_tf.experiments.grid import AUTOMATIC_CUT, NO_CUT, Cell, Plan
-from mmdc_tf.experiments.learners import LEARNERS, Learner
+from mmdc_tf.experiments.learners import CHECKPOINT, LEARNERS, Learner
 from mmdc_tf.experiments.metadata_scoring import METADATA_PREDICTIONS, metadata_predictions, uses_metadata
+from mmdc_tf.experiments.model_card import write_model_card
 from mmdc_tf.experiments.progress import Progress
 from mmdc_tf.experiments.run_folder import FAILED, OK, PREDICTIONS
 from mmdc_tf.experiments.samples import FILE_NAME as SAMPLES
@@ -85,6 +87,8 @@ def _prepare_folder(plan: Plan, cells: list[Cell], fresh: bool) -> None:
         write_samples(plan.dataset, plan.folder)
     for cell in cells:
         artifacts.require_same(cell.folder / "config.json", cell.config(plan))
+    if plan.command:
+        remember_command(plan.folder, plan.command, plan.dataset.root)
 
 
 def _attempt(plan: Plan, cell: Cell, workshop: Workshop, progress: Progress) -> bool:
@@ -109,6 +113,7 @@ def _attempt(plan: Plan, cell: Cell, workshop: Workshop, progress: Progress) -> 
         status = {"status": FAILED, "error": line, "seconds": round(time.perf_counter() - started, 1)}
         message = f"failed: {line} (trace in {cell.folder / 'error.txt'})"
     artifacts.write_json(cell.folder / "status.json", status)
+    (cell.folder / CHECKPOINT).unlink(missing_ok=True)
     progress.finish(cell, message)
     return status["status"] == OK
 
@@ -116,11 +121,13 @@ def _attempt(plan: Plan, cell: Cell, workshop: Workshop, progress: Progress) -> 
 def _remove_traces(cell: Cell) -> None:
     """Removes what an earlier attempt left and this one may not write again.
 
-    TensorBoard would draw the earlier curves together with the new ones.
+    TensorBoard would draw the earlier curves together with the new ones, but those of a training that is gone on with.
     """
     for name in ("error.txt", VALIDATION, CALIBRATION, METADATA_PREDICTIONS):
         (cell.folder / name).unlink(missing_ok=True)
-    shutil.rmtree(cell.folder / "tb", ignore_errors=True)
+    shutil.rmtree(cell.folder.parent / "tb", ignore_errors=True)  # it shows the test parts of all its trainings
+    if not (cell.folder / CHECKPOINT).is_file():
+        shutil.rmtree(cell.folder / "tb", ignore_errors=True)
 
 
 def _run(plan: Plan, cell: Cell, workshop: Workshop, progress: Progress) -> tuple[dict[str, float], dict[str, Any]]:
@@ -133,8 +140,10 @@ def _run(plan: Plan, cell: Cell, workshop: Workshop, progress: Progress) -> tupl
     write_table(cell.folder / "history.csv", history)
     metrics = _score(plan, cell, learner)
     learner.save(cell.folder)
-    artifacts.write_json(cell.folder / "model.json", _card(plan, cell))
-    return metrics, {"epochs": len(history), **learner.facts()}
+    facts = learner.facts()
+    artifacts.write_json(cell.folder / "model.json", {**_card(plan, cell), **facts})
+    write_model_card(cell.folder)
+    return metrics, {"epochs": len(history), **facts}
 
 
 def _score(plan: Plan, cell: Cell, learner: Learner) -> dict[str, float]:
