@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import shlex
 import sys
 import traceback
 from collections.abc import Sequence
@@ -14,9 +15,12 @@ from mmdc_tf.commands.audit import add_audit
 from mmdc_tf.commands.cache import add_cache
 from mmdc_tf.commands.compare import add_compare
 from mmdc_tf.commands.datasets import add_datasets
+from mmdc_tf.commands.demo import add_demo
 from mmdc_tf.commands.explain import add_explain
+from mmdc_tf.commands.export import add_export
 from mmdc_tf.commands.predict import add_predict
 from mmdc_tf.commands.preprocess import add_preprocess
+from mmdc_tf.commands.report import add_report
 from mmdc_tf.commands.robustness import add_robustness
 from mmdc_tf.commands.run import add_run
 from mmdc_tf.errors import InputError
@@ -39,7 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: an option is unknown or its value is bad (code 2), or help was asked for (code 0).
     """
-    options = _parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    options = _parser().parse_args(words)
+    options.typed = shlex.join(["mmdc-tf", *words])
     try:
         return options.command(options)
     except InputError as error:
@@ -64,9 +70,12 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_run(commands.add_parser("run", help="train, score and tabulate the rows of a table or figure of the paper"))
     add_compare(commands.add_parser("compare", help="say which rows of a run differ from one of them"))
+    add_report(commands.add_parser("report", help="write a run as one page with its figures"))
     add_robustness(commands.add_parser("robustness", help="score the finished rows of a run on noisy test images"))
     add_predict(commands.add_parser("predict", help="what a trained model says of new images, files or folders"))
     add_explain(commands.add_parser("explain", help="draw where a trained model looks, scored against lesion masks"))
+    add_demo(commands.add_parser("demo", help="try a trained model on a page in the browser"))
+    add_export(commands.add_parser("export", help="write a trained model as SavedModel, ONNX or TFLite"))
     add_preprocess(commands.add_parser("preprocess", help="turn a folder of scans into a mirrored folder of PNG"))
     add_audit(commands.add_parser("audit", help="say what a dataset or a split would leak, and which shortcuts it has"))
     add_datasets(commands.add_parser("datasets", help="look at a dataset before using it"))

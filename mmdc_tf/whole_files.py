@@ -1,8 +1,9 @@
-"""Files written to a temporary name and renamed, so that none is ever half-written."""
+"""Files and folders written to a temporary name and renamed, so that none is ever half-written."""
 
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,22 @@ def write_with(path: Path, write: Callable[[Path], object]) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_folder_with(path: Path, write: Callable[[Path], object]) -> None:
+    """Calls ``write`` with a new folder beside ``path`` and renames it; a folder that was there is deleted.
+
+    Raises:
+        OSError: as ``write_with``.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".mmdc-tf-", dir=path.parent) as scratch:
+        new = Path(scratch, "new")
+        new.mkdir()
+        write(new)
+        if path.exists():
+            path.rename(Path(scratch, "old"))
+        new.rename(path)
 
 
 def write_table(path: Path, table: pd.DataFrame, **options: Any) -> None:

@@ -153,7 +153,7 @@ class WindowAttention(layers.Layer):
         """(batch, h, w, C) → (batch, windows, window², C), padded and shifted."""
         (rows, columns), channels, size = self.grid, inputs.shape[-1], self.window
         padded = ops.pad(inputs, ((0, 0), (0, self.padding[0]), (0, self.padding[1]), (0, 0)))
-        shifted = ops.roll(padded, tuple(-shift for shift in self.shifts), axis=(1, 2))
+        shifted = _rolled(padded, tuple(-shift for shift in self.shifts))
         cut = ops.reshape(shifted, (-1, rows, size, columns, size, channels))
         return ops.reshape(ops.transpose(cut, (0, 1, 3, 2, 4, 5)), (-1, rows * columns, size**2, channels))
 
@@ -162,7 +162,7 @@ class WindowAttention(layers.Layer):
         (rows, columns), channels, size = self.grid, tokens.shape[-1], self.window
         cut = ops.reshape(tokens, (-1, rows, columns, size, size, channels))
         shifted = ops.reshape(ops.transpose(cut, (0, 1, 3, 2, 4, 5)), (-1, rows * size, columns * size, channels))
-        padded = ops.roll(shifted, self.shifts, axis=(1, 2))
+        padded = _rolled(shifted, self.shifts)
         return padded[:, : self.sides[0], : self.sides[1]]
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
@@ -179,3 +179,12 @@ def _offsets(window: int) -> np.ndarray:
     places = np.stack(np.unravel_index(np.arange(window**2), (window, window)), axis=-1)
     difference = places[:, None] - places[None] + window - 1
     return np.ravel_multi_index((difference[..., 0], difference[..., 1]), (2 * window - 1, 2 * window - 1))
+
+
+def _rolled(maps: Any, shifts: tuple[int, ...]) -> Any:
+    """``ops.roll`` over height and width, of parts put together again: TFLite has no roll."""
+    for axis, shift in enumerate(shifts, start=1):
+        if start := -shift % maps.shape[axis]:
+            first, second = ops.split(maps, [start], axis=axis)
+            maps = ops.concatenate([second, first], axis=axis)
+    return maps
