@@ -219,7 +219,7 @@ def _train(plan: Plan, fresh: bool) -> int:
     write_calibration(plan.table, plan.output)
     print(markdown(plan.table, results, plan.shared_config()))
     written = sorted(path.name for path in plan.output.glob(f"{plan.table.name}[._]*") if path.is_file())
-    print(f"in {plan.output}: {', '.join(written)}; curves: tensorboard --logdir {plan.output}")
+    print(f"in {plan.output}: {', '.join(written)}; tensorboard --logdir {plan.output} shows them too")
     write_after_run(plan.output, plan.table.name, plan.dataset)
     return EXIT_FAILED_ROW if failures else EXIT_OK
 

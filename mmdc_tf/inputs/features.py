@@ -16,7 +16,15 @@ from mmdc_tf.errors import ConfigurationError, DatasetError
 from mmdc_tf.inputs.fixed_views import FixedView
 from mmdc_tf.inputs.metadata import label_array
 from mmdc_tf.inputs.mixing import with_mixing, with_sample_weights
-from mmdc_tf.inputs.pipeline import SOURCES, InputSettings, Tensors, batch_seeds, preprocessed, with_unknown
+from mmdc_tf.inputs.pipeline import (
+    SOURCES,
+    InputSettings,
+    Tensors,
+    batch_seeds,
+    prefetched,
+    preprocessed,
+    with_unknown,
+)
 
 FEATURES = "features"
 VIEW = 1  # the stream of the views' draws, beside that of mixing
@@ -226,7 +234,7 @@ def _in_order(samples: _Samples, settings: InputSettings) -> tf.data.Dataset:
         return _with_features(tensors, features), label
 
     batches = samples.dataset.batch(settings.batch_size)
-    return batches.map(first, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+    return prefetched(batches.map(first, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True))
 
 
 def _with_features(tensors: Tensors, features: list[tf.Tensor]) -> Tensors:
@@ -249,4 +257,4 @@ def _varied(
         batches = with_mixing(batches, mixing, seed)
     if class_weights is not None:
         batches = with_sample_weights(batches, class_weights)
-    return batches.prefetch(tf.data.AUTOTUNE)
+    return prefetched(batches)

@@ -244,4 +244,11 @@ def _finished(dataset: tf.data.Dataset) -> tf.data.Dataset:
 
     if MISSING in dataset.element_spec[0]:
         dataset = dataset.map(mark, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return dataset.prefetch(tf.data.AUTOTUNE)
+    return prefetched(dataset)
+
+
+def prefetched(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Prepares batches ahead, without tf.data's tuner: at the start of an epoch the last iterator's end waits for it."""
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.prefetch(tf.data.AUTOTUNE).with_options(options)

@@ -12,14 +12,9 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 from event_files import events, images, values
-from sklearn.metrics import (
-    accuracy_score,
-    confusion_matrix,
-    f1_score,
-    precision_score,
-    recall_score,
-    roc_auc_score,
-)
+from made_up_run import PHANTOM
+from made_up_run import RUN as MADE_UP
+from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_score, recall_score, roc_auc_score
 from tensorboard.plugins.hparams import api_pb2, metadata
 
 from mmdc_tf.evaluation.predictions import predictions_table
@@ -30,25 +25,12 @@ from mmdc_tf.report.example_figure import examples_figure
 from mmdc_tf.report.tensorboard import write_test_evidence
 from mmdc_tf.report.tensorboard_trial import TAGS, TRAININGS, trial_metrics
 
-PHANTOM = "phantom: not a reproduction"
 RESEARCH = "Research use only, not a medical device."
 CLASSES = ("benign", "cancer", "normal")
 COLUMNS = [f"p_{name}" for name in CLASSES]
 SIZE, PER_FOLD = 16, 30
 TRAINING = {"image_size": SIZE, "epochs": 4, "batch_size": 8, "learning_rate": 1e-4, "learning_rate_random": 5e-4}
-RUN = {
-    "table": "table2",
-    "dataset": "phantom-mammogram",
-    "dataset_fingerprint": "0123456789abcdef",
-    "synthetic": True,
-    "group_unit": "patient",
-    "preprocessing": "plain",
-    "folds": 2,
-    "training": TRAINING,
-    "weights": "none",
-    "cut": "auto",
-    "seed": 0,
-}
+RUN = {**MADE_UP, "preprocessing": "plain", "training": TRAINING, "cut": "auto"}
 NETWORK = Row("net", "Network", "here", model="mmdcnet", arguments={"backbone": "vgg16"})
 PROBE = Row("probe", "Probe", "here", classifier="metadata_only")
 TABLE = PaperTable("table2", "Table II", "mini-ddsm", "mammography", "phantom-mammogram", (NETWORK, PROBE))
