@@ -248,7 +248,7 @@ def _finished(dataset: tf.data.Dataset) -> tf.data.Dataset:
 
 
 def prefetched(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """Prepares batches ahead, without tf.data's tuner: at the start of an epoch the last iterator's end waits for it."""
+    """Prepares batches ahead, without tf.data's tuner: an epoch's first batch would wait for the end of its thread."""
     options = tf.data.Options()
     options.autotune.enabled = False
     return dataset.prefetch(tf.data.AUTOTUNE).with_options(options)
