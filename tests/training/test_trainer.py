@@ -162,7 +162,7 @@ def test_training_stops_when_nothing_gets_better(tiny_backbone, table):
 
 
 def test_training_is_given_no_test_data():
-    given = ["model", "parts", "recipe", "seed", "pretrained", "callbacks", "features", "jit"]
+    given = ["model", "parts", "recipe", "seed", "pretrained", "callbacks", "features", "jit", "checkpoint"]
     assert list(inspect.signature(train).parameters) == given
     assert [field.name for field in dataclasses.fields(TrainingParts)] == ["train", "validation", "inputs"]
 
