@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import subprocess
+import sys
 from pathlib import Path
 
 from mmdc_tf.cli import main
@@ -21,3 +24,14 @@ def refused(capsys, *arguments: str | Path) -> str:
     assert error.startswith("mmdc-tf")
     assert "Traceback" not in error
     return error
+
+
+def imported_by_help(command: str, names: set[str]) -> list[str]:
+    """Which of these modules ``mmdc-tf COMMAND --help`` imports."""
+    code = (
+        "import sys, contextlib, mmdc_tf.cli\n"
+        f"with contextlib.suppress(SystemExit): mmdc_tf.cli.main([{command!r}, '--help'])\n"
+        f"print(sorted({names!r} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PROJECT, timeout=60)
+    return ast.literal_eval(done.stdout.splitlines()[-1])

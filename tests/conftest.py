@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,3 +79,21 @@ def busi(tmp_path) -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
             assert cv2.imwrite(str(path), rng.integers(0, 256, (40, 40), dtype=np.uint8))
     return tmp_path / "busi"
+
+
+@pytest.fixture(scope="session")
+def saved_models() -> dict[str, Path]:
+    """What was written once, for all tests of a process."""
+    return {}
+
+
+@pytest.fixture
+def phantom_model(saved_models, tiny_backbone, tmp_path_factory, tmp_path) -> Path:
+    """The folder of a small training, as if of a phantom, to be changed."""
+    from served_model import change_card, write_model
+
+    if "mmdcnet" not in saved_models:
+        arguments = {"backbone": tiny_backbone, "conv_filters": 8, "grid": 2}
+        saved_models["mmdcnet"] = write_model(tmp_path_factory.mktemp("model"), **arguments)
+    copy = shutil.copytree(saved_models["mmdcnet"], tmp_path / "model")
+    return change_card(copy, notice="phantom: not a reproduction")

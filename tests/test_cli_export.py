@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command_line import refused
-from served_model import change_card, scan, write_image, write_model
+from served_model import change_card, scan, write_image
 
 from mmdc_tf.cli import main
 from mmdc_tf.notices import RESEARCH_USE
@@ -20,18 +20,9 @@ from mmdc_tf.serving import runtimes
 NOTICE = "phantom: not a reproduction"
 
 
-@pytest.fixture(scope="module")
-def kept() -> dict[str, Path]:
-    return {}
-
-
 @pytest.fixture
-def model(kept, tiny_backbone, tmp_path_factory, tmp_path) -> Path:
-    """A training's folder, as if of a phantom, to be changed."""
-    if "model" not in kept:
-        arguments = {"backbone": tiny_backbone, "conv_filters": 8, "grid": 2}
-        kept["model"] = write_model(tmp_path_factory.mktemp("model"), **arguments)
-    return change_card(shutil.copytree(kept["model"], tmp_path / "model"), notice=NOTICE)
+def model(phantom_model) -> Path:
+    return phantom_model
 
 
 @pytest.fixture

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from command_line import PROJECT, refused
-from served_model import CLASSES, change_card, scan, write_dicom, write_image, write_model
+from command_line import PROJECT, imported_by_help, refused
+from served_model import CLASSES, change_card, scan, write_dicom, write_image
 
 import mmdc_tf
 from mmdc_tf.cli import main
@@ -20,18 +19,9 @@ from mmdc_tf.notices import RESEARCH_USE
 P_COLUMNS = [f"p_{name}" for name in CLASSES]
 
 
-@pytest.fixture(scope="module")
-def kept() -> dict[str, Path]:
-    return {}
-
-
 @pytest.fixture
-def model(kept, tiny_backbone, tmp_path_factory, tmp_path) -> Path:
-    """A training's folder, as if of a phantom, to be changed."""
-    if "model" not in kept:
-        arguments = {"backbone": tiny_backbone, "conv_filters": 8, "grid": 2}
-        kept["model"] = write_model(tmp_path_factory.mktemp("model"), **arguments)
-    return change_card(shutil.copytree(kept["model"], tmp_path / "model"), notice="phantom: not a reproduction")
+def model(phantom_model) -> Path:
+    return phantom_model
 
 
 @pytest.fixture
@@ -185,10 +175,4 @@ def test_the_output_stream_of_a_process_holds_json_alone(model, scans):
 
 
 def test_help_and_the_package_import_no_tensorflow():
-    code = (
-        "import sys, contextlib, mmdc_tf.cli\n"
-        "with contextlib.suppress(SystemExit): mmdc_tf.cli.main(['predict', '--help'])\n"
-        "print(sorted({'tensorflow', 'keras'} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PROJECT, timeout=60)
-    assert done.stdout.splitlines()[-1] == "[]", done.stderr
+    assert imported_by_help("predict", {"tensorflow", "keras"}) == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import importlib.util
 import os
 import sys
@@ -13,7 +12,7 @@ from pathlib import Path
 from mmdc_tf.commands import EXIT_OK
 from mmdc_tf.commands.arguments import add_debug, whole
 from mmdc_tf.errors import ConfigurationError
-from mmdc_tf.experiments.native_log import native_messages_to
+from mmdc_tf.experiments.native_log import native_messages_nowhere
 
 PORT, HIGHEST_PORT = 7860, 65_535
 
@@ -43,7 +42,8 @@ def _demo(options: argparse.Namespace) -> int:
     _require_gradio()
     file = model_file(options.model)
     card = read_card(file)
-    with ended_by_signals(), listen(options.port) as listener, private_folder() as folder, _quiet(options.debug):
+    quiet = native_messages_nowhere(options.debug)
+    with ended_by_signals(), listen(options.port) as listener, private_folder() as folder, quiet:
         from mmdc_tf.serving.demo import make_app
         from mmdc_tf.serving.demo_answers import Answers
         from mmdc_tf.serving.demo_server import run_server
@@ -59,10 +59,6 @@ def _require_gradio() -> None:
         raise ConfigurationError(
             "Expected gradio, which draws the page. Received: no such package. Install it: pip install 'mmdc_tf[demo]'."
         )
-
-
-def _quiet(debug: bool) -> contextlib.AbstractContextManager[None]:
-    return contextlib.nullcontext() if debug else native_messages_to(Path(os.devnull))
 
 
 def _announce(address: str, notice: str, browser: bool) -> None:

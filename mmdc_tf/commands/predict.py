@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmdc_tf.commands import EXIT_FAILED_ROW, EXIT_OK
 from mmdc_tf.errors import ConfigurationError
-from mmdc_tf.experiments.native_log import native_messages_to
+from mmdc_tf.experiments.native_log import native_messages_nowhere
 
 if TYPE_CHECKING:
     from mmdc_tf.serving.listing import Listing
@@ -45,7 +43,7 @@ def _predict(options: argparse.Namespace) -> int:
 
     listing = _listing(options)
     file = model_file(options.model)
-    with _quiet(options.debug):
+    with native_messages_nowhere(options.debug):
         from mmdc_tf.serving.predictor import load_predictor
 
         predictor = load_predictor(file)
@@ -78,11 +76,6 @@ def _require_new_csv(output: Path, given: list[Path]) -> None:
             f"Expected an output that replaces no file given. Received: output={output}, which is one. "
             "Choose another --output."
         )
-
-
-def _quiet(debug: bool) -> contextlib.AbstractContextManager[None]:
-    """TensorFlow's native messages go nowhere: there is no run folder to keep them in."""
-    return contextlib.nullcontext() if debug else native_messages_to(Path(os.devnull))
 
 
 def _predictions(predictor: Predictor, listing: Listing) -> tuple[list[Prediction], dict[str, str]]:

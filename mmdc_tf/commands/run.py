@@ -228,9 +228,10 @@ def _show_in_tensorboard(plan: Plan, is_over: bool) -> None:
     """Writes what TensorBoard shows of the test parts, where that was asked for."""
     from tqdm import tqdm
 
+    from mmdc_tf.experiments.grid import FULL_EVIDENCE
     from mmdc_tf.report.tensorboard import write_test_evidence
 
-    if plan.tensorboard == "full":
+    if plan.tensorboard == FULL_EVIDENCE:
         write_test_evidence(plan.table, plan.output, plan.dataset.table, unfinished=is_over, say=tqdm.write)
 
 

@@ -9,6 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
+def native_messages_nowhere(debug: bool) -> contextlib.AbstractContextManager[None]:
+    """For commands without a run folder to keep them in: dropped, or left where they are.
+
+    Args:
+        debug: leave them.
+    """
+    return contextlib.nullcontext() if debug else native_messages_to(Path(os.devnull))
+
+
 @contextlib.contextmanager
 def native_messages_to(path: Path) -> Iterator[None]:
     """Sends what native code writes to the error stream into a file; Python's own error stream stays.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.image import AxesImage
 
 COLOUR_MAP = "inferno"  # perceptually uniform: equal steps of heat look equal, to colour-blind readers too
@@ -33,6 +35,25 @@ def draw_image(axes: Axes, image: np.ndarray, title: str, title_size: float = 9)
 def draw_heat(axes: Axes, heat: np.ndarray) -> AxesImage:
     """Heat over an image that is drawn already: float (S, S) in [0, 1]."""
     return axes.imshow(heat, cmap=COLOUR_MAP, vmin=0, vmax=1, alpha=OPACITY)
+
+
+def draw_scale(
+    figure: Figure | SubFigure, drawn: AxesImage, axes: Axes | list[Axes], measure: str, **place: Any
+) -> None:
+    """What the colours of a heatmap mean.
+
+    Args:
+        figure: that holds the axes.
+        drawn: of ``draw_heat``.
+        axes: beside which it stands.
+        measure: "heat" or "attention".
+        **place: of ``Figure.colorbar``.
+    """
+    bar = figure.colorbar(drawn, ax=axes, pad=0.02, **place)
+    if bar.solids is not None:
+        bar.solids.set_alpha(1.0)  # the colours themselves, not blended with white
+    bar.set_label(f"{measure} (share of its maximum), {COLOUR_MAP}", fontsize=8)
+    bar.ax.tick_params(labelsize=7)
 
 
 def pixels(figure: Figure, dpi: int = 100) -> np.ndarray:

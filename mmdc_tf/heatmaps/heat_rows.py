@@ -6,10 +6,9 @@ import textwrap
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure, SubFigure
+from matplotlib.figure import Figure
 
-from mmdc_tf.heatmaps.drawing import COLOUR_MAP, draw_heat, draw_image
+from mmdc_tf.heatmaps.drawing import draw_heat, draw_image, draw_scale
 
 PANEL_WIDTH, PANEL_HEIGHT = 1.75, 1.95  # inches
 LEAST_WIDTH = 6.0
@@ -40,7 +39,8 @@ def heat_rows(
         draw_image(panels[1, column], image, below[column])
     drawn = [draw_heat(axes, heat) for axes, heat in zip(panels[1], heats, strict=True)]
     _label_outside_only(panels)
-    _draw_scale(middle, panels, drawn[0])
+    # beside both lines, so that their columns stay in line
+    draw_scale(middle, drawn[0], list(panels.flat), "heat", shrink=0.6, fraction=0.03)
     bottom.text(0.5, 0.5, "\n".join(lines), fontsize=8, ha="center", va="center")
     return figure
 
@@ -49,12 +49,3 @@ def _label_outside_only(panels: np.ndarray) -> None:
     """All panels have the same axes: their names stand at the left and below."""
     for axes in panels.flat:
         axes.label_outer()
-
-
-def _draw_scale(figure: SubFigure, panels: np.ndarray, drawn: object) -> None:
-    axes: list[Axes] = list(panels.flat)  # beside both lines, so that their columns stay in line
-    bar = figure.colorbar(drawn, ax=axes, shrink=0.6, fraction=0.03, pad=0.02)  # type: ignore[arg-type]
-    if bar.solids is not None:
-        bar.solids.set_alpha(1.0)  # the colours themselves, not blended with white
-    bar.set_label(f"heat (share of its maximum), {COLOUR_MAP}", fontsize=8)
-    bar.ax.tick_params(labelsize=7)

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from mmdc_tf.heatmaps.drawing import COLOUR_MAP, draw_heat, draw_image
+from mmdc_tf.heatmaps.drawing import draw_heat, draw_image, draw_scale
 from mmdc_tf.heatmaps.heat_scores import HeatScore
 from mmdc_tf.serving.card import ModelCard
 from mmdc_tf.serving.explanation import GRAD_CAM, Explanation
@@ -116,10 +116,5 @@ def _draw_image(axes: Axes, image: np.ndarray, title: str, lesion: np.ndarray | 
 
 
 def _draw_heat(axes: Axes, heat: np.ndarray, kind: str) -> None:
-    drawn = draw_heat(axes, heat)
-    bar = axes.figure.colorbar(drawn, ax=axes, orientation="horizontal", fraction=0.05, pad=0.02)
-    if bar.solids is not None:
-        bar.solids.set_alpha(1.0)  # the colours themselves, not blended with white
     measure = "heat" if kind == GRAD_CAM else "attention"
-    bar.set_label(f"{measure} (share of its maximum), {COLOUR_MAP}", fontsize=8)
-    bar.ax.tick_params(labelsize=7)
+    draw_scale(axes.figure, draw_heat(axes, heat), axes, measure, orientation="horizontal", fraction=0.05)
