@@ -1,8 +1,14 @@
-"""OpenCV, imported in one place so that a missing system library is one clear line."""
+"""OpenCV, imported in one place: a missing system library is one clear line, and no format decodes without bound."""
 
 from __future__ import annotations
 
+import os
+
+from mmdc_tf.datasets.image_size import MAX_PIXELS
 from mmdc_tf.errors import SystemLibraryError
+
+# OpenCV's own limit is five times as high, and holds for formats too whose headers nobody else looks at.
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
 
 try:
     import cv2

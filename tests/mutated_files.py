@@ -185,9 +185,10 @@ def attack(kind: str, count: int, seed: int, folder: Path, batch: int = 32) -> d
 
 
 if __name__ == "__main__":
-    from killable_run import with_tiny_backbone
+    import made_up_backbone
 
     import mmdc_tf  # noqa: F401
 
     kind, count, seed, folder = sys.argv[1:]
-    with_tiny_backbone(lambda: print(json.dumps(attack(kind, int(count), int(seed), Path(folder)))))
+    with made_up_backbone.registered():
+        print(json.dumps(attack(kind, int(count), int(seed), Path(folder))))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mmdc_tf.datasets.files import inner_folder, require_folder
+from mmdc_tf.datasets.files import inner_folder, outside_note, require_folder, require_text, stays_inside
 from mmdc_tf.datasets.images import IMAGE_SUFFIXES
 from mmdc_tf.datasets.integrity import near_twin_clusters
 from mmdc_tf.datasets.schema import TWIN_UNIT, Dataset, DatasetInfo, check_sample_table
@@ -46,7 +46,7 @@ def load_busi(root: str | Path, info: DatasetInfo = BUSI) -> Dataset:
         The samples, with ids like ``benign/benign (1)``; age and density NaN, patient, view and side "".
 
     Raises:
-        DatasetError: the folder is absent, empty or of another layout.
+        DatasetError: the folder is absent, empty or of another layout, or a file's name is no text.
         UnreadableImageError: an image cannot be decoded.
     """
     listed = list_busi(root, info)
@@ -66,14 +66,17 @@ def list_busi(root: str | Path, info: DatasetInfo = BUSI) -> Dataset:
     """
     folder = inner_folder(require_folder(root), "Dataset_BUSI_with_GT")
     _require_class_folders(folder, info)
-    files = [(name, path) for name in info.class_names for path in _image_files(folder / name)]
+    entries = [(name, path) for name in info.class_names for path in _image_files(folder / name)]
+    outside = [path for _, path in entries if not stays_inside(path, folder.resolve())]
+    files = [(name, path) for name, path in entries if path not in outside]
     masks: dict[str, list[str]] = {}
     for name, path in files:
+        require_text(path)
         if match := _MASK.fullmatch(path.stem):
             masks.setdefault(f"{name}/{match['image']}", []).append(str(path))
     rows = [_row(name, path, masks) for name, path in files if not _MASK.fullmatch(path.stem)]
     table = check_sample_table(pd.DataFrame(rows, columns=list(_row("", Path(), {}))), info.class_names, str(folder))
-    return Dataset(info, table, folder, _orphan_note(masks, table))
+    return Dataset(info, table, folder, (*_orphan_note(masks, table), *outside_note(outside, folder)))
 
 
 def _require_class_folders(folder: Path, info: DatasetInfo) -> None:

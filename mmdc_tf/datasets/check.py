@@ -14,6 +14,8 @@ from mmdc_tf.datasets.schema import Dataset
 from mmdc_tf.errors import DatasetError, UnreadableImageError
 
 _SHOWN = 20
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet takes for the start of a formula (OWASP, "CSV Injection")."""
 
 
 def check_dataset(name: str, root: str | Path) -> dict:
@@ -78,10 +80,27 @@ def _report(name: str, dataset: Dataset, unreadable: list[dict], grouped: bool) 
         "group_unit": info.group_unit,
         **_missing(table),
         "unreadable": unreadable,
-        "notes": list(dataset.notes),
+        "notes": [*dataset.notes, *formula_note(table)],
         "problems": problems,
         "usable": not problems,
     }
+
+
+def formula_note(table: pd.DataFrame) -> tuple[str, ...]:
+    """A note on names that a spreadsheet would compute; tables hold them as they are, since programs read them back.
+
+    Args:
+        table: a sample table.
+    """
+    columns = ("sample_id", "label", "patient_id", "group_id")
+    names = sorted({name for column in columns for name in table[column] if name.startswith(FORMULA_STARTS)})
+    if not names:
+        return ()
+    shown = ", ".join(map(repr, names[:3]))
+    return (
+        f"names that a spreadsheet takes for formulas: {len(names):,}, for example {shown}; rename them, or open "
+        "samples.csv and predictions.csv as text",
+    )
 
 
 def _empty_report(name: str, root: str | Path, problem: str) -> dict:

@@ -129,7 +129,10 @@ def _from_grey(dataset: Dataset, path: str | Path) -> np.ndarray:
     padding = _is_padding(stored, dataset)
     in_use = _in_use(pixels, _is_padding(pixels, dataset))
     table = np.where(padding, 0, _grey_levels(stored, in_use, dataset)).astype(np.uint8)
-    return table[pixels.astype(np.int32) - first]
+    shown = np.empty(pixels.shape, np.uint8)
+    for row, values in zip(shown, pixels, strict=True):  # as a whole it would take eight times the memory
+        row[:] = table[values.astype(np.int32) - first]
+    return shown
 
 
 def _is_padding(stored: np.ndarray, dataset: Dataset) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import re
 import warnings
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from mmdc_tf.datasets.images import IMAGE_SUFFIXES
+from mmdc_tf.datasets.workbook import sheet_as_csv
 from mmdc_tf.errors import DatasetError
 
 UNKNOWN_MARKS = ("", "-", "?", "na", "n/a", "nan", "none", "null", "unknown")
@@ -22,16 +24,33 @@ def require_folder(root: str | Path) -> Path:
     """Returns the folder as an absolute path.
 
     Raises:
-        DatasetError: it is absent, not a folder, or empty.
+        DatasetError: it is absent, not a folder, or empty, or its name is no text.
     """
     folder = Path(root).expanduser().resolve()
     if folder.is_dir() and any(folder.iterdir()):
+        require_text(folder)
         return folder
     state = "an empty folder" if folder.is_dir() else "a file" if folder.exists() else "no such folder"
     raise DatasetError(
         f"Expected a folder with a dataset. Received: root={str(root)!r} ({state}). "
         "Give the folder that holds the files (layouts: data/README.md)."
     )
+
+
+def require_text(path: Path) -> None:
+    """Refuses a path whose bytes are no UTF-8: no table, page or JSON file could name it.
+
+    Raises:
+        DatasetError: names it, with what is no text as escapes.
+    """
+    if _printable_bytes(str(path)) != str(path):
+        raise DatasetError(
+            f"Expected names of files and folders in UTF-8. Received: {_printable_bytes(str(path))}. Rename it."
+        )
+
+
+def _printable_bytes(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def sha256_of(path: Path) -> str:
@@ -47,10 +66,23 @@ def sha256_of(path: Path) -> str:
 def inner_folder(root: Path, pattern: str) -> Path:
     """Returns the only sub-folder that matches the pattern, or ``root`` where there is not exactly one.
 
-    Archives unpack into a folder of their own, and a user may name the folder around it.
+    Archives unpack into a folder of their own, and a user may name the folder around it. A link out of it is none.
     """
-    inner = [path for path in root.glob(pattern) if path.is_dir()]
+    inner = [path for path in root.glob(pattern) if path.is_dir() and stays_inside(path, root)]
     return inner[0] if len(inner) == 1 else root
+
+
+def stays_inside(path: Path, root: Path) -> bool:
+    """Whether what a path leads to, its links followed, lies in the folder; ``root`` is resolved."""
+    return path.resolve().is_relative_to(root)
+
+
+def outside_note(links: Sequence[Path], root: Path) -> tuple[str, ...]:
+    """Returns a note on links to a place outside the dataset's folder, which may be anybody's files."""
+    if not links:
+        return ()
+    names = [path.relative_to(root).as_posix() for path in sorted(links)]
+    return (f"links that leave the dataset's folder, not followed: {len(names):,}, for example {_examples(names)}",)
 
 
 def read_table_file(path: Path, required: Sequence[str]) -> pd.DataFrame:
@@ -86,16 +118,20 @@ def read_table_file(path: Path, required: Sequence[str]) -> pd.DataFrame:
 def _read_as_text(path: Path) -> pd.DataFrame:
     try:
         if path.suffix.lower() == ".xlsx":
-            return pd.read_excel(path, dtype=str, keep_default_na=False, engine="openpyxl")
+            return _read_csv(sheet_as_csv(path))
         _require_columns_for_cells(path)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", pd.errors.ParserWarning)  # of empty cells beyond the header
-            return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)
+        return _read_csv(path)
     except Exception as error:  # pandas, openpyxl and zlib raise errors of many classes
         raise DatasetError(
             f"Expected a CSV (UTF-8) or XLSX table. Received: {path} ({type(error).__name__}: {error}). "
             "Restore the file or save it again in one of these formats."
         ) from error
+
+
+def _read_csv(source: Path | io.StringIO) -> pd.DataFrame:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", pd.errors.ParserWarning)  # of empty cells beyond the header
+        return pd.read_csv(source, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)
 
 
 def _require_columns_for_cells(path: Path) -> None:
@@ -137,10 +173,16 @@ class FileIndex:
     """The files below a folder, found by relative path whatever its upper and lower case.
 
     Archives made on Windows name one file in two ways (``_Mask.jpg``, ``_MASK.jpg``).
+
+    Args:
+        exact: relative path to file.
+        folded: the same in lower case.
+        outside: links out of the folder, which are no files of it.
     """
 
     exact: dict[str, Path]
     folded: dict[str, Path]
+    outside: tuple[Path, ...] = ()
 
     def find(self, relative: str) -> Path | None:
         """Returns the file of exactly this name, else of this name in another case, else None."""
@@ -148,10 +190,21 @@ class FileIndex:
 
 
 def index_files(root: Path) -> FileIndex:
-    """Lists the files below the folder once; files whose name starts with a dot are left out."""
-    files = sorted(path for path in root.rglob("*") if not path.name.startswith(".") and path.is_file())
+    """Lists the files below the folder once; files whose name starts with a dot are left out.
+
+    Links to files inside are followed, links to folders never; links that leave the folder are listed as such.
+    """
+    paths = sorted(path for path in root.rglob("*") if not path.name.startswith(".") and _is_file_or_link(path))
+    outside = tuple(path for path in paths if path.is_symlink() and not stays_inside(path, root))
+    left_out = set(outside)
+    files = [path for path in paths if path not in left_out and path.is_file()]
     exact = {path.relative_to(root).as_posix(): path for path in files}
-    return FileIndex(exact, {relative.lower(): path for relative, path in exact.items()})
+    return FileIndex(exact, {relative.lower(): path for relative, path in exact.items()}, outside)
+
+
+def _is_file_or_link(path: Path) -> bool:
+    """A link that leads nowhere, such as one of a circle, is neither."""
+    return path.is_file() or (path.is_symlink() and path.is_dir())
 
 
 def keep_found(table: pd.DataFrame, root: Path, index: FileIndex) -> tuple[pd.DataFrame, tuple[str, ...]]:
@@ -169,18 +222,20 @@ def keep_found(table: pd.DataFrame, root: Path, index: FileIndex) -> tuple[pd.Da
         DatasetError: no image of the table is there.
     """
     found = [index.find(path) for path in table["image_path"]]
+    outside = outside_note(index.outside, root)
     here = pd.Series([path is not None for path in found], index=table.index)
     absent = table.loc[~here, "image_path"]
     if not here.any():
         raise DatasetError(
             f"Expected the images that the table lists. Received: root={str(root)!r} with none of "
             f"{len(table):,}, for example {absent.iloc[0]!r}. Unpack the images there, or give another root."
+            + "".join(f" ({note}.)" for note in outside)
         )
     kept = table[here].assign(image_path=[str(path) for path in found if path is not None])
     masks = [[(mask, index.find(mask)) for mask in row] for row in kept["lesion_masks"]]
     lost = [mask for row in masks for mask, path in row if path is None]
     kept["lesion_masks"] = pd.Series([tuple(str(path) for _, path in row if path) for row in masks], kept.index, object)
-    return kept.reset_index(drop=True), (*_absent_note(absent, table, root), *_lost_mask_note(lost))
+    return kept.reset_index(drop=True), (*_absent_note(absent, table, root), *_lost_mask_note(lost), *outside)
 
 
 def _absent_note(absent: pd.Series, table: pd.DataFrame, root: Path) -> tuple[str, ...]:
@@ -200,7 +255,7 @@ def _lost_mask_note(lost: list[str]) -> tuple[str, ...]:
 
 
 def _examples(names: list[str]) -> str:
-    return ", ".join(names[:3])
+    return ", ".join(map(_printable_bytes, names[:3]))
 
 
 def unlisted_note(table: pd.DataFrame, root: Path, index: FileIndex) -> tuple[str, ...]:

@@ -90,7 +90,9 @@ def _to_eight_bit(image: np.ndarray, path: str | Path) -> np.ndarray:
     image = image[..., :3] if image.ndim == 3 else image
     top = max(int(image.max()), 1)
     bits = next(bits for bits in (8, 10, 12, 14, 16) if top < 2**bits)
-    return np.round(image.astype(np.float32) * (255.0 / (2**bits - 1))).astype(np.uint8)
+    # Looked up, since an image as float32 would take twice its own memory, and its rounded copy again.
+    levels = np.round(np.arange(2**bits, dtype=np.float32) * (255.0 / (2**bits - 1))).astype(np.uint8)
+    return levels[image]
 
 
 def _to_grey_or_rgb(image: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ import numpy as np
 from mmdc_tf.datasets.schema import Dataset
 from mmdc_tf.errors import DatasetError
 from mmdc_tf.opencv import cv2
+from mmdc_tf.whole_files import temporary_name
 
 NOTICE = "phantom: not a reproduction"
 NOTICE_FILE = "PHANTOM.txt"
@@ -58,7 +59,7 @@ def write_phantom_folder(root: Path, parameters: Parameters, draw: Callable[[Pat
     try:
         _refuse_other_content(root)
         root.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".phantom-", dir=root.parent) as scratch:
+        with tempfile.TemporaryDirectory(prefix=f"{temporary_name()}-", dir=root.parent) as scratch:
             new = Path(scratch, "new")
             new.mkdir()
             (new / NOTICE_FILE).write_text(NOTICE_TEXT, encoding="utf-8")

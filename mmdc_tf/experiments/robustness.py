@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pandas as pd
 
@@ -17,8 +16,11 @@ from mmdc_tf.experiments.artifacts import require_json
 from mmdc_tf.experiments.gradient_registry import clear_networks, custom_gradients
 from mmdc_tf.experiments.rows import Row
 from mmdc_tf.experiments.run_folder import OK, PREDICTIONS, cells_of
+from mmdc_tf.failure_log import log_failure
 from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset
+from mmdc_tf.models.saved_model import load_saved_model
 from mmdc_tf.preprocessing.noise import CLEAN, NOISES, add_noise
+from mmdc_tf.storage import refusal
 from mmdc_tf.whole_files import write_table
 
 NOISE_PREDICTIONS = "predictions-noise.csv"
@@ -58,9 +60,13 @@ def score_trainings(places: list[Path], table: pd.DataFrame, say: Callable[[str]
             before = noise_predictions(place)
             predictions = score_with_noise(place, table) if before is None else before
             say(f"{name}: {_summary(predictions)}" + ("" if before is None else " (scored before)"))
-        except Exception as error:  # whatever stops one training must not stop the table
+        except Exception as error:  # whatever stops one training must not stop the table, but a disk that stops all
+            if (refused := refusal(error, place)) is not None:
+                raise refused from error
             failures += 1
-            say(f"{name}: failed: {type(error).__name__}: {' '.join(str(error).split())[:500]}")
+            line = f"{name}: failed: {type(error).__name__}: {' '.join(str(error).split())[:500]}"
+            log_failure(place.parents[3], "mmdc-tf robustness", line, error)
+            say(line)
     return failures
 
 
@@ -122,7 +128,7 @@ def _probabilities(place: Path, test: pd.DataFrame, settings: InputSettings) -> 
     """(conditions, samples, classes)."""
     gradients = custom_gradients()
     changes = [functools.partial(add_noise, noise=noise, step=step) for noise, step in CONDITIONS]
-    model = keras.models.load_model(place / "model.keras", compile=False)
+    model = load_saved_model(place / "model.keras")
     try:
         scores = model.predict(evaluation_dataset(test, settings, changes), verbose=0)
     finally:

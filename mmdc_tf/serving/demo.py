@@ -14,14 +14,22 @@ from mmdc_tf.serving import demo_words as words
 from mmdc_tf.serving.card import ModelCard
 from mmdc_tf.serving.demo_answers import DENSITIES, MOST_SCANS, Answers
 from mmdc_tf.serving.demo_events import Events, Inputs, Outputs
+from mmdc_tf.serving.demo_memory import Tidying
 from mmdc_tf.serving.demo_server import HOST
+from mmdc_tf.serving.demo_uploads import UploadLimits, Uploads
 from mmdc_tf.serving.heat_figure import MEANING
 from mmdc_tf.serving.metadata import GIVEN, HEADER, UNKNOWN
 
 LARGEST = 50
 """Megabytes of an upload."""
+ROOM = 2_000
+"""Megabytes of all uploads that are kept at once."""
 FORGET = (300, 3600)
-"""Seconds: how often uploads are looked at, and how old they may be. All are deleted when the server ends."""
+"""Seconds: how often uploads are looked at, and how old they may be, where no page says that it is closed."""
+MOST_WAITING = 20
+"""Questions that wait for the model; the page says that it is busy to those beyond."""
+MOST_PAGES = 100
+"""Open pages whose state the server keeps, 1 MB each; the page that was idle longest must be loaded again."""
 AGE_SOURCES = [("DICOM header, else unknown", HEADER), ("given below", GIVEN), ("unknown", UNKNOWN)]
 FIRST_AGE = 60
 KINDS = f"PNG, JPEG, TIFF, BMP or DICOM, at most {LARGEST} MB each and {MOST_SCANS} at once. Nothing is stored."
@@ -43,6 +51,7 @@ def make_app(answers: Answers, file: Path, folder: Path) -> FastAPI:
         folder: of ``demo_server.private_folder``.
     """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(UploadLimits, folder=folder, largest=MOST_SCANS * LARGEST, room=ROOM)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])  # no other site's name leads here
     sans, mono = FONTS
     return gr.mount_gradio_app(
@@ -69,8 +78,18 @@ def _page(answers: Answers, file: Path, folder: Path) -> gr.Blocks:
                 inputs, example = _inputs(answers.card)
             with gr.Column(scale=5, min_width=300):
                 outputs = _outputs(answers.card, example)
-        _connect(Events(answers, folder, inputs, outputs), inputs, outputs)
-    page.queue(api_open=False)
+        uploads, tidying = Uploads(folder), Tidying()
+        _connect(Events(answers, folder, inputs, outputs, uploads), inputs, outputs)
+
+        def forget(request: gr.Request) -> None:
+            """Of a page that is closed nothing stays; Gradio would keep its pictures for another hour."""
+            uploads.release(str(request.session_hash))
+            page.state_holder.session_data.pop(str(request.session_hash), None)
+            tidying.soon()
+
+        page.unload(forget)
+    page.queue(api_open=False, max_size=MOST_WAITING)
+    page.state_session_capacity = MOST_PAGES
     return page
 
 
@@ -111,6 +130,7 @@ def _connect(events: Events, inputs: Inputs, outputs: Outputs) -> None:
     rules: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1, "trigger_mode": "always_last"}
     rules |= {"api_visibility": "private", "show_progress": "minimal"}
     reset = [inputs.is_example, inputs.source, inputs.density, *shown]
+    inputs.files.change(events.on_uploads, inputs.files, queue=False, api_visibility="private", show_progress="hidden")
     inputs.files.change(events.on_files, [inputs.files, inputs.is_example, *values], reset, **rules)
     inputs.choice.input(events.on_choice, [inputs.files, inputs.choice, *values], shown, **rules)
     changed = [inputs.source.input, inputs.density.input]

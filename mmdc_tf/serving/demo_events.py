@@ -16,11 +16,14 @@ from mmdc_tf.serving import demo_words as words
 from mmdc_tf.serving.changes_figure import age_figure, density_figure
 from mmdc_tf.serving.demo_answers import FAILURES, Answer, Answers, sentence
 from mmdc_tf.serving.demo_example import draw_example
+from mmdc_tf.serving.demo_uploads import Uploads
 from mmdc_tf.serving.heat_figure import heat_panels
 from mmdc_tf.serving.metadata import GIVEN, HEADER, UNKNOWN, number
 from mmdc_tf.serving.prediction import Prediction
 
 DPI = 170
+MOST_EXAMPLES = 30
+"""After which they come again: each is a file."""
 
 Update = dict[Any, Any]
 """A component of the page to its new value, or to its new properties; what is not named stays."""
@@ -83,17 +86,29 @@ class Events:
         answers: the model's.
         folder: for example scans.
         inputs, outputs: the components of the page.
+        uploads: that the pages hold.
     """
 
-    def __init__(self, answers: Answers, folder: Path, inputs: Inputs, outputs: Outputs) -> None:
-        self._answers, self._folder = answers, folder
+    def __init__(self, answers: Answers, folder: Path, inputs: Inputs, outputs: Outputs, uploads: Uploads) -> None:
+        self._answers, self._folder, self._uploads = answers, folder, uploads
         self._in, self._out = inputs, outputs
         self._drawn: dict[str, str] = {}
 
+    def on_uploads(self, files: list[str] | None, request: gr.Request) -> None:
+        """Files that a page holds from now on, before it is their turn or where that never comes."""
+        self._uploads.add(str(request.session_hash), files or [])
+
     def on_files(
-        self, files: list[str] | None, was_example: bool, source: str, years: float | None, density: str | None
+        self,
+        files: list[str] | None,
+        was_example: bool,
+        source: str,
+        years: float | None,
+        density: str | None,
+        request: gr.Request,
     ) -> Iterator[Update]:
         """Other scans: the first of them is shown. No patient gets the age and density of an example before her."""
+        self._uploads.replace(str(request.session_hash), files or [])
         names = [(f"{place}. {Path(path).name}", place - 1) for place, path in enumerate(files or [], start=1)]
         shown = 0 if names else None
         drawn = self._drawn.get(Path(files[0]).name, "") if files else ""
@@ -139,7 +154,7 @@ class Events:
         path = self._folder / "examples" / f"{example.name}.png"
         write_image(path, example.image)
         self._drawn[path.name] = example.words
-        update: Update = {self._in.files: [str(path)], self._in.turn: turn + 1}
+        update: Update = {self._in.files: [str(path)], self._in.turn: (turn + 1) % MOST_EXAMPLES}
         if example.age is not None and example.density is not None:
             update |= {self._in.source: GIVEN, self._in.years: example.age, self._in.density: str(example.density)}
         return update

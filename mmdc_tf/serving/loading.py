@@ -7,6 +7,7 @@ from pathlib import Path
 import keras
 
 from mmdc_tf.errors import ConfigurationError
+from mmdc_tf.models.saved_model import load_saved_model
 from mmdc_tf.serving.card import ModelCard, model_file, read_card
 
 
@@ -27,20 +28,9 @@ def load_model(path: str | Path, card: ModelCard | None = None) -> tuple[keras.M
         raise ConfigurationError(
             f"Expected a model that takes images. Received: {file} (inputs: {', '.join(card.inputs)}). Name another."
         )
-    model = _load(file)
+    model = load_saved_model(file)
     _require_same(model, card, file)
     return model, card
-
-
-def _load(file: Path) -> keras.Model:
-    try:
-        return keras.models.load_model(file, compile=False)  # safe mode, the default: no code from the file is run
-    except Exception as error:  # Keras raises errors of many classes on files that it did not write
-        reason = (str(error).splitlines() or [""])[0][:300]
-        raise ConfigurationError(
-            f"Expected a model that Keras can load. Received: {file} ({type(error).__name__}: {reason}). Copy it from "
-            "the training's folder again."
-        ) from error
 
 
 def _require_same(model: keras.Model, card: ModelCard, file: Path) -> None:

@@ -9,12 +9,11 @@ from typing import Any
 
 import pandas as pd
 
+from mmdc_tf.datasets.check import FORMULA_STARTS
 from mmdc_tf.serving.card import ModelCard
 from mmdc_tf.serving.metadata import MetadataValue
 from mmdc_tf.serving.prediction import Prediction
 from mmdc_tf.whole_files import write_with
-
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def introduction(card: ModelCard, file: Path) -> str:
@@ -98,7 +97,7 @@ def _cells(one: Prediction) -> dict[str, Any]:
 
 
 def _safe(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
 
 
 def json_text(card: ModelCard, file: Path, predictions: Sequence[Prediction], failed: dict[str, str]) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -57,3 +59,97 @@ def test_a_workbook_with_a_damaged_sheet_is_refused_by_name(tmp_path: Path):
     path.write_bytes(data)
     with pytest.raises(DatasetError, match=r"Expected a CSV \(UTF-8\) or XLSX table\. Received: .*a\.xlsx"):
         read_table_file(path, ("id",))
+
+
+def workbook(path: Path, rows: str, dimension: str = "A1:B2") -> Path:
+    """A workbook with the columns id and age, the row a, 1, and further rows as XML."""
+    pd.DataFrame({"id": ["a"], "age": ["1"]}).to_excel(path, index=False)
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    sheet = "xl/worksheets/sheet1.xml"
+    text = (
+        parts[sheet]
+        .decode()
+        .replace('ref="A1:B2"', f'ref="{dimension}"')
+        .replace("</sheetData>", f"{rows}</sheetData>")
+    )
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in {**parts, sheet: text.encode()}.items():
+            archive.writestr(name, content)
+    return path
+
+
+def most_memory(work: Callable[[], object]) -> int:
+    """In bytes, of what Python holds."""
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_workbook_reads_as_it_looks(tmp_path: Path):
+    """Numbers as typed, leading zeros of text kept, a formula by its last result, an empty row left out."""
+    rows = (
+        '<row r="4"><c r="A4" t="inlineStr"><is><t>0029</t></is></c><c r="B4"><v>61</v></c></row>'
+        '<row r="5"><c r="A5"><v>50.5</v></c><c r="B5"><f>1+1</f><v>2</v></c></row>'
+    )
+    table = read_table_file(workbook(tmp_path / "a.xlsx", rows), ("id",))
+    assert table.to_dict("list") == {"id": ["a", "0029", "50.5"], "age": ["1", "61", "2"]}
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ("rows", "dimension"),
+    [
+        ("", "A1:XFD1048576"),
+        ("".join(f'<row r="{n}"/>' for n in range(3, 20_000)), "A1:B20000"),
+        ("".join(f'<row r="{n}"><c r="A{n}" s="1"/><c r="B{n}" s="1"/></row>' for n in range(3, 10_000)), "A1:B10000"),
+        ('<row r="1048577"><c r="A1048577" t="inlineStr"><is><t>x</t></is></c></row>', "A1:B2"),
+        ('<row r="99999999999"><c r="A1" t="inlineStr"><is><t>x</t></is></c></row>', "A1:B2"),
+    ],
+    ids=["claimed", "empty", "formatted", "beyond Excel", "hang"],
+)
+def test_rows_without_content_cost_nothing(tmp_path: Path, rows: str, dimension: str):
+    path = workbook(tmp_path / "a.xlsx", rows, dimension)
+    assert read_table_file(path, ("id",)).to_dict("list") == {"id": ["a"], "age": ["1"]}
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ("rows", "named"),
+    [
+        ('<row r="2000"><c r="XFD2000" t="inlineStr"><is><t>x</t></is></c></row>', "row 2000 has more cells"),
+        ("".join(f'<row r="{n}"><c r="XFD{n}" s="1"/></row>' for n in range(3, 400)), "more than 5,000,000 cells"),
+        (
+            '<row r="3"><c r="A3" t="inlineStr"><is><t>b</t></is></c><c r="C3"><v>1</v></c></row>',
+            "row 3 has more cells",
+        ),
+    ],
+    ids=["one far cell", "many far cells", "no column"],
+)
+def test_cells_far_away_are_refused_in_little_memory(tmp_path: Path, rows: str, named: str):
+    """pandas fills all between with empty cells: 11 GB where the first stands in Excel's last row, in 5 kB."""
+    path = workbook(tmp_path / "a.xlsx", rows)
+
+    def read() -> None:
+        with pytest.raises(DatasetError, match=rf"Received: .*a\.xlsx .*{named}"):
+            read_table_file(path, ("id",))
+
+    assert most_memory(read) < 30e6
+
+
+def test_a_workbook_that_unpacks_to_far_more_is_refused_before_it_is_read(tmp_path: Path):
+    """256 MB of empty rows in a quarter of a megabyte."""
+    path = workbook(tmp_path / "a.xlsx", "")
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive, archive.open("xl/more.xml", "w") as part:
+        for _ in range(256):
+            part.write(b"<row r='5'/>    " * 2**16)
+    assert path.stat().st_size < 2**21
+
+    def read() -> None:
+        with pytest.raises(DatasetError, match="unpacks to 256 MB of at most 50; delete empty rows"):
+            read_table_file(path, ("id",))
+
+    assert most_memory(read) < 5e6

@@ -67,7 +67,7 @@ def test_what_was_scored_is_not_scored_again(place, dataset, monkeypatch):
     lines: list[str] = []
     assert noise_predictions(place) is None
     assert score_trainings([place], dataset.table, lines.append) == 0
-    monkeypatch.setattr(robustness.keras.models, "load_model", lambda *_, **__: pytest.fail("loaded again"))
+    monkeypatch.setattr(robustness, "load_saved_model", lambda *_, **__: pytest.fail("loaded again"))
     assert noise_predictions(place) is not None
     assert score_trainings([place], dataset.table, lines.append) == 0
     assert lines[0].startswith("two paper fold0-seed0: clean ")
