@@ -16,6 +16,7 @@ from mmdc_tf.models.backbones import get_backbone
 from mmdc_tf.models.classifiers import get_classifier
 from mmdc_tf.models.registry import look_up
 from mmdc_tf.preprocessing.recipes import get_recipe
+from mmdc_tf.training.devices import ONE
 from mmdc_tf.training.feature_store import CacheSettings
 from mmdc_tf.training.recipe import Profile
 
@@ -45,6 +46,7 @@ class Plan:
         cache: where the features of frozen parts are kept; None trains rows with a frozen part by the usual loop.
         precision: Keras' dtype policy for the networks: ``"float32"`` or ``"mixed_bfloat16"``.
         jit: compile training steps with XLA.
+        devices: that train a fold together: ``"one"``, or ``"all"`` of this machine.
         command: what was typed, for the reader; it changes nothing.
         tensorboard: what it shows: ``"curves"``, or ``"full"``: graph, heatmaps by epoch and the test parts too. It
             changes no result, so that a run may continue with another.
@@ -66,6 +68,7 @@ class Plan:
     cache: CacheSettings | None = None
     precision: str = "float32"
     jit: bool = False
+    devices: str = ONE
     command: str = ""
     tensorboard: str = CURVES
 
@@ -95,6 +98,8 @@ class Plan:
             "frozen_features": self.cache is not None,
             "precision": self.precision,
             "jit": self.jit,
+            # runs of one device say nothing of it, as those did that were made before there was a choice
+            **({} if self.devices == ONE else {"devices": self.devices}),
         }
 
 

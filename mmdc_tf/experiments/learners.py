@@ -15,14 +15,16 @@ from mmdc_tf.evaluation.predictions import read_predictions
 from mmdc_tf.experiments import artifacts
 from mmdc_tf.experiments.calibration import VALIDATION
 from mmdc_tf.experiments.grid import Cell, Plan
-from mmdc_tf.experiments.progress import Progress
+from mmdc_tf.experiments.progress import Listener
 from mmdc_tf.experiments.run_folder import OK, PREDICTIONS
 from mmdc_tf.experiments.tensorboard_callbacks import tensorboard_callbacks
-from mmdc_tf.experiments.workshop import Workshop
+from mmdc_tf.experiments.workshop import Network, Workshop
 from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset
 from mmdc_tf.models.classifiers import build_classifier
 from mmdc_tf.training.checkpoint import Checkpoint
 from mmdc_tf.training.classical import classifier_probabilities, fit_classifier
+from mmdc_tf.training.feature_cache import FeatureSource
+from mmdc_tf.training.recipe import TrainingRecipe
 from mmdc_tf.training.trainer import HISTORY_COLUMNS, TrainingParts, make_deterministic, train
 from mmdc_tf.whole_files import write_with
 
@@ -52,19 +54,23 @@ class Learner(Protocol):
 class NetworkLearner:
     """A registered network, trained by the recipe and saved as ``model.keras``."""
 
-    def __init__(self, plan: Plan, cell: Cell, workshop: Workshop, progress: Progress) -> None:
+    def __init__(self, plan: Plan, cell: Cell, workshop: Workshop, progress: Listener) -> None:
         self._plan, self._cell, self._workshop, self._progress = plan, cell, workshop, progress
         self._settings = _input_settings(plan, cell)
 
+    def open(self) -> tuple[Network, TrainingRecipe, FeatureSource | None]:
+        """The network in its initial state, how it is trained, and the features of its frozen part, all computed."""
+        make_deterministic(self._cell.seed)
+        network = self._workshop.network(self._cell)
+        recipe = self._plan.profile.recipe
+        if not self._cell.row.augmented:
+            recipe = recipe.without_augmentation()
+        return network, recipe, self._workshop.features(self._cell, self._settings, recipe)
+
     def fit(self, train_table: pd.DataFrame, validation: pd.DataFrame) -> pd.DataFrame:
         cell = self._cell
-        make_deterministic(cell.seed)
-        network = self._workshop.network(cell)
+        network, recipe, features = self.open()
         self._model = network.model
-        recipe = self._plan.profile.recipe
-        if not cell.row.augmented:
-            recipe = recipe.without_augmentation()
-        features = self._workshop.features(cell, self._settings, recipe)
         self._features = None if features is None else features.kind
         shown = tensorboard_callbacks(self._plan, cell, network.model, validation, self._settings, self._progress.say)
         callbacks = [self._progress.callback(cell), *shown]
@@ -87,18 +93,20 @@ class NetworkLearner:
         write_with(folder / "model.keras", bare.save)
 
     def facts(self) -> dict[str, Any]:
-        """How large it is, and how features of the frozen part were used: ``"stored"``, ``"computed"`` or None."""
+        """How large it is, features of its frozen part (``"stored"``, ``"computed"`` or None), devices if several."""
+        several = {"devices": self._workshop.devices} if self._workshop.devices > 1 else {}
         return {
             "parameters": self._model.count_params(),
             "trained_parameters": sum(math.prod(weight.shape) for weight in self._model.trainable_weights),
             "frozen_features": self._features,
+            **several,
         }
 
 
 class ClassifierLearner:
     """A registered classifier of scikit-learn: a probe of what the split is worth, not a model to be kept."""
 
-    def __init__(self, plan: Plan, cell: Cell, workshop: Workshop, progress: Progress) -> None:
+    def __init__(self, plan: Plan, cell: Cell, workshop: Workshop, progress: Listener) -> None:
         self._settings = _input_settings(plan, cell)
         self._estimator = build_classifier(str(cell.row.classifier), cell.seed, **cell.row.arguments)
 
@@ -121,7 +129,7 @@ class ClassifierLearner:
 class EnsembleLearner:
     """The mean of the members' probabilities, read from their predictions files of the same fold and seed."""
 
-    def __init__(self, plan: Plan, cell: Cell, workshop: Workshop, progress: Progress) -> None:
+    def __init__(self, plan: Plan, cell: Cell, workshop: Workshop, progress: Listener) -> None:
         self._classes = plan.dataset.info.class_names
         place = cell.folder.relative_to(plan.folder / cell.row.name)
         self._folders = [plan.folder / member / place for member in cell.row.members]
@@ -163,7 +171,7 @@ class EnsembleLearner:
         return {}
 
 
-LEARNERS: dict[str, Callable[[Plan, Cell, Workshop, Progress], Learner]] = {
+LEARNERS: dict[str, Callable[[Plan, Cell, Workshop, Listener], Learner]] = {
     "model": NetworkLearner,
     "classifier": ClassifierLearner,
     "members": EnsembleLearner,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
@@ -14,8 +15,10 @@ from mmdc_tf.experiments.grid import Cell, Plan
 from mmdc_tf.inputs.pipeline import InputSettings
 from mmdc_tf.models import ModelSettings, build_model, freeze_through
 from mmdc_tf.models.frozen_part import FrozenSplit, split_frozen
-from mmdc_tf.training.feature_cache import FeatureCache, FeatureSource
+from mmdc_tf.training.devices import find_strategy
+from mmdc_tf.training.feature_cache import FeatureCache, FeatureShare, FeatureSource
 from mmdc_tf.training.recipe import TrainingRecipe
+from mmdc_tf.training.spread_model import spread
 from mmdc_tf.training.trainer import start_again
 
 
@@ -41,19 +44,30 @@ class Workshop:
     """Builds the networks of a run; cells of one architecture share one compiled network.
 
     Args:
-        plan: image size, classes, precision, feature cache.
+        plan: image size, classes, precision, feature cache, devices.
         weights: the weight file of each backbone, None for random weights.
         say: prints a line.
+        share: where the features of frozen parts are shared with other machines, besides the cache's folder.
+
+    Raises:
+        ConfigurationError: the devices of this machine cannot train as the plan wants.
     """
 
-    def __init__(self, plan: Plan, weights: dict[str, Path | None], say: Callable[[str], object] = tqdm.write) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        weights: dict[str, Path | None],
+        say: Callable[[str], object] = tqdm.write,
+        share: FeatureShare | None = None,
+    ) -> None:
         self._plan = plan
         self._weights = weights
         self._say = say
         self._architecture: str | None = None
         self._network: Network | None = None
         self._gradients = custom_gradients()
-        self._cache = None if plan.cache is None else FeatureCache(plan.cache, plan.dataset, say)
+        self._strategy = find_strategy(plan.devices, plan.profile.recipe.batch_size, plan.jit, say)
+        self._cache = None if plan.cache is None else FeatureCache(plan.cache, plan.dataset, say, share)
 
     def weights(self, cell: Cell) -> Path | None:
         """The weight file that this cell's backbone starts from."""
@@ -63,13 +77,15 @@ class Workshop:
         """A network in its initial state, drawn from the seed that was set before."""
         if self._architecture != cell.architecture:
             self.clear()
-        fresh = self._build(cell)
         if self._network is not None:
-            start_again(self._network.model, fresh, self._network.trained)
+            start_again(self._network.model, self._build(cell), self._network.trained)
             return self._network
+        with nullcontext() if self._strategy is None else self._strategy.scope():
+            fresh = self._build(cell)
         if cell.cut is not None:
             freeze_through(fresh, cell.cut)
-        self._architecture, self._network = cell.architecture, Network(fresh, self._split(fresh, cell))
+        network = Network(fresh, self._split(fresh, cell))
+        self._architecture, self._network = cell.architecture, self._spread(network)
         return self._network
 
     def features(self, cell: Cell, settings: InputSettings, recipe: TrainingRecipe) -> FeatureSource | None:
@@ -78,6 +94,11 @@ class Workshop:
             return None
         backbone = cell.row.arguments.get("backbone", str(cell.row.model))
         return self._cache.open(self._network.split, backbone, settings, recipe)
+
+    @property
+    def devices(self) -> int:
+        """How many train a network together."""
+        return 1 if self._strategy is None else self._strategy.num_replicas_in_sync
 
     def clear(self) -> None:
         """Gives a network's memory back before the next."""
@@ -93,6 +114,15 @@ class Workshop:
                 f"note: {cell.row.name} is trained without stored features: what is frozen takes more than one image"
             )
         return split
+
+    def _spread(self, network: Network) -> Network:
+        """The same on all devices, where there are several."""
+        if self._strategy is None:
+            return network
+        split = network.split
+        if split is not None:
+            split = replace(split, tail=spread(split.tail, self._strategy))
+        return Network(spread(network.model, self._strategy), split)
 
     def _build(self, cell: Cell) -> keras.Model:
         """The model of a cell in the plan's precision, which is the process's own only while it is built."""

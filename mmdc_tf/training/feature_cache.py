@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import keras
@@ -14,6 +15,7 @@ import pandas as pd
 import tensorflow as tf
 from tqdm import tqdm
 
+from mmdc_tf import events
 from mmdc_tf.datasets.schema import Dataset
 from mmdc_tf.inputs.augmentation import Augmentation
 from mmdc_tf.inputs.features import (
@@ -27,7 +29,7 @@ from mmdc_tf.inputs.fixed_views import FixedView, fixed_views
 from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset
 from mmdc_tf.models.frozen_part import FrozenSplit
 from mmdc_tf.preprocessing.recipes import get_recipe
-from mmdc_tf.training.feature_store import CacheSettings, FeatureCacheUnavailable, fill, open_entries
+from mmdc_tf.training.feature_store import CacheSettings, FeatureCacheUnavailable, entry_names, fill, open_entries
 from mmdc_tf.training.recipe import TrainingRecipe
 
 FILL_BATCH = 8
@@ -101,6 +103,16 @@ class ComputedSource:
         return self.frozen({"image": images}, training=False)
 
 
+class FeatureShare(Protocol):
+    """Where machines without a common cache folder share its entries."""
+
+    def fetch_features(self, folder: Path) -> None:
+        """Copies an entry here, where it is there and not yet here."""
+
+    def send_features(self, folder: Path) -> None:
+        """Copies a filled entry there, where it is not there yet."""
+
+
 class FeatureCache:
     """Opens the features of one dataset, and computes those that are not there yet.
 
@@ -108,10 +120,17 @@ class FeatureCache:
         settings: where they are kept, and how much room they may take.
         dataset: all images; its fingerprint is part of what tells one cache from another.
         say: prints a line.
+        share: what other machines have computed is taken from there, and what is computed here is sent there.
     """
 
-    def __init__(self, settings: CacheSettings, dataset: Dataset, say: Callable[[str], object] = print) -> None:
-        self._settings, self._dataset, self._say = settings, dataset, say
+    def __init__(
+        self,
+        settings: CacheSettings,
+        dataset: Dataset,
+        say: Callable[[str], object] = print,
+        share: FeatureShare | None = None,
+    ) -> None:
+        self._settings, self._dataset, self._say, self._share = settings, dataset, say, share
         self._opened: tuple[Any, FeatureSource] | None = None
 
     def open(self, split: FrozenSplit, backbone: str, settings: InputSettings, recipe: TrainingRecipe) -> FeatureSource:
@@ -163,12 +182,19 @@ class FeatureCache:
         views: tuple[FixedView, ...],
         facts: list[dict[str, Any]],
     ) -> list[list[np.ndarray]]:
-        entries = open_entries(self._settings, facts, len(self._dataset.table), split.shapes, dtype, PART)
+        count = len(self._dataset.table)
+        if self._share is not None:
+            for name in entry_names(facts, count, split.shapes, dtype, PART):
+                self._share.fetch_features(self._settings.folder.expanduser() / name)
+        entries = open_entries(self._settings, facts, count, split.shapes, dtype, PART)
         if damaged := sum(entry.damaged for entry in entries):
             self._say(f"note: {damaged} damaged parts of stored features are computed again")
         name = f"{facts[0]['backbone']} up to {split.cut}"
-        with _Filling(f"features of {name}: {len(views)} views of {len(self._dataset.table)} images", self._say) as bar:
+        with _Filling(f"features of {name}: {len(views)} views of {count} images", self._say) as bar:
             fill(entries, self._computation(split, settings, views), bar.show)
+        if self._share is not None:
+            for entry in entries:
+                self._share.send_features(entry.folder)
         return [entry.arrays() for entry in entries]
 
     def _computation(
@@ -214,7 +240,9 @@ class _Filling:
     def show(self, done: int, total: int) -> None:
         """Moves the bar on."""
         if total and self._bar is None:
-            self._bar = tqdm(total=total, desc=self._name, unit="part", disable=None, file=sys.stderr, leave=False)
+            self._bar = tqdm(
+                total=total, desc=self._name, unit="part", disable=events.no_bars(), file=sys.stderr, leave=False
+            )
         if self._bar is not None:
             self._bar.update(done - self._bar.n)
 

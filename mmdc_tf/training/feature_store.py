@@ -46,6 +46,13 @@ def default_folder() -> Path:
     return (base if base.is_absolute() else Path.home() / ".cache") / "mmdc_tf" / "features"
 
 
+def entry_names(
+    facts: Sequence[dict[str, Any]], count: int, shapes: Sequence[tuple[int, ...]], dtype: str, part: int
+) -> list[str]:
+    """The folders of the entries that ``open_entries`` opens, within the store; arguments as there."""
+    return [layout.name for layout in _layouts(facts, count, shapes, dtype, part)]
+
+
 def open_entries(
     settings: CacheSettings,
     facts: Sequence[dict[str, Any]],
@@ -72,7 +79,7 @@ def open_entries(
         FeatureCacheUnavailable: the disk or the limit is too small for what is missing, or the folder cannot be used.
         TypeError: facts that are not of JSON's types.
     """
-    layouts = [EntryLayout(entry, count, tuple(map(tuple, shapes)), dtype, part) for entry in facts]
+    layouts = _layouts(facts, count, shapes, dtype, part)
     folder = settings.folder.expanduser().resolve()
     with storing(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -121,6 +128,12 @@ def fill(
         if left == before:
             time.sleep(_WAIT)
     return computed
+
+
+def _layouts(
+    facts: Sequence[dict[str, Any]], count: int, shapes: Sequence[tuple[int, ...]], dtype: str, part: int
+) -> list[EntryLayout]:
+    return [EntryLayout(entry, count, tuple(map(tuple, shapes)), dtype, part) for entry in facts]
 
 
 def _open(folder: Path, layout: EntryLayout) -> FeatureEntry:

@@ -20,10 +20,9 @@ from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset, training_
 from mmdc_tf.layers import MetadataEmbedding
 from mmdc_tf.training.checkpoint import Checkpoint, TrainingKeeper
 from mmdc_tf.training.feature_cache import FeatureSource
-from mmdc_tf.training.fused_adam import FusedAdamW
-from mmdc_tf.training.fused_normalization import fused_batch_normalization
 from mmdc_tf.training.recipe import MONITORS, TrainingRecipe
 from mmdc_tf.training.schedule import WarmupCosine
+from mmdc_tf.training.spread_model import build_optimizer, make_optimizer, trained_layers
 from mmdc_tf.version import __version__
 
 TENSORFLOW_SEED = 0
@@ -67,7 +66,8 @@ def train(
 
     Args:
         model: built and cut, compiled here where it is not yet; its metadata layer is adapted to the training part.
-            With ``features`` it is the tail of ``mmdc_tf.models.frozen_part.FrozenSplit``, which takes them.
+            With ``features`` it is the tail of ``mmdc_tf.models.frozen_part.FrozenSplit``, which takes them. A
+            ``mmdc_tf.training.spread_model.SpreadModel`` is trained on several devices, as it would be on one.
         parts: training and validation tables.
         recipe: optimiser, schedule, augmentation, stopping.
         seed: order of the batches, movements of the augmentation, dropout of the metadata.
@@ -96,7 +96,7 @@ def train(
     stopping = _early_stopping(recipe)
     keeper = TrainingKeeper(checkpoint, _key(model, parts, recipe, seed, pretrained), schedule, stopping)
     _replay(batches, keeper.epochs_done)
-    with fused_batch_normalization(model):
+    with trained_layers(model):
         model.fit(
             batches,
             validation_data=validation,
@@ -188,7 +188,7 @@ def _compile(model: keras.Model, recipe: TrainingRecipe, jit: bool) -> None:
     for layer in model._flatten_layers():  # also inside DoubleConvSE; Keras has no public way to list them
         if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
             layer.momentum = recipe.batch_norm_momentum
-    optimizer = FusedAdamW(weight_decay=recipe.weight_decay, global_clipnorm=recipe.clip_norm)
+    optimizer = make_optimizer(model, weight_decay=recipe.weight_decay, global_clipnorm=recipe.clip_norm)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     model.compile(
         optimizer,
@@ -196,7 +196,7 @@ def _compile(model: keras.Model, recipe: TrainingRecipe, jit: bool) -> None:
         metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
         jit_compile=jit,
     )
-    optimizer.build(model.trainable_variables)
+    build_optimizer(model)
 
 
 def _early_stopping(recipe: TrainingRecipe) -> keras.callbacks.EarlyStopping:

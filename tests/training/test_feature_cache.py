@@ -65,14 +65,34 @@ def fit(dataset: Dataset, backbone: str, recipe: TrainingRecipe, cache: CacheSet
     return model, train(split.tail, parts, recipe, seed, pretrained=False, features=features), features.kind
 
 
+def open_features(dataset: Dataset, backbone: str, recipe: TrainingRecipe, cache: CacheSettings, say, seed=0) -> None:
+    """As ``fit`` without the training: the features are there before it begins."""
+    _, split = fused(backbone, seed)
+    FeatureCache(cache, dataset, say).open(split, backbone, parts_of(dataset, recipe).inputs, recipe)
+
+
+@pytest.fixture(scope="module")
+def finished() -> dict:
+    """What was trained once for several tests."""
+    return {}
+
+
+@pytest.fixture
+def usual_and_stored(finished, mammograms, tiny_backbone, tmp_path_factory):
+    """What ``fit`` gives for the usual loop, and for stored features."""
+    if not finished:
+        finished["usual"] = fit(mammograms, tiny_backbone, exact(32), None)
+        finished["stored"] = fit(mammograms, tiny_backbone, exact(32), CacheSettings(tmp_path_factory.mktemp("cache")))
+    return finished["usual"], finished["stored"]
+
+
 def assert_same_weights(one: keras.Model, two: keras.Model, tolerance: float) -> None:
     for first, second in zip(one.weights, two.weights, strict=True):
         np.testing.assert_allclose(first, second, rtol=0, atol=tolerance, err_msg=first.path)
 
 
-def test_metadata_and_their_dropout_are_those_of_the_usual_loop(mammograms, tiny_backbone, tmp_path):
-    usual, before, _ = fit(mammograms, tiny_backbone, exact(32), None)
-    stored, after, kind = fit(mammograms, tiny_backbone, exact(32), CacheSettings(tmp_path))
+def test_metadata_and_their_dropout_are_those_of_the_usual_loop(usual_and_stored):
+    (usual, before, _), (stored, after, kind) = usual_and_stored
     assert kind == "stored"
     assert_same_weights(usual, stored, 1e-5)
     np.testing.assert_allclose(before, after, atol=1e-5)
@@ -111,14 +131,14 @@ def test_features_are_computed_once_and_shared(mammograms, tiny_backbone, tmp_pa
     lines: list[str] = []
     cache = CacheSettings(tmp_path)
     first = load_profile("full", image_size=32, epochs=1, feature_views=2).recipe
-    fit(mammograms, tiny_backbone, first, cache, lines.append)
+    open_features(mammograms, tiny_backbone, first, cache, lines.append)
     assert len(lines) == 1 and "2 views of" in lines[0]
-    fit(mammograms, tiny_backbone, replace(first, learning_rate_random=1e-3), cache, lines.append)
+    open_features(mammograms, tiny_backbone, replace(first, learning_rate_random=1e-3), cache, lines.append)
     assert len(lines) == 1  # another training with the same frozen weights
     assert len(list_entries(tmp_path)) == 2
-    fit(mammograms, tiny_backbone, replace(first, feature_views=4), cache, lines.append)
+    open_features(mammograms, tiny_backbone, replace(first, feature_views=4), cache, lines.append)
     assert len(list_entries(tmp_path)) == 4  # the two that were there, and two more
-    fit(mammograms, tiny_backbone, first, cache, lines.append, seed=1)
+    open_features(mammograms, tiny_backbone, first, cache, lines.append, seed=1)
     assert len(list_entries(tmp_path)) == 6  # other random weights give other features
 
 
@@ -146,10 +166,9 @@ def test_a_damaged_part_is_said_and_redone(mammograms, tiny_backbone, tmp_path, 
     assert_same_weights(whole, again, 0.0)
 
 
-def test_the_saved_model_is_whole_and_that_of_the_usual_loop(mammograms, tiny_backbone, tmp_path):
+def test_the_saved_model_is_whole_and_that_of_the_usual_loop(mammograms, usual_and_stored, tmp_path):
     models = []
-    for name, cache in {"usual": None, "stored": CacheSettings(tmp_path / "cache")}.items():
-        model, *_ = fit(mammograms, tiny_backbone, exact(32), cache)
+    for name, (model, *_) in zip(("usual", "stored"), usual_and_stored, strict=True):
         keras.Model(model.input, model.output, name=model.name).save(tmp_path / f"{name}.keras")
         models.append(keras.models.load_model(tmp_path / f"{name}.keras"))
     usual, stored = models
