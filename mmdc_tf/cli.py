@@ -6,16 +6,18 @@ import argparse
 import contextlib
 import shlex
 import sys
-import traceback
+import time
 from collections.abc import Sequence
 from typing import NoReturn
 
-from mmdc_tf.commands import EXIT_BAD_INPUT, EXIT_INTERRUPTED
+from mmdc_tf import events
+from mmdc_tf.commands import EXIT_BAD_INPUT
 from mmdc_tf.commands.audit import add_audit
 from mmdc_tf.commands.cache import add_cache
 from mmdc_tf.commands.compare import add_compare
 from mmdc_tf.commands.datasets import add_datasets
 from mmdc_tf.commands.demo import add_demo
+from mmdc_tf.commands.ending import end_failed, end_interrupted, end_unheard, leave_output
 from mmdc_tf.commands.explain import add_explain
 from mmdc_tf.commands.export import add_export
 from mmdc_tf.commands.predict import add_predict
@@ -23,7 +25,6 @@ from mmdc_tf.commands.preprocess import add_preprocess
 from mmdc_tf.commands.report import add_report
 from mmdc_tf.commands.robustness import add_robustness
 from mmdc_tf.commands.run import add_run
-from mmdc_tf.errors import InputError
 from mmdc_tf.notices import RESEARCH_USE
 from mmdc_tf.version import __version__
 
@@ -38,7 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs ``mmdc-tf``.
 
     Returns:
-        The exit code: 0, 1 (a row or scan failed, or a dataset or split is unfit), 2 (bad input), 130 (interrupted).
+        The exit code: 0, 1 (a row or scan failed, or a dataset or split is unfit), 2 (bad input, or a disk that
+        refuses), 70 (an error of this package), 130 (interrupted).
 
     Raises:
         SystemExit: an option is unknown or its value is bad (code 2), or help was asked for (code 0).
@@ -47,16 +49,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(words)
     options.typed = shlex.join(["mmdc-tf", *words])
     try:
-        return options.command(options)
-    except InputError as error:
-        if options.debug:
-            traceback.print_exc()
-        print(f"mmdc-tf: {' '.join(str(error).split())}", file=sys.stderr)
-        return EXIT_BAD_INPUT
+        with events.json_events() if getattr(options, "json_log", False) else contextlib.nullcontext():
+            return _run(options)
+    except OSError as error:  # of standard output: all others end the command
+        return end_unheard(error)
+    finally:
+        leave_output()
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Runs the command; programs are told of its end, however it came."""
+    started = time.monotonic()
+    code = _outcome(options)
+    if events.in_json():
+        seconds = round(time.monotonic() - started, 1)
+        events.tell("finished", f"exit code {code} after {seconds} s", exit_code=code, seconds=seconds)
+    return code
+
+
+def _outcome(options: argparse.Namespace) -> int:
+    try:
+        code = options.command(options)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        return end_failed(error, options)
     except KeyboardInterrupt:
-        further = "; the same command continues where it stopped" if getattr(options, "continues", False) else ""
-        print(f"mmdc-tf: interrupted{further}", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        return end_interrupted(options)
 
 
 def run_experiments() -> int:

@@ -66,6 +66,7 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
 
 def _compare(options: argparse.Namespace) -> int:
     folders = _with_baseline(_table_folders(options.run), options.baseline)
+    options.folder = folders[0].parent
     _require_known(folders, options.rows)
     protocols = protocols_of(options.protocol)[::-1]  # leak-free first
     compared = {folder: [_comparison(folder, options, protocol) for protocol in protocols] for folder in folders}
@@ -163,6 +164,7 @@ def _place(folder: Path, baseline: str) -> Path:
 def _write(folder: Path, baseline: str, comparisons: list[Comparison]) -> str:
     """Writes the CSV and the Markdown, and returns the latter."""
     from mmdc_tf.experiments.artifacts import write_text
+    from mmdc_tf.storage import StorageError
     from mmdc_tf.whole_files import write_table
 
     place, text = _place(folder, baseline), _markdown(folder, baseline, comparisons)
@@ -170,6 +172,8 @@ def _write(folder: Path, baseline: str, comparisons: list[Comparison]) -> str:
     try:
         write_table(Path(f"{place}.csv"), table, float_format="%.6g")
         write_text(Path(f"{place}.md"), text)
+    except StorageError:
+        raise
     except OSError as error:
         raise ConfigurationError(
             f"Expected a folder that can be written to. Received: {place.parent} ({error.strerror}). "

@@ -8,12 +8,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmdc_tf import events
 from mmdc_tf.commands import EXIT_OK
-from mmdc_tf.commands.arguments import add_debug, whole
+from mmdc_tf.commands.arguments import add_debug, add_json_log, whole
 from mmdc_tf.commands.datasets import DATASETS
 from mmdc_tf.commands.run_dataset import dataset_of_run
 from mmdc_tf.errors import ConfigurationError
 from mmdc_tf.experiments.native_log import native_messages_to
+from mmdc_tf.failure_log import log_failure
+from mmdc_tf.storage import StorageError
 
 if TYPE_CHECKING:
     from mmdc_tf.datasets.schema import Dataset
@@ -38,6 +41,7 @@ def add_report(parser: argparse.ArgumentParser) -> None:
     add("--output", type=Path, metavar="DIR", help="folder for report.html and figures; default: RUN")
     add("--dataset-root", type=Path, help="the dataset's folder, for the examples; default: where it lay for the run")
     add("--dataset", choices=DATASETS, help="what --dataset-root holds; default: what the run was made from")
+    add_json_log(parser)
     add_debug(parser)
 
 
@@ -59,11 +63,17 @@ def write_after_run(output: Path, table: str, dataset: Dataset) -> None:
         from mmdc_tf.report.html import REPORT, write_report
 
         problems = write_report(output, output, paths, EXAMPLES)
+    except StorageError:
+        raise
     except Exception as error:  # whatever it is, it must not turn a finished run into a failed one
         reason = " ".join(str(error).split())
-        print(f"note: no report ({type(error).__name__}: {reason}); try mmdc-tf report {output}")
+        line = f"note: no report ({type(error).__name__}: {reason}); try mmdc-tf report {output}"
+        log_failure(output, f"mmdc-tf report {output}", line, error)
+        print(line)
         return
-    print("\n".join([*(f"note: {problem}" for problem in problems), f"report: {output / REPORT}"]))
+    for problem in problems:
+        print(f"note: {problem}")
+    events.tell("report", f"report: {output / REPORT}", path=str(output / REPORT))
 
 
 def _report(options: argparse.Namespace) -> int:
@@ -78,6 +88,7 @@ def _report(options: argparse.Namespace) -> int:
         )
     place = options.output or options.run
     require_writable(place)
+    options.folder = place
     quiet = native_messages_to(place / "tensorflow.log") if options.examples else contextlib.nullcontext()
     with quiet:
         problems = write_report(
@@ -87,7 +98,7 @@ def _report(options: argparse.Namespace) -> int:
             options.examples,
         )
     print("\n".join([*(f"note: {problem}" for problem in problems), RESEARCH_USE]))
-    print(f"written: {place / REPORT}, {place / FIGURES}")
+    events.tell("report", f"written: {place / REPORT}, {place / FIGURES}", path=str(place / REPORT))
     return EXIT_OK
 
 

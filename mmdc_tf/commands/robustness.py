@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from mmdc_tf.commands import EXIT_FAILED_ROW, EXIT_OK
-from mmdc_tf.commands.arguments import add_debug, names, protocols_of
+from mmdc_tf.commands.arguments import add_debug, add_json_log, names, protocols_of
 from mmdc_tf.commands.datasets import DATASETS
 from mmdc_tf.commands.run_dataset import dataset_of_run
 from mmdc_tf.errors import ConfigurationError
@@ -24,6 +24,7 @@ def add_robustness(parser: argparse.ArgumentParser) -> None:
     add("--protocol", choices=("paper", "leak-free", "both"), default="both", help="default: both")
     add("--dataset-root", type=Path, help="the dataset's folder; a phantom lies in the run and needs none")
     add("--dataset", choices=DATASETS, help="what --dataset-root holds; default: what the run was made from")
+    add_json_log(parser)
     add_debug(parser)
 
 
@@ -34,6 +35,7 @@ def _robustness(options: argparse.Namespace) -> int:
             f"Expected the folder of a run, with {options.table or ' or '.join(TABLES)}. Received: RUN={options.run}. "
             "Name what mmdc-tf run wrote (--output)."
         )
+    options.folder = options.run
     with native_messages_to(options.run / "tensorflow.log"):
         failures = [_score(load_table(name), options) for name in tables]
     return EXIT_FAILED_ROW if any(failures) else EXIT_OK

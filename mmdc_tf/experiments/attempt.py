@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 import traceback
@@ -21,16 +22,18 @@ from mmdc_tf.experiments.grid import Cell, Plan
 from mmdc_tf.experiments.learners import CHECKPOINT, LEARNERS, Learner
 from mmdc_tf.experiments.metadata_scoring import METADATA_PREDICTIONS, metadata_predictions, uses_metadata
 from mmdc_tf.experiments.model_card import write_model_card
-from mmdc_tf.experiments.progress import Progress
+from mmdc_tf.experiments.progress import Listener
 from mmdc_tf.experiments.run_folder import FAILED, OK, PREDICTIONS
 from mmdc_tf.experiments.workshop import Workshop
+from mmdc_tf.failure_log import log_failure
 from mmdc_tf.preprocessing.recipes import get_recipe
+from mmdc_tf.storage import present, refusal, refusing
 from mmdc_tf.whole_files import write_table
 
 RUNNING = "running"
 
 
-def attempt(plan: Plan, cell: Cell, workshop: Workshop, progress: Progress) -> bool:
+def attempt(plan: Plan, cell: Cell, workshop: Workshop, progress: Listener) -> bool:
     """Runs one cell and writes how it ended.
 
     Args:
@@ -43,8 +46,13 @@ def attempt(plan: Plan, cell: Cell, workshop: Workshop, progress: Progress) -> b
         Whether it succeeded.
 
     Raises:
-        InputError: what ends the whole command, such as a dataset that is gone.
+        InputError: what ends the whole command, such as a dataset that is gone or a disk that is full.
     """
+    with present(cell.folder), refusing(cell.folder):
+        return _attempt(plan, cell, workshop, progress)
+
+
+def _attempt(plan: Plan, cell: Cell, workshop: Workshop, progress: Listener) -> bool:
     started = time.perf_counter()
     status: dict[str, Any] = {"status": RUNNING}
     _remove_traces(cell)
@@ -56,18 +64,28 @@ def attempt(plan: Plan, cell: Cell, workshop: Workshop, progress: Progress) -> b
             f"accuracy {100 * metrics['accuracy']:.2f} %, macro F1 {100 * metrics['f1']:.2f} %, {status['seconds']} s"
         )
     except InputError:
-        (cell.folder / "status.json").unlink()  # it ends the command: nothing is running here any more
+        _forget(cell)
         raise
-    except Exception as error:  # whatever stops one row must not stop the table
+    except Exception as error:  # whatever stops one row must not stop the table, but a disk that stops them all
+        if (refused := refusal(error, cell.folder)) is not None:
+            _forget(cell)
+            raise refused from error
         workshop.clear()  # its state is unknown
         line = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
         artifacts.write_text(cell.folder / "error.txt", traceback.format_exc())
+        log_failure(plan.output, f"{plan.command or 'training'}: {cell.folder}", line, error)
         status = {"status": FAILED, "error": line, "seconds": round(time.perf_counter() - started, 1)}
         message = f"failed: {line} (trace in {cell.folder / 'error.txt'})"
     artifacts.write_json(cell.folder / "status.json", status)
     (cell.folder / CHECKPOINT).unlink(missing_ok=True)
     progress.finish(cell, message)
     return status["status"] == OK
+
+
+def _forget(cell: Cell) -> None:
+    """Nothing is running here any more: the command ends."""
+    with contextlib.suppress(OSError):
+        (cell.folder / "status.json").unlink()
 
 
 def _remove_traces(cell: Cell) -> None:
@@ -82,7 +100,7 @@ def _remove_traces(cell: Cell) -> None:
         shutil.rmtree(cell.folder / "tb", ignore_errors=True)
 
 
-def _run(plan: Plan, cell: Cell, workshop: Workshop, progress: Progress) -> tuple[dict[str, float], dict[str, Any]]:
+def _run(plan: Plan, cell: Cell, workshop: Workshop, progress: Listener) -> tuple[dict[str, float], dict[str, Any]]:
     """Trains, scores and saves; returns the paper's numbers and what the status says of the training."""
     artifacts.write_text(cell.folder / "split.json", cell.split.to_json())
     artifacts.write_json(cell.folder / "environment.json", artifacts.environment(plan.dataset.fingerprint))

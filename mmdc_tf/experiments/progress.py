@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 from tqdm import tqdm
 
+from mmdc_tf import events
+from mmdc_tf.experiments import artifacts
 from mmdc_tf.experiments.grid import Cell
+
+
+class Listener(Protocol):
+    """Who is told how a training goes."""
+
+    def callback(self, cell: Cell) -> keras.callbacks.Callback:
+        """A Keras callback that tells of the epochs."""
+
+    def say(self, message: str) -> None:
+        """A line for people."""
+
+    def finish(self, cell: Cell, message: str) -> None:
+        """How a training ended."""
 
 
 class Progress:
@@ -23,11 +38,16 @@ class Progress:
         self._epochs = epochs
         self._ticked = 0
         self._bar = tqdm(
-            total=cells * epochs, unit="epoch", disable=None, file=sys.stderr, dynamic_ncols=True, smoothing=0.1
+            total=cells * epochs,
+            unit="epoch",
+            disable=events.no_bars(),
+            file=sys.stderr,
+            dynamic_ncols=True,
+            smoothing=0.1,
         )
 
     def callback(self, cell: Cell) -> keras.callbacks.Callback:
-        """A Keras callback that moves the bar one epoch on."""
+        """A Keras callback that moves the bar one epoch on, and tells programs of each."""
         progress, name = self, describe(cell)
 
         class EpochTick(keras.callbacks.Callback):
@@ -36,6 +56,10 @@ class Progress:
 
             def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
                 progress._tick(1)
+                if events.in_json():
+                    numbers = {key: float(value) for key, value in (logs or {}).items()}
+                    done: dict[str, Any] = {"epoch": epoch + 1, "epochs": progress._epochs, **numbers}
+                    events.tell("epoch", f"{name} epoch {epoch + 1}", **_place(cell), **done)
 
         return EpochTick()
 
@@ -43,7 +67,8 @@ class Progress:
         """Says how a training ended, and counts the epochs that early stopping or a failure left out."""
         self._tick(self._epochs - self._ticked)
         self._ticked = 0
-        self.say(f"{describe(cell)}: {message}")
+        facts = _facts(cell) if events.in_json() else {}
+        events.tell("training", f"{describe(cell)}: {message}", show=self.say, **facts)
 
     def _tick(self, epochs: int) -> None:
         self._bar.update(epochs)
@@ -56,6 +81,21 @@ class Progress:
     def close(self) -> None:
         """Removes the bar."""
         self._bar.close()
+
+
+def _facts(cell: Cell) -> dict[str, Any]:
+    """What programs are told of a training that has ended: where it is, how it went, and of what it failed."""
+    status = artifacts.read_json(cell.folder / "status.json") or {}
+    error = cell.folder / "error.txt"
+    trace = {"trace": error.read_text(encoding="utf-8")} if error.is_file() else {}
+    scores = {} if error.is_file() else artifacts.read_json(cell.folder / "metrics.json") or {}
+    return {**_place(cell), **scores, **status, **trace, "folder": str(cell.folder)}
+
+
+def _place(cell: Cell) -> dict[str, Any]:
+    split = cell.split
+    place = {"row": cell.row.name, "protocol": split.protocol, "fold": split.fold, "folds": split.folds}
+    return {**place, "seed": cell.seed}
 
 
 def describe(cell: Cell) -> str:

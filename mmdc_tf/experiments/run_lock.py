@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from mmdc_tf.errors import ConfigurationError
+from mmdc_tf.whole_files import clear_leftovers
 
 
 @contextmanager
@@ -33,3 +35,14 @@ def only_run(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def clear_run(output: Path, table: str) -> None:
+    """Removes what killed processes have left of files that they were writing; the table is locked.
+
+    Args:
+        output: the run's folder.
+        table: the folder of a table in it.
+    """
+    below = (Path(folder) for folder, _, _ in os.walk(output / table))
+    clear_leftovers([output, output / "figures", *below])

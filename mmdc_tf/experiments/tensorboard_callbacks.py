@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import pandas as pd
@@ -13,8 +14,16 @@ from mmdc_tf.experiments.tensorboard_graph import write_graph
 from mmdc_tf.experiments.tensorboard_heatmaps import EXPECTED, MEANING, HeatmapsByEpoch, fixed_images, one_line
 from mmdc_tf.inputs.pipeline import InputSettings
 from mmdc_tf.notices import RESEARCH_USE
+from mmdc_tf.storage import require_present
 
 FOLDER = "tb"
+
+
+class _WhilePresent(keras.callbacks.Callback):
+    """Ends a training whose disk is gone, before TensorBoard makes the folder anew below the mount."""
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        require_present()
 
 
 def tensorboard_callbacks(
@@ -35,7 +44,7 @@ def tensorboard_callbacks(
         settings: how that part becomes tensors.
         say: prints a line.
     """
-    callbacks: list[keras.callbacks.Callback] = [keras.callbacks.TensorBoard(cell.folder / FOLDER, write_graph=False)]
+    callbacks = [_WhilePresent(), keras.callbacks.TensorBoard(cell.folder / FOLDER, write_graph=False)]
     is_first = cell.split.fold == 0 and cell.seed == plan.seed
     if not (is_first and plan.tensorboard == FULL_EVIDENCE):
         return callbacks

@@ -67,7 +67,8 @@ def test_scan_and_result_stand_side_by_side_below_the_legend(source: Path) -> No
     result = read_image(source.parent / "out" / "b.png")
     assert cell(image, 3)[CELL // 2, CELL // 2, 0] == result[SIZE // 2, SIZE // 2, 0]
     for colour in (BOX, REGION, LESION, (255, 255, 255)):
-        assert (image[:TOP] == colour).all(axis=2).any()
+        # OpenCV 4 draws text without a pixel of the full colour: 2 levels off at the nearest.
+        assert np.abs(image[:TOP].astype(int) - colour).max(axis=2).min() <= 2
 
 
 def test_more_scans_than_columns_make_more_lines(source: Path) -> None:
