@@ -48,6 +48,15 @@ def share(text: str) -> float:
     return _number(text, float, lambda number: 0 < number <= 1, "a number above 0 and at most 1")
 
 
+def share_or_more(text: str) -> float:
+    """A number of at least 0: a share of a device, or how many.
+
+    Raises:
+        ArgumentTypeError: it is none.
+    """
+    return _number(text, float, lambda number: 0 <= number < math.inf, "a number of at least 0")
+
+
 def size(text: str) -> int | None:
     """A number of bytes: ``"20GB"``, ``"1.5 GiB"`` or plain bytes; None for ``"none"``. GB is 10⁹ bytes, GiB is 2³⁰.
 
@@ -80,6 +89,13 @@ def protocols_of(option: str) -> tuple[str, ...]:
 def add_debug(parser: argparse.ArgumentParser) -> None:
     """Adds ``--debug``, which ``mmdc_tf.cli.main`` heeds."""
     parser.add_argument("--debug", action="store_true", help="show the trace of an error")
+
+
+def add_json_log(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--json-log``, which ``mmdc_tf.cli.main`` heeds."""
+    parser.add_argument(
+        "--json-log", action="store_true", help="for programs: one JSON object a line on standard output"
+    )
 
 
 def _number(text: str, convert: Callable[[str], Number], fits: Callable[[Number], bool], expected: str) -> Number:

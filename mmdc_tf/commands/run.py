@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING
 
 from mmdc_tf.commands import EXIT_FAILED_ROW, EXIT_OK
 from mmdc_tf.commands.arguments import protocols_of
+from mmdc_tf.commands.machines import RAY, absolute_paths, require_fitting, training_workers
 from mmdc_tf.commands.report import write_after_run
+from mmdc_tf.commands.run_events import tell_plan, tell_table
 from mmdc_tf.commands.run_options import add_options
 from mmdc_tf.errors import ConfigurationError
 from mmdc_tf.experiments.native_log import native_messages_to
 from mmdc_tf.experiments.rows import TABLES, PaperTable, Row, choose_rows, load_table
+from mmdc_tf.storage import present
 
 if TYPE_CHECKING:
     from mmdc_tf.datasets.schema import Dataset
+    from mmdc_tf.experiments.cell_workers import CellWorkers
     from mmdc_tf.experiments.grid import Plan
     from mmdc_tf.training.feature_store import CacheSettings
 
@@ -30,7 +34,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from mmdc_tf.experiments.run_lock import only_run
+    from mmdc_tf.experiments.run_lock import clear_run, only_run
 
     chosen = _chosen_table(options)
     if options.list:
@@ -44,10 +48,15 @@ def _run(options: argparse.Namespace) -> int:
     table = load_table(chosen)
     choose_rows(table, options.rows)
     _require_root(options)
+    require_fitting(options)
+    if options.executor == RAY:
+        absolute_paths(options)
     output = _output(table, options)
     # TensorFlow talks from the moment it is imported
-    with only_run(output / table.name), native_messages_to(output / "tensorflow.log"):
-        return _train(_plan(table, options, output), options.fresh)
+    with only_run(output / table.name), present(output), native_messages_to(output / "tensorflow.log"):
+        options.folder = output
+        clear_run(output, table.name)
+        return _train(_plan(table, options, output), options.fresh, training_workers(options))
 
 
 def _chosen_table(options: argparse.Namespace) -> str | None:
@@ -140,6 +149,7 @@ def _plan(table: PaperTable, options: argparse.Namespace, output: Path) -> Plan:
         cache=_cache(options),
         precision=options.precision,
         jit=options.jit,
+        devices=options.devices,
         command=options.typed,
         tensorboard=options.tensorboard,
     )
@@ -193,7 +203,7 @@ def _real_dataset(name: str, root: Path, without_images: bool) -> Dataset:
     return dataset
 
 
-def _train(plan: Plan, fresh: bool) -> int:
+def _train(plan: Plan, fresh: bool, where: CellWorkers | None) -> int:
     """Runs the plan; the tables are brought up to date after each fold and printed at the end."""
     from mmdc_tf.experiments.grid import make_cells
     from mmdc_tf.experiments.runner import run_cells
@@ -208,8 +218,8 @@ def _train(plan: Plan, fresh: bool) -> int:
         _show_in_tensorboard(plan, is_over=False)
 
     cells = make_cells(plan)
-    print(_introduction(plan, len(cells)))
-    failures = run_cells(plan, cells, after_cell=bring_up_to_date, fresh=fresh)
+    tell_plan(plan, len(cells), _introduction(plan, len(cells)))
+    failures = run_cells(plan, cells, after_cell=bring_up_to_date, fresh=fresh, where=where)
     results = write_tables(plan.table, plan.output)
     _show_in_tensorboard(plan, is_over=True)
     if plan.table.figure:
@@ -217,9 +227,7 @@ def _train(plan: Plan, fresh: bool) -> int:
     write_details(plan.table, plan.output, results)
     write_metadata_table(plan.table, plan.output)
     write_calibration(plan.table, plan.output)
-    print(markdown(plan.table, results, plan.shared_config()))
-    written = sorted(path.name for path in plan.output.glob(f"{plan.table.name}[._]*") if path.is_file())
-    print(f"in {plan.output}: {', '.join(written)}; tensorboard --logdir {plan.output} shows them too")
+    tell_table(plan, results, markdown(plan.table, results, plan.shared_config()))
     write_after_run(plan.output, plan.table.name, plan.dataset)
     return EXIT_FAILED_ROW if failures else EXIT_OK
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mmdc_tf.commands.arguments import add_debug, names, positive, share, size, whole
+from mmdc_tf.commands.arguments import add_debug, add_json_log, names, positive, share, size, whole
 from mmdc_tf.commands.datasets import DATASETS
+from mmdc_tf.commands.machines import add_training_machines
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -14,6 +15,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     _add_what(parser)
     _add_training(parser)
     _add_speed(parser)
+    add_training_machines(parser)
     parser.add_argument("--output", type=Path, help="the run's folder; default: runs/DATASET-PROFILE")
     parser.add_argument(
         "--tensorboard",
@@ -25,6 +27,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     resume = parser.add_mutually_exclusive_group()
     resume.add_argument("--resume", action="store_true", help="continue an interrupted run (the default)")
     resume.add_argument("--fresh", action="store_true", help="start over; an earlier result is renamed, not deleted")
+    add_json_log(parser)
     add_debug(parser)
 
 
@@ -109,3 +112,9 @@ def _add_speed(parser: argparse.ArgumentParser) -> None:
         help="in which networks compute; weights stay float32; default: float32",
     )
     add("--jit", action="store_true", help="compile training steps with XLA")
+    add(
+        "--devices",
+        choices=("one", "all"),
+        default="one",
+        help="all: every GPU of this machine trains each fold, with a part of the same batches; default: one",
+    )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from mmdc_tf.experiments import artifacts
 from mmdc_tf.experiments.attempt import attempt
+from mmdc_tf.experiments.cell_workers import CellWorkers, Task, outcomes
 from mmdc_tf.experiments.command_log import remember_command
 from mmdc_tf.experiments.grid import AUTOMATIC_CUT, NO_CUT, Cell, Plan
 from mmdc_tf.experiments.progress import Progress
@@ -17,7 +18,13 @@ from mmdc_tf.experiments.workshop import Workshop
 from mmdc_tf.models import resolve_weights
 
 
-def run_cells(plan: Plan, cells: list[Cell], after_cell: Callable[[], object], fresh: bool = False) -> int:
+def run_cells(
+    plan: Plan,
+    cells: list[Cell],
+    after_cell: Callable[[], object],
+    fresh: bool = False,
+    where: CellWorkers | None = None,
+) -> int:
     """Trains and scores every cell that is not finished yet.
 
     Args:
@@ -25,6 +32,7 @@ def run_cells(plan: Plan, cells: list[Cell], after_cell: Callable[[], object], f
         cells: in the order in which they run.
         after_cell: called after each cell, to bring the tables up to date.
         fresh: start over; an earlier result is renamed.
+        where: other processes that train; None for this one.
 
     Returns:
         The number of cells that failed.
@@ -41,12 +49,28 @@ def run_cells(plan: Plan, cells: list[Cell], after_cell: Callable[[], object], f
         progress.say(f"{len(cells) - len(open_cells)} of {len(cells)} trainings are already finished in {plan.folder}")
     failures = 0
     try:
-        for cell in open_cells:
-            failures += not attempt(plan, cell, workshop, progress)
+        for succeeded in _attempts(plan, open_cells, workshop, progress, where):
+            failures += not succeeded
             after_cell()
     finally:
         progress.close()
     return failures
+
+
+def _attempts(
+    plan: Plan, cells: list[Cell], workshop: Workshop, progress: Progress, where: CellWorkers | None
+) -> Iterator[bool]:
+    """Runs the cells; a row that is the mean of others comes after all that are trained elsewhere."""
+    if where is not None:
+        elsewhere = [cell for cell in cells if not cell.row.members]
+        for cell, outcome in outcomes(where, Task(plan, _weight_files(plan), where.exchange), elsewhere):
+            for note in outcome.notes:
+                progress.say(note)
+            progress.finish(cell, outcome.message)
+            yield outcome.succeeded
+        cells = [cell for cell in cells if cell.row.members]
+    for cell in cells:
+        yield attempt(plan, cell, workshop, progress)
 
 
 def _checked_workshop(plan: Plan, cells: list[Cell]) -> Workshop:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
+import platform
 import signal
 import warnings
 from collections.abc import Iterator
-from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, as_completed
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -21,6 +20,10 @@ from mmdc_tf.preprocessing.one_scan import Job, process
 from mmdc_tf.preprocessing.progress import Progress, silent
 from mmdc_tf.preprocessing.recipes import get_recipe
 from mmdc_tf.preprocessing.scan_folder import ScanFolder, list_scans
+from mmdc_tf.storage import StorageError, present, refusing
+from mmdc_tf.whole_files import clear_leftovers
+from mmdc_tf.workers import Workers
+from mmdc_tf.workers.processes import Processes
 
 MANIFEST, LOCK = "manifest.csv", ".mmdc-tf.lock"
 
@@ -51,7 +54,7 @@ class BatchResult:
 
 
 def preprocess_folder(
-    source: Path, target: Path, recipe: str, size: int, workers: int, progress: Progress | None = None
+    source: Path, target: Path, recipe: str, size: int, workers: int | Workers, progress: Progress | None = None
 ) -> BatchResult:
     """Preprocesses all scans below a folder.
 
@@ -66,7 +69,8 @@ def preprocess_folder(
         target: the folder for the results; may lie inside ``source``, and is then not searched for scans.
         recipe: the name of a recipe.
         size: height and width of the PNG files in pixels.
-        workers: number of processes, at least 1; the result does not depend on it.
+        workers: number of processes, at least 1, or where else the scans are preprocessed, with ``prepare_worker``; the
+            result does not depend on it.
         progress: called with the number of scans done and of all scans, at the start and after each.
 
     Raises:
@@ -77,7 +81,8 @@ def preprocess_folder(
     """
     get_recipe(recipe)
     require_positive_whole(size, "size")
-    require_positive_whole(workers, "workers")
+    if isinstance(workers, int):
+        require_positive_whole(workers, "workers")
     source, target = source.expanduser().resolve(), target.expanduser().resolve()
     _require_source(source, target)
     scans = list_scans(source, target)
@@ -86,10 +91,11 @@ def preprocess_folder(
             f"Expected a folder with PNG, JPEG, TIFF, BMP or DICOM files. Received: input={source} with none. "
             "Give the folder that holds the scans."
         )
-    with _writing_to(target), _locked(target):
+    with _writing_to(target), _locked(target), present(target), refusing(target):
+        clear_leftovers({target, *((target / png).parent for png in scans.outputs.values())})
         before = _rows_before(target, scans, recipe, size)
         jobs = [Job(source, target, scan, png, recipe, size, before.get(scan)) for scan, png in scans.outputs.items()]
-        rows, unchanged = _run(jobs, target, before, workers, progress or silent)
+        rows, unchanged = _run(jobs, target, before, _in_processes(workers), progress or silent)
     return BatchResult(tuple(rows), unchanged, scans.lesion_masks, scans.outside_links, scans.others)
 
 
@@ -112,6 +118,8 @@ def _writing_to(target: Path) -> Iterator[None]:
     try:
         target.mkdir(parents=True, exist_ok=True)
         yield
+    except StorageError:
+        raise
     except OSError as error:
         raise ConfigurationError(
             f"Expected a folder that can be written to. Received: output={target} ({error.strerror or error}). "
@@ -165,7 +173,7 @@ def _require_own_place(target: Path, png: str, known: bool) -> None:
 
 
 def _run(
-    jobs: list[Job], target: Path, before: dict[str, Row], workers: int, progress: Progress
+    jobs: list[Job], target: Path, before: dict[str, Row], workers: Workers, progress: Progress
 ) -> tuple[list[Row], int]:
     """Does the jobs; the manifest grows with each and is put in order at the end, whatever ends the run."""
     kept = _kept_rows(jobs, target, before)
@@ -174,7 +182,7 @@ def _run(
     rows: dict[str, Row] = {}
     unchanged = 0
     with (target / MANIFEST).open("a", encoding="utf-8", errors="surrogateescape", newline="") as manifest:
-        for row, made in _rows(jobs, min(workers, len(jobs))):
+        for _, (row, made) in workers.results(_process, None, jobs):
             rows[row.source] = row
             unchanged += not made
             manifest.write(csv_line(astuple(row)))
@@ -201,25 +209,24 @@ def _kept_rows(jobs: list[Job], target: Path, before: dict[str, Row]) -> dict[st
     return kept
 
 
-def _rows(jobs: list[Job], workers: int) -> Iterator[tuple[Row, bool]]:
-    """The jobs' rows as they are done, and whether anything was done for them."""
-    # spawn: a fork would copy the locks of TensorFlow's and OpenCV's threads in whatever state they are
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare_worker)
-    try:
-        futures: list[Future[tuple[Row, bool]]] = [pool.submit(process, job) for job in jobs]
-        for future in as_completed(futures):
-            yield future.result()
-    except BrokenExecutor as error:
-        raise ConfigurationError(
-            "Expected worker processes that run to the end. Received: one that was killed, most often for lack of "
-            f"memory, with workers={workers}. The same command continues; use fewer --workers."
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
+def _in_processes(workers: int | Workers) -> Workers:
+    return Processes(workers, "workers", prepare_worker) if isinstance(workers, int) else workers
 
 
-def _prepare_worker() -> None:
+def _process(_: None, job: Job) -> tuple[Row, bool]:
+    """On whatever machine it runs."""
+    # the lock: of an output whose mount has vanished, the empty folder is still there
+    for name, folder, sign in (("input", job.source, job.source), ("output", job.target, job.target / LOCK)):
+        if not sign.exists():
+            raise ConfigurationError(
+                f"Expected folders that every node reaches under the same path. Received: {name}={folder}, which node "
+                f"{platform.node()} does not have. Mount it there."
+            )
+    return process(job)
+
+
+def prepare_worker() -> None:
+    """In each process, before its first scan."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the main process ends the others
     cv2.setNumThreads(1)
     warnings.filterwarnings("ignore", module="pydicom")
