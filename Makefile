@@ -1,17 +1,32 @@
 # make run   sets everything up and runs the paper's own rows of Table II on the built-in phantom
 # make test  sets everything up in .venv and runs the tests, in two processes
+# make test-lowest  runs the same tests with the lowest versions that setup.cfg allows, in an environment of their own
+# make audit  asks PyPI's advisories about all that is installed in .venv; fails where a package could not be asked about
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+TOOLS := build/tools
+LOWEST := build/lowest
 ROWS := densenet201,efficientnetb0,vgg16,vgg16_atten,mmdcnet_alpha,mmdcnet_beta,mmdcnet_gamma
 
-.PHONY: run test lint clean
+.PHONY: run test test-lowest audit lint clean
 
 run: $(VENV)/installed
 	$(BIN)/python run_experiments.py --table 2 --rows $(ROWS)
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# Of what setup.cfg names, the lowest versions; of what those need, the newest. Always from scratch.
+test-lowest: $(TOOLS)/installed
+	$(TOOLS)/bin/uv venv --quiet --clear --python $(PYTHON) $(LOWEST)
+	$(TOOLS)/bin/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct -e ".[dev]"
+	$(LOWEST)/bin/python -m pytest -n 2 --dist loadfile
+
+# Without --strict a package that the service does not know, or that is out of reach, counts as sound.
+audit: $(VENV)/installed $(TOOLS)/installed
+	$(BIN)/python -m pip freeze --all --exclude-editable > $(TOOLS)/packages.txt
+	$(TOOLS)/bin/pip-audit --strict --no-deps --disable-pip --requirement $(TOOLS)/packages.txt
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check
@@ -24,6 +39,11 @@ $(VENV)/installed: setup.cfg setup.py pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -e ".[dev]"
+	touch $@
+
+$(TOOLS)/installed:
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install --quiet "uv>=0.8" "pip-audit>=2.9"
 	touch $@
 
 clean:

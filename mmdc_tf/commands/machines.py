@@ -65,8 +65,8 @@ def require_fitting(options: argparse.Namespace) -> None:
     """
     if (getattr(options, "jobs", None) or 1) > 1 and options.devices == "all":
         raise ConfigurationError(
-            f"Expected --devices all with one training at a time. Received: jobs={options.jobs}, devices='all': each of "
-            "them would take every device. Leave one of them out."
+            f"Expected --devices all with one training at a time. Received: jobs={options.jobs}, devices='all': each "
+            "of them would take every device. Leave one of them out."
         )
     unfit = ("jobs", "workers") if options.executor == RAY else FOR_RAY
     for name in unfit:

@@ -6,6 +6,7 @@ import itertools
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from mmdc_tf.errors import InputError
 from mmdc_tf.evaluation.draws import group_draws
@@ -110,7 +111,9 @@ def _means(predictions: pd.DataFrame, resamples: int, seed: int, names: tuple[st
     if predictions.empty:
         raise InputError("Expected at least one prediction. Received: an empty table. Train a fold first.")
     rng = np.random.default_rng(seed)
-    folds = [_fold_scores(part, rng, resamples, names) for _, part in predictions.groupby("fold", sort=True)]
+    parts = predictions.groupby("fold", sort=True)
+    with threadpool_limits(1, user_api="blas"):  # the products are narrow: more threads wait for one another
+        folds = [_fold_scores(part, rng, resamples, names) for _, part in parts]
     scores = np.concatenate(folds)
     defined = ~np.isnan(scores[:, :1])
     total = np.where(defined, scores, 0.0).sum(axis=0)

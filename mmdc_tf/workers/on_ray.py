@@ -23,6 +23,8 @@ IN_FLIGHT = 4
 """Jobs a core of the cluster that are sent ahead: the rest waits here, not in the cluster's memory."""
 LOOK = 10.0
 """Seconds after which the cluster's cores are counted again: nodes may join and leave."""
+_NO_IMPORT = "failed to import on the worker"
+"""In Ray's words."""
 _MUST_AGREE = ("mmdc_tf", "tensorflow", "keras", "numpy")
 _prepared = False
 _unpacked: dict[str, Any] = {}
@@ -165,6 +167,12 @@ def _result(ray: Any, reference: Any) -> Any:
     try:
         return ray.get(reference)
     except ray.exceptions.RayTaskError as error:
+        if _NO_IMPORT in str(error.cause):
+            reason = str(error.cause).splitlines()[-1]
+            raise ConfigurationError(
+                f"Expected mmdc_tf on all nodes. Received: one that cannot import it ({reason}). Install the same "
+                "versions there."
+            ) from error
         raise error.cause from None
     except ray.exceptions.RayError as error:
         raise ConfigurationError(

@@ -1,0 +1,16 @@
+"""The backbones for a test that takes seconds for each: one of each family, or all with ``MMDC_TF_ALL_BACKBONES=1``."""
+
+from __future__ import annotations
+
+import os
+
+from mmdc_tf.models import BACKBONES
+
+DEEPER = {"densenet121": "densenet201", "resnet50": "resnet101", "vgg16": "vgg19"}
+"""Same kinds of blocks, cuts at the same stages, same last layer; tests/models/test_backbones.py checks all."""
+
+
+def one_of_each_family() -> list[str]:
+    if os.environ.get("MMDC_TF_ALL_BACKBONES"):
+        return sorted(BACKBONES)
+    return sorted(set(BACKBONES) - set(DEEPER.values()))
