@@ -38,7 +38,7 @@ def plans(monkeypatch) -> list[Plan]:
     """Collects the plans instead of training them."""
     seen: list[Plan] = []
 
-    def run_cells(plan, cells, after_cell, fresh=False):
+    def run_cells(plan, cells, after_cell, fresh=False, where=None):
         seen.append(plan)
         return 0
 

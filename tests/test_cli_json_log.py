@@ -118,11 +118,11 @@ def test_a_refusal_is_an_event_too(tmp_path, capsys):
 
 def test_no_value_makes_a_line_that_is_not_json(capsys):
     with events.json_events():
-        events.tell("table", "two\nlines \udce9 α", rows=[{"a": math.nan, "b": [math.inf, 1.5]}], file="line\nbreak")
+        events.tell("table", "two\nlines α", rows=[{"a": math.nan, "b": [math.inf, 1.5]}], file="line\nbreak \udce9")
         print("several", "words\nin lines", end="")
     first, second, third = parsed(capsys.readouterr().out)
     assert first["rows"] == [{"a": None, "b": [None, 1.5]}]
-    assert (first["message"], first["file"]) == ("two\nlines \udce9 α", "line\nbreak")
+    assert (first["message"], first["file"]) == ("two\nlines α", "line\nbreak \udce9")
     assert [second["message"], third["message"]] == ["several words", "in lines"]
 
 
