@@ -9,7 +9,8 @@ for tasks, and nodes of one core each. More nodes than the machine has cores can
 - tasks: so many that do nothing, which share nothing, or the table of as many images as ``--images`` says; each task of
   the second kind looks at the table's length. "Start" is the time to the first result, with the start of the processes.
 - folder: ``preprocess_folder``, recipe lesion-safe, 224 pixels, of phantom scans enlarged to the size of film scans, as
-  in ``preprocessing.py``. Scans a second are those between the first and the last result.
+  in ``preprocessing.py``; on Ray as many a task as ``mmdc-tf preprocess`` gives it. Scans a second are those between
+  the first and the last result.
 - grid: whole commands ``mmdc-tf run`` of ``--rows`` on the phantom (``--profile quick``, 64 pixels), by the clock, with
   the start of TensorFlow in each process and the report.
 """
@@ -25,6 +26,7 @@ from machine import PACKAGES, machine_lines
 from preprocessing import enlarged_phantom
 
 from mmdc_tf.commands.arguments import names, positive
+from mmdc_tf.preprocessing.batch import SCANS_A_TASK
 from mmdc_tf.workers.processes import available_cores
 
 PARTS = ("tasks", "folder", "grid")
@@ -72,7 +74,7 @@ def report_folder(options: argparse.Namespace, scratch: Path) -> None:
         alone = alone or timed
         line(f"{count} processes", timed, alone)
         with nodes(count):
-            line(f"ray, {count} nodes", of_folder(scans, options.scans, on_ray()), alone)
+            line(f"ray, {count} nodes", of_folder(scans, options.scans, on_ray(SCANS_A_TASK)), alone)
 
 
 def report_grid(options: argparse.Namespace, scratch: Path) -> None:

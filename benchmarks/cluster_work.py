@@ -52,9 +52,9 @@ def processes(count: int) -> Workers:
     return Processes(count, "workers", prepare_worker)
 
 
-def on_ray() -> Workers:
+def on_ray(bundle: int = 1) -> Workers:
     """The cluster that this process is connected to, one core a task."""
-    return OnRay(None, TaskResources(1, 0, MEMORY), prepare_worker)
+    return OnRay(None, TaskResources(1, 0, MEMORY), prepare_worker, bundle)
 
 
 @contextlib.contextmanager

@@ -14,3 +14,10 @@ def one_of_each_family() -> list[str]:
     if os.environ.get("MMDC_TF_ALL_BACKBONES"):
         return sorted(BACKBONES)
     return sorted(set(BACKBONES) - set(DEEPER.values()))
+
+
+def of_the_papers_models() -> list[str]:
+    """Of the families of BCDNet and MMDCNet; models/test_frozen_part.py looks at the others' parts without training."""
+    if os.environ.get("MMDC_TF_ALL_BACKBONES"):
+        return sorted(BACKBONES)
+    return ["densenet121", "efficientnetb0", "vgg16"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import pytest
@@ -11,6 +12,7 @@ from served_model import write_model
 from mmdc_tf.datasets.phantom_folder import NOTICE
 
 
+@pytest.mark.skipif("MMDC_TF_TEST_PAGE_LOAD" not in os.environ, reason="takes 20 s: set MMDC_TF_TEST_PAGE_LOAD=1")
 @pytest.mark.timeout(240)
 def test_five_visitors_at_once(tiny_backbone, tmp_path, monkeypatch):
     """Broken files and visitors that leave early among them; a short form of benchmarks/page_load.py."""

@@ -56,12 +56,12 @@ def _preprocess(options: argparse.Namespace) -> int:
 
 
 def _workers(options: argparse.Namespace) -> int | Workers:
-    from mmdc_tf.preprocessing.batch import prepare_worker
+    from mmdc_tf.preprocessing.batch import SCANS_A_TASK, prepare_worker
     from mmdc_tf.workers.on_ray import OnRay
 
     if options.executor == LOCAL:
         return options.workers or 1
-    return OnRay(options.ray_address, task_resources(options, SCAN_MEMORY), prepare_worker)
+    return OnRay(options.ray_address, task_resources(options, SCAN_MEMORY), prepare_worker, SCANS_A_TASK)
 
 
 def _require_png(path: Path | None) -> None:

@@ -25,6 +25,8 @@ from mmdc_tf.whole_files import clear_leftovers
 from mmdc_tf.workers import Workers
 from mmdc_tf.workers.processes import Processes
 
+SCANS_A_TASK = 16
+"""Of a cluster: small scans take little longer than a task's own cost."""
 MANIFEST, LOCK = "manifest.csv", ".mmdc-tf.lock"
 
 

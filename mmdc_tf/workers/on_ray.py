@@ -58,11 +58,13 @@ class OnRay:
             machine for the time of the work.
         resources: of a job.
         prepare: called in each process before its first job.
+        bundle: jobs a task at most: a task costs some milliseconds (docs/cluster.md). Few jobs are shared out singly.
     """
 
     address: str | None
     resources: TaskResources
     prepare: Prepare
+    bundle: int = 1
 
     def results(
         self, function: Callable[[Shared, Job], Result], shared: Shared, jobs: Sequence[Job]
@@ -77,18 +79,18 @@ class OnRay:
             self._require_room(ray)
             task = self._task(ray, function)
             common = [ray.put(shared)]  # in a list Ray leaves it to the task to fetch it, which does so once
-            window, looked = 0, -LOOK
-            waiting = list(reversed(jobs))
-            running: dict[Any, Job] = {}
+            window, looked = self._window(ray), time.monotonic()
+            waiting = _bundles(jobs, max(1, min(self.bundle, len(jobs) // window)))[::-1]
+            running: dict[Any, Sequence[Job]] = {}
             try:
                 while waiting or running:
                     if time.monotonic() - looked > LOOK:
                         window, looked = self._window(ray), time.monotonic()
                     while waiting and len(running) < window:
-                        job = waiting.pop()
-                        running[task.remote(common, job)] = job
+                        some = waiting.pop()
+                        running[task.remote(common, some)] = some
                     done, _ = ray.wait(list(running), num_returns=1)
-                    yield running[done[0]], _result(ray, done[0])
+                    yield from zip(running[done[0]], _result(ray, done[0]), strict=True)
                     del running[done[0]]
             finally:
                 for reference in running:
@@ -97,9 +99,9 @@ class OnRay:
     def _task(self, ray: Any, function: Callable[[Shared, Job], Result]) -> Any:
         prepare, expected = self.prepare, versions()
 
-        def work(common: list[Any], job: Job) -> Result:
+        def work(common: list[Any], some: Sequence[Job]) -> list[Result]:
             _begin(prepare, expected)
-            return function(_shared(common[0]), job)
+            return [function(_shared(common[0]), job) for job in some]
 
         return ray.remote(work).options(max_retries=RETRIES, name=function.__name__, **self.resources.as_options())
 
@@ -115,6 +117,10 @@ class OnRay:
                 f"Expected a node with {_in_words(wanted)} for a task. Received: {len(nodes)} nodes, at most "
                 f"{_in_words(largest)}. Lower --task-cpus, --task-gpus or --task-memory, or add a larger node."
             )
+
+
+def _bundles(jobs: Sequence[Job], size: int) -> list[Sequence[Job]]:
+    return [jobs[start : start + size] for start in range(0, len(jobs), size)]
 
 
 def versions() -> dict[str, str | None]:

@@ -119,7 +119,7 @@ def test_a_cluster_without_a_common_folder_that_loses_a_node_gives_the_files_of_
 
 
 def test_a_folder_of_scans_on_a_cluster_gives_the_files_of_one_machine(cluster, dataset, tmp_path):
-    on_cluster = OnRay(None, TaskResources(1, 0, tiny_workers.MEMORY), prepare_worker)
+    on_cluster = OnRay(None, TaskResources(1, 0, tiny_workers.MEMORY), prepare_worker, bundle=5)
     results = [
         preprocess_folder(dataset.root, tmp_path / name, "lesion-safe", 32, workers)
         for name, workers in (("here", 1), ("there", on_cluster))

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from killable_run import LOG, start
 
-KILLS = int(os.environ.get("MMDC_TF_TEST_KILLS", "3"))
+KILLS = int(os.environ.get("MMDC_TF_TEST_KILLS", "2"))
 """Twenty take minutes: the number is for the tests of every day."""
 COMPARED = ("predictions.csv", "validation_predictions.csv", "predictions-metadata.csv", "history.csv", "table2.csv")
 MOMENTS = random.Random(0)

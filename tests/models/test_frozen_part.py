@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mmdc_tf.errors import ConfigurationError
-from mmdc_tf.models import ModelSettings, build_model, freeze_through
+from mmdc_tf.models import BACKBONES, ModelSettings, build_model, freeze_through
 from mmdc_tf.models.frozen_part import FrozenSplit, split_frozen
 
 
@@ -43,6 +43,15 @@ def features_of(parts: FrozenSplit, images: np.ndarray) -> dict[str, np.ndarray]
 def test_both_parts_are_the_whole_model(name, size, cut, arguments, shapes):
     model, parts = split(name, size, cut, **arguments)
     assert parts.shapes == shapes
+    images = images_of(model)
+    np.testing.assert_array_equal(parts.tail(features_of(parts, images)), model({"image": images}))
+
+
+@pytest.mark.parametrize("backbone", ["resnet50", "inceptionv3", "mobilenet", "mobilenetv2"])
+def test_both_parts_of_other_families_are_the_whole_model(backbone):
+    registered = BACKBONES[backbone]
+    size = max(32, registered.smallest_size)
+    model, parts = split("backbone_classifier", size, registered.cuts[-1], backbone=backbone)
     images = images_of(model)
     np.testing.assert_array_equal(parts.tail(features_of(parts, images)), model({"image": images}))
 

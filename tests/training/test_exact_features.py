@@ -1,4 +1,4 @@
-"""Training on stored features gives the weights of the usual loop, for every family of backbones."""
+"""Training on stored features gives the weights of the usual loop, for the families of the paper's own models."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from backbone_families import one_of_each_family
+from backbone_families import of_the_papers_models
 
 from mmdc_tf.datasets.phantom import phantom_ultrasound
 from mmdc_tf.datasets.schema import Dataset
@@ -53,7 +53,7 @@ def values(model: keras.Model) -> list[np.ndarray]:
     return [keras.ops.convert_to_numpy(variable) for variable in model.variables]
 
 
-@pytest.mark.parametrize("backbone", one_of_each_family())
+@pytest.mark.parametrize("backbone", of_the_papers_models())
 def test_stored_features_give_the_weights_of_the_usual_loop(backbone: str, phantom: Dataset, tmp_path: Path):
     size = max(32, BACKBONES[backbone].smallest_size)
     model, split = network(backbone, size)
