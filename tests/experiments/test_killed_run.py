@@ -63,7 +63,7 @@ def test_killed_at_random_moments_it_ends_as_an_undisturbed_run(tmp_path: Path, 
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     seconds = finish(whole)
     kills = 0
-    while kills < KILLS and kill(killed, MOMENTS.uniform(0, 1.5 * seconds / KILLS)):
+    while kills < KILLS and kill(killed, MOMENTS.uniform(0, seconds / (KILLS + 2))):
         kills += 1
     finish(killed)
     assert kills > 0
