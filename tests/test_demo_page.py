@@ -118,6 +118,11 @@ class Visit:
     requests: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
 
+    def complain(self, error: Any) -> None:
+        """But of a request that the page itself has given up."""
+        if not str(error).startswith("AbortError"):
+            self.complaints.append(str(error))
+
     def upload(self, *paths: Path) -> None:
         """Takes the place of what was uploaded before."""
         if self.page.get_by_label("Clear").count():
@@ -137,7 +142,7 @@ def visit(browser, server) -> Iterator[Visit]:
     one = Visit(page)
     page.on("request", lambda request: one.requests.append(request.url))
     page.on("console", lambda message: one.complaints.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: one.complaints.append(str(error)))
+    page.on("pageerror", one.complain)
     page.goto(server.address)
     page.get_by_text(RESEARCH_USE).first.wait_for(timeout=WAIT)
     yield one
