@@ -37,11 +37,13 @@ def _port(text: str) -> int:
 def _demo(options: argparse.Namespace) -> int:
     """What is refused is refused before TensorFlow is imported."""
     from mmdc_tf.serving.card import model_file, read_card
+    from mmdc_tf.serving.demo_memory import share_one_heap
     from mmdc_tf.serving.demo_server import ended_by_signals, listen, private_folder
 
     _require_gradio()
     file = model_file(options.model)
     card = read_card(file)
+    share_one_heap()
     quiet = native_messages_nowhere(options.debug)
     with ended_by_signals(), listen(options.port) as listener, private_folder() as folder, quiet:
         from mmdc_tf.serving.demo import make_app

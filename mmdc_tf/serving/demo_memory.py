@@ -11,6 +11,16 @@ WAIT = 3.0
 """Seconds: pages that are closed soon after each other are tidied up once."""
 
 
+_ARENA_MAX = -8
+"""``M_ARENA_MAX`` of glibc's ``malloc.h``."""
+
+
+def share_one_heap() -> None:
+    """Before threads begin: glibc would give each a heap of its own, whose gaps stay when an answer is over."""
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # another system
+        ctypes.CDLL(None).mallopt(_ARENA_MAX, 1)
+
+
 class Tidying:
     """Tidies up once, a moment after it was last idle and asked to.
 
