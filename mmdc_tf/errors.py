@@ -41,6 +41,21 @@ class TrainingDivergedError(RuntimeError):
     """A loss that became NaN or infinite: the row fails, the others go on."""
 
 
+def one_line(error: BaseException, longest: int | None = None) -> str:
+    """The message of an error on one line.
+
+    Args:
+        error: any.
+        longest: characters that are kept; None for all.
+    """
+    return " ".join(str(error).split())[:longest]
+
+
+def kind_and_line(error: BaseException, longest: int) -> str:
+    """``"ValueError: its message"``, for errors that this package does not raise itself; arguments as ``one_line``."""
+    return f"{type(error).__name__}: {one_line(error, longest)}"
+
+
 def did_you_mean(name: str, known: Iterable[str], otherwise: str, cutoff: float = 0.6) -> str:
     """The last sentence of a message on an unknown name: the nearest known one, or ``otherwise``.
 

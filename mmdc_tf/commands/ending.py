@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mmdc_tf import events
 from mmdc_tf.commands import EXIT_BAD_INPUT, EXIT_INTERNAL, EXIT_INTERRUPTED
-from mmdc_tf.errors import InputError
+from mmdc_tf.errors import InputError, one_line
 from mmdc_tf.failure_log import keep_trace, log_failure, trace_of
 from mmdc_tf.storage import DISK, FORBIDDEN, StorageError, refusal
 
@@ -69,11 +69,6 @@ def leave_output() -> None:
     except OSError:
         if sys.stdout is sys.__stdout__:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-
-
-def one_line(error: BaseException) -> str:
-    """The message of an error on one line."""
-    return " ".join(str(error).split())
 
 
 def _say(line: str, event: str, **fields: object) -> None:

@@ -13,7 +13,7 @@ from mmdc_tf.commands import EXIT_OK
 from mmdc_tf.commands.arguments import add_debug, add_json_log, whole
 from mmdc_tf.commands.datasets import DATASETS
 from mmdc_tf.commands.run_dataset import dataset_of_run
-from mmdc_tf.errors import ConfigurationError
+from mmdc_tf.errors import ConfigurationError, one_line
 from mmdc_tf.experiments.native_log import native_messages_to
 from mmdc_tf.failure_log import log_failure
 from mmdc_tf.storage import StorageError
@@ -66,7 +66,7 @@ def write_after_run(output: Path, table: str, dataset: Dataset) -> None:
     except StorageError:
         raise
     except Exception as error:  # whatever it is, it must not turn a finished run into a failed one
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         line = f"note: no report ({type(error).__name__}: {reason}); try mmdc-tf report {output}"
         log_failure(output, f"mmdc-tf report {output}", line, error)
         print(line)

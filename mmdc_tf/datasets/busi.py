@@ -67,8 +67,9 @@ def list_busi(root: str | Path, info: DatasetInfo = BUSI) -> Dataset:
     folder = inner_folder(require_folder(root), "Dataset_BUSI_with_GT")
     _require_class_folders(folder, info)
     entries = [(name, path) for name in info.class_names for path in _image_files(folder / name)]
-    outside = [path for _, path in entries if not stays_inside(path, folder.resolve())]
-    files = [(name, path) for name, path in entries if path not in outside]
+    root = folder.resolve()
+    files = [(name, path) for name, path in entries if stays_inside(path, root)]
+    outside = sorted({path for _, path in entries} - {path for _, path in files})
     masks: dict[str, list[str]] = {}
     for name, path in files:
         require_text(path)

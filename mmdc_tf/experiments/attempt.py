@@ -13,7 +13,7 @@ import pandas as pd
 
 from mmdc_tf.datasets.phantom_folder import NOTICE
 from mmdc_tf.datasets.splits import select
-from mmdc_tf.errors import InputError, TrainingDivergedError
+from mmdc_tf.errors import InputError, TrainingDivergedError, kind_and_line
 from mmdc_tf.evaluation.metrics import paper_metrics, threshold_metrics
 from mmdc_tf.evaluation.predictions import predictions_table
 from mmdc_tf.experiments import artifacts
@@ -71,7 +71,7 @@ def _attempt(plan: Plan, cell: Cell, workshop: Workshop, progress: Listener) -> 
             _forget(cell)
             raise refused from error
         workshop.clear()  # its state is unknown
-        line = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+        line = kind_and_line(error, 500)
         artifacts.write_text(cell.folder / "error.txt", traceback.format_exc())
         log_failure(plan.output, f"{plan.command or 'training'}: {cell.folder}", line, error)
         status = {"status": FAILED, "error": line, "seconds": round(time.perf_counter() - started, 1)}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmdc_tf.errors import ConfigurationError
+from mmdc_tf.errors import ConfigurationError, kind_and_line
 from mmdc_tf.experiments.run_folder import OK
 from mmdc_tf.training.feature_layout import FACTS
 from mmdc_tf.whole_files import temporary_name
@@ -44,7 +44,7 @@ class Exchange:
         except Exception as error:  # each file system has its own
             raise ConfigurationError(
                 f"Expected a folder or object store that can be written to. Received: exchange={self.url} "
-                f"({type(error).__name__}: {' '.join(str(error).split())[:300]}). Correct it, or its credentials."
+                f"({kind_and_line(error, 300)}). Correct it, or its credentials."
             ) from error
 
     def has_finished(self, place: str, config: dict[str, Any]) -> bool:

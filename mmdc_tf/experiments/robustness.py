@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from mmdc_tf.datasets.splits import Split, select
+from mmdc_tf.errors import kind_and_line
 from mmdc_tf.evaluation.predictions import predictions_table, read_predictions
 from mmdc_tf.experiments.artifacts import require_json
 from mmdc_tf.experiments.gradient_registry import clear_networks, custom_gradients
@@ -64,7 +65,7 @@ def score_trainings(places: list[Path], table: pd.DataFrame, say: Callable[[str]
             if (refused := refusal(error, place)) is not None:
                 raise refused from error
             failures += 1
-            line = f"{name}: failed: {type(error).__name__}: {' '.join(str(error).split())[:500]}"
+            line = f"{name}: failed: {kind_and_line(error, 500)}"
             log_failure(place.parents[3], "mmdc-tf robustness", line, error)
             say(line)
     return failures

@@ -9,9 +9,10 @@ import keras
 import pandas as pd
 
 from mmdc_tf.datasets.phantom_folder import NOTICE
+from mmdc_tf.errors import kind_and_line
 from mmdc_tf.experiments.grid import FULL_EVIDENCE, Cell, Plan
 from mmdc_tf.experiments.tensorboard_graph import write_graph
-from mmdc_tf.experiments.tensorboard_heatmaps import EXPECTED, MEANING, HeatmapsByEpoch, fixed_images, one_line
+from mmdc_tf.experiments.tensorboard_heatmaps import EXPECTED, MEANING, HeatmapsByEpoch, fixed_images
 from mmdc_tf.inputs.pipeline import InputSettings
 from mmdc_tf.notices import RESEARCH_USE
 from mmdc_tf.storage import require_present
@@ -55,5 +56,5 @@ def tensorboard_callbacks(
         if "image" in cell.inputs:
             callbacks.append(HeatmapsByEpoch(network, fixed_images(validation, settings), place, caption, say))
     except EXPECTED as error:
-        say(f"note: TensorBoard does not show all of {cell.row.name}: {one_line(error)}")
+        say(f"note: TensorBoard does not show all of {cell.row.name}: {kind_and_line(error, 300)}")
     return callbacks

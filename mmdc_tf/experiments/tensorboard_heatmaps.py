@@ -13,7 +13,7 @@ import pandas as pd
 import tensorflow as tf
 from matplotlib.figure import Figure
 
-from mmdc_tf.errors import InputError
+from mmdc_tf.errors import InputError, kind_and_line
 from mmdc_tf.heatmaps.drawing import pixels
 from mmdc_tf.heatmaps.gradcam import grad_cam, grad_cam_layer, model_inputs
 from mmdc_tf.heatmaps.heat_rows import heat_rows
@@ -92,7 +92,7 @@ class HeatmapsByEpoch(keras.callbacks.Callback):
             self._writer.flush()
         except EXPECTED as error:
             self._goes_on = False
-            self._say(f"note: no more heatmaps in TensorBoard for this training: {one_line(error)}")
+            self._say(f"note: no more heatmaps in TensorBoard for this training: {kind_and_line(error, 300)}")
 
 
 def heatmap_figure(network: keras.Model, images: FixedImages, layer: str, title: str, caption: str) -> Figure:
@@ -135,8 +135,3 @@ def choose(validation: pd.DataFrame, class_names: tuple[str, ...]) -> pd.DataFra
     turn = table.groupby("label").cumcount()
     place = table["label"].map(class_names.index)
     return table.iloc[np.lexsort((place, turn))[:COUNT]]
-
-
-def one_line(error: Exception) -> str:
-    """An error's message without line breaks, shortened."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from mmdc_tf.errors import ConfigurationError
+from mmdc_tf.errors import ConfigurationError, kind_and_line
 
 CONFIG = "config.json"
 MEMBERS = frozenset({"metadata.json", CONFIG, "model.weights.h5"})
@@ -43,8 +43,7 @@ def load_saved_model(file: Path) -> keras.Model:
     except ConfigurationError:
         raise
     except Exception as error:  # Keras raises errors of many classes on files that it did not write
-        reason = " ".join(str(error).split())[:400]
-        raise _refused(file, f"{type(error).__name__}: {reason}", _AGAIN) from error
+        raise _refused(file, kind_and_line(error, 400), _AGAIN) from error
 
 
 def _require_plain(file: Path) -> None:

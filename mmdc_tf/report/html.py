@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mmdc_tf.datasets.phantom_folder import NOTICE
-from mmdc_tf.errors import ConfigurationError, InputError
+from mmdc_tf.errors import ConfigurationError, InputError, one_line
 from mmdc_tf.experiments.artifacts import write_text
 from mmdc_tf.experiments.command_log import commands_of
 from mmdc_tf.experiments.results import table_results
@@ -125,7 +125,7 @@ def _examples(table: PaperTable, results: Any, folder: Path, paths: Paths, count
     try:
         return find_examples(table, results, folder, partial(paths, table), count), ""
     except (InputError, OSError, RuntimeError) as error:
-        return None, " ".join(str(error).split())
+        return None, one_line(error)
 
 
 def _by_kind(pictures: list[Picture]) -> dict[str, list[Picture]]:

@@ -25,14 +25,14 @@ from tensorboard.plugins.pr_curve import summary as pr_summary
 
 from mmdc_tf.datasets.phantom_folder import NOTICE
 from mmdc_tf.datasets.splits import PROTOCOLS
-from mmdc_tf.errors import InputError
+from mmdc_tf.errors import InputError, kind_and_line
 from mmdc_tf.evaluation.curves import confusion_counts
 from mmdc_tf.evaluation.examples import choose_examples
 from mmdc_tf.evaluation.predictions import class_names, read_predictions
 from mmdc_tf.experiments.artifacts import read_json, write_json
 from mmdc_tf.experiments.rows import PaperTable, Row
 from mmdc_tf.experiments.run_folder import FAILED, OK, PREDICTIONS, cells_of, run_of, status_of
-from mmdc_tf.experiments.tensorboard_heatmaps import EXPECTED, one_line
+from mmdc_tf.experiments.tensorboard_heatmaps import EXPECTED
 from mmdc_tf.heatmaps.drawing import pixels
 from mmdc_tf.notices import RESEARCH_USE
 from mmdc_tf.preprocessing.recipes import get_recipe
@@ -96,7 +96,7 @@ def write_test_evidence(
                 if _write_row(row, folder, paths, unfinished):
                     written.append(folder / FOLDER)
             except EXPECTED as error:
-                say(f"note: TensorBoard does not show all of {row.name}, {protocol}: {one_line(error)}")
+                say(f"note: TensorBoard does not show all of {row.name}, {protocol}: {kind_and_line(error, 300)}")
     return written
 
 

@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 from urllib.parse import urlsplit
 
-from mmdc_tf.errors import ConfigurationError
+from mmdc_tf.errors import ConfigurationError, one_line
 from mmdc_tf.workers import Job, Prepare, Result, Shared
 
 RETRIES = 5
@@ -141,7 +141,7 @@ def _connected(address: str | None) -> Iterator[Any]:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, ValueError, RuntimeError) as error:
         raise ConfigurationError(
-            f"Expected a Ray cluster that answers. Received: ray_address={address} ({' '.join(str(error).split())}). "
+            f"Expected a Ray cluster that answers. Received: ray_address={address} ({one_line(error)}). "
             "Start one with `ray start --head`; set RAY_AUTH_MODE=token where it asks for a token; or leave "
             "--ray-address out to use this machine alone."
         ) from error
