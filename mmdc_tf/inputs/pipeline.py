@@ -33,6 +33,9 @@ SOURCES: dict[str, Callable[[pd.DataFrame], np.ndarray]] = {
 }
 
 
+_stores: weakref.WeakValueDictionary[tuple, PixelStore] = weakref.WeakValueDictionary()
+
+
 @dataclass(frozen=True)
 class InputSettings:
     """What turns a sample table into tensors.
@@ -117,9 +120,8 @@ def preprocessed(table: pd.DataFrame, settings: InputSettings, seed: int | None 
     dataset = tf.data.Dataset.from_tensor_slices((sources, labels))
     if seed is not None:
         dataset = dataset.shuffle(len(table), seed=seed, reshuffle_each_iteration=True)
-    load = functools.partial(_pixels, recipe=get_recipe(settings.recipe), image_size=settings.image_size)
-    paths = [path.encode() for name in IMAGES if name in sources for path in sources[name]]
-    kept = PixelStore(paths, settings.image_size, load)
+    paths = tuple(path.encode() for name in IMAGES if name in sources for path in sources[name])
+    kept = _store(paths, settings)
     weak = weakref.ref(kept)
 
     def look(path: bytes) -> np.ndarray:
@@ -140,6 +142,17 @@ def preprocessed(table: pd.DataFrame, settings: InputSettings, seed: int | None 
     # TensorFlow's default graph keeps ``look`` until it is reset; the pixels shall go with the datasets made from this.
     dataset.kept = kept
     return dataset if times == 1 else _repeated(dataset, times)
+
+
+def _store(paths: tuple[bytes, ...], settings: InputSettings) -> PixelStore:
+    """Datasets of the same images share their pixels: a training part is trained on and measured as it is."""
+    recipe = get_recipe(settings.recipe)
+    key = (paths, recipe, settings.image_size)
+    store = _stores.get(key)
+    if store is None:
+        load = functools.partial(_pixels, recipe=recipe, image_size=settings.image_size)
+        store = _stores[key] = PixelStore(paths, settings.image_size, load)
+    return store
 
 
 def _repeats(table: pd.DataFrame) -> int:

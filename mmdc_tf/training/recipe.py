@@ -32,7 +32,6 @@ LIMITS: dict[str, Limit] = {
     "warmup_share": _SHARE,
     "clip_norm": _ABOVE_ZERO,
     "label_smoothing": _SHARE,
-    "batch_norm_momentum": _SHARE,
     "metadata_dropout": _SHARE,
     "early_stopping_patience": _AT_LEAST_ONE,
     "feature_views": _AT_LEAST_ONE,
@@ -56,7 +55,6 @@ class TrainingRecipe:
         warmup_share: share of all steps with rising learning rate.
         clip_norm: largest global norm of the gradients.
         label_smoothing: in [0, 1).
-        batch_norm_momentum: of the running statistics, in Keras' sense (0.9 keeps nine tenths).
         class_weights: weigh classes by the inverse of their frequency in the training part.
         metadata_dropout: in [0, 1); the probability with which a known age or density is made unknown in training.
         early_stopping_patience: epochs without a better ``monitor``.
@@ -83,7 +81,6 @@ class TrainingRecipe:
     warmup_share: float
     clip_norm: float
     label_smoothing: float
-    batch_norm_momentum: float
     class_weights: bool
     metadata_dropout: float
     early_stopping_patience: int

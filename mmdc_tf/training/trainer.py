@@ -6,7 +6,7 @@ import hashlib
 import json
 import random
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import keras
 import numpy as np
@@ -20,6 +20,7 @@ from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset, training_
 from mmdc_tf.layers import MetadataEmbedding
 from mmdc_tf.training.checkpoint import Checkpoint, TrainingKeeper
 from mmdc_tf.training.feature_cache import FeatureSource
+from mmdc_tf.training.population_statistics import PopulationStatistics, even_batch_size
 from mmdc_tf.training.recipe import MONITORS, TrainingRecipe
 from mmdc_tf.training.schedule import WarmupCosine
 from mmdc_tf.training.spread_model import build_optimizer, make_optimizer, trained_layers
@@ -88,7 +89,7 @@ def train(
     adapt_metadata(model, parts.train)
     weights = class_weights(parts.train, parts.inputs.class_names) if recipe.class_weights else None
     mixed = features is not None and features.mixing > 0
-    batches, validation = _datasets(parts, recipe, seed, features, weights if mixed else None)
+    batches, validation, in_order = _datasets(parts, recipe, seed, features, weights if mixed else None)
     if not model.compiled:
         _compile(model, recipe, jit)
     peak = recipe.learning_rate if pretrained else recipe.learning_rate_random
@@ -104,7 +105,14 @@ def train(
             epochs=recipe.epochs,
             shuffle=False,  # the dataset shuffles itself
             class_weight=None if mixed else weights,  # Keras would weigh a mixed label by its larger part
-            callbacks=[schedule, keras.callbacks.TerminateOnNaN(), stopping, *callbacks, keeper],
+            callbacks=[
+                schedule,
+                keras.callbacks.TerminateOnNaN(),
+                PopulationStatistics(in_order),
+                stopping,
+                *callbacks,
+                keeper,
+            ],
             verbose=0,
         )
     table = pd.DataFrame(keeper.history)
@@ -119,14 +127,15 @@ def _datasets(
     seed: int,
     features: FeatureSource | None,
     weights: dict[int, float] | None,
-) -> tuple[tf.data.Dataset, tf.data.Dataset]:
-    """Training and validation batches, of images or of features."""
+) -> tuple[tf.data.Dataset, tf.data.Dataset, tf.data.Dataset]:
+    """Batches of images or of features: for training, for validation, and of the training part as it is."""
+    large = replace(parts.inputs, batch_size=even_batch_size(len(parts.train)))
     if features is not None:
         batches = features.training(parts.train, parts.inputs, seed, recipe.metadata_dropout, weights)
-        return batches, features.evaluation(parts.validation, parts.inputs)
+        return batches, features.evaluation(parts.validation, parts.inputs), features.evaluation(parts.train, large)
     augmentation = None if recipe.augmentation is None else Augmentation(**recipe.augmentation)
     batches = training_dataset(parts.train, parts.inputs, augmentation, seed, recipe.metadata_dropout)
-    return batches, evaluation_dataset(parts.validation, parts.inputs)
+    return batches, evaluation_dataset(parts.validation, parts.inputs), evaluation_dataset(parts.train, large)
 
 
 def _replay(batches: tf.data.Dataset, epochs: int) -> None:
@@ -185,9 +194,6 @@ def start_again(model: keras.Model, fresh: keras.Model, tail: keras.Model | None
 
 
 def _compile(model: keras.Model, recipe: TrainingRecipe, jit: bool) -> None:
-    for layer in model._flatten_layers():  # also inside DoubleConvSE; Keras has no public way to list them
-        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
-            layer.momentum = recipe.batch_norm_momentum
     optimizer = make_optimizer(model, weight_decay=recipe.weight_decay, global_clipnorm=recipe.clip_norm)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     model.compile(

@@ -68,8 +68,8 @@ def test_the_best_epoch_is_kept(numbers):
     """The third is spoiled: the head that it leaves is another one."""
     one, two = numbers["one is left"]
     for result in (one, two):
-        assert np.argmin(result["history"]["val_loss"]) == 0
-        assert result["history"]["val_loss"][2] > 10 * result["history"]["val_loss"][0]
+        assert np.argmin(result["history"]["val_loss"]) < 2
+        assert result["history"]["val_loss"][2] > 10 * max(result["history"]["val_loss"][:2])
 
 
 def test_it_can_be_repeated_and_cut_off(numbers):

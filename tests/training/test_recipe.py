@@ -76,7 +76,6 @@ def test_unknown_field_raises():
         ("warmup_share", -0.1),
         ("clip_norm", 0.0),
         ("label_smoothing", 1.0),
-        ("batch_norm_momentum", 1.0),
         ("early_stopping_patience", 0),
         ("monitor", "accuracy"),
     ],
