@@ -93,7 +93,7 @@ def read_dicom(path: str | Path) -> tuple[np.ndarray, tuple[str, ...]]:
     except UnreadableImageError:
         raise
     except Exception as error:  # pydicom and its decoders raise errors of many classes
-        raise _unreadable(path, _detail(error), "Copy the file again; other programs may decompress it") from error
+        raise _unreadable(path, _detail(error), "Copy the file again, decompress it with another program") from error
 
 
 def _one_frame(path: str | Path) -> Dataset:
@@ -158,7 +158,8 @@ def _pixels(dataset: Dataset, elements: dict[str, Any]) -> np.ndarray:
 
 
 def _detail(error: Exception) -> str:
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+    said = (str(error).splitlines() or [""])[0]
+    return said if isinstance(error, ValueError) and said else f"{type(error).__name__}: {said}"
 
 
 def _unreadable(path: str | Path, reason: str, advice: str = "Restore the file") -> UnreadableImageError:

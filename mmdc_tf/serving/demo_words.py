@@ -149,7 +149,8 @@ def _metadata(prediction: Prediction) -> str:
 
 
 def _told(name: str, value: MetadataValue, unit: str) -> str:
-    in_header = "" if value.in_header is None else f"; the DICOM header says {value.in_header:g}"
+    written = value.in_header if isinstance(value.in_header, str | None) else f"{value.in_header:g}"
+    in_header = "" if written is None else f"; the DICOM header says {written}"
     if value.value is None:
         return f"{name}: {UNKNOWN if value.source == UNKNOWN else 'not used by this model'}{in_header}."
     if value.source == HEADER:

@@ -132,14 +132,16 @@ class Predictor:
         scan = self._read(asked.path)
         header = read_header(asked.path)
         age, age_differs = resolve(asked.age, header.age, card.takes_metadata)
-        age = replace(age, header_text=header.age_text)
+        age_not_read = header.age is None and header.age_text != ""
+        if age_not_read:
+            age = replace(age, in_header=header.age_text)
         density, _ = resolve(asked.density, None, card.takes_metadata)
         other = self._read(asked.other_view).image if asked.other_view else None
         found = {
             "unusual_intensity": has_unusual_intensity(scan.image),
             "wrong_modality": is_wrong_modality(header, card.modality),
             "age_differs_from_header": age_differs,
-            "age_not_read": bool(header.age_text) and header.age is None,
+            "age_not_read": age_not_read,
             "other_view_missing": "other_view" in card.inputs and other is None,
             "not_calibrated": card.temperature is None,
         }

@@ -91,6 +91,8 @@ def test_an_answer_says_what_is_to_be_known(card):
     ):
         assert words in text
     assert "(phantom)" not in text
+    unread = prediction(age=MetadataValue(None, "unknown", "<b>"))
+    assert "Age: unknown; the DICOM header says &lt;b&gt;." in demo_words.verdict(Answer("a.png", unread, ""), card)
     below = demo_words.verdict(Answer("a.png", prediction(decision=False, threshold=0.6), ""), card)
     assert "Decision: cancer no. Its probability 0.500 is below the stored threshold 0.600" in below
 
