@@ -128,7 +128,7 @@ def _completed(dataset: Dataset, path: str | Path) -> dict[str, Any]:
     photometric = first(dataset, "PhotometricInterpretation", "RGB" if samples > 1 else "MONOCHROME2")
     elements = {
         "SamplesPerPixel": samples,
-        "PhotometricInterpretation": photometric,
+        "PhotometricInterpretation": str(photometric).strip().upper(),
         "PixelRepresentation": int(first(dataset, "PixelRepresentation", 0)),
         "BitsAllocated": allocated,
         "BitsStored": stored,

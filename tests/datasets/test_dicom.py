@@ -314,6 +314,7 @@ def test_windows_of_an_enhanced_object_are_found_in_its_functional_groups(tmp_pa
         {"PixelRepresentation": None},
         {"SamplesPerPixel": None},
         {"PhotometricInterpretation": None},
+        {"PhotometricInterpretation": " MONOCHROME2"},
         {"BitsAllocated": None},
         dict.fromkeys(("BitsStored", "BitsAllocated", "HighBit", "PixelRepresentation", "NumberOfFrames"), ""),
     ],
