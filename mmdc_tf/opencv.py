@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from mmdc_tf.datasets.image_size import MAX_PIXELS
+from mmdc_tf.datasets.image_header import MAX_PIXELS
 from mmdc_tf.errors import SystemLibraryError
 
 # OpenCV's own limit is five times as high, and holds for formats too whose headers nobody else looks at.

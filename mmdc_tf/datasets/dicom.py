@@ -1,18 +1,21 @@
 """Reading one DICOM file into 8-bit grey, as a viewer shows it first.
 
-pydicom does the decoding, for compressed transfer syntaxes with its plug-ins Pillow, pylibjpeg-openjpeg and
-python-gdcm. It is imported where it is used, since most datasets hold none of these files.
+pydicom reads the header; pixels that are compressed it decodes in a process of their own (``decoder_process``), with
+its plug-ins Pillow, pylibjpeg-openjpeg and python-gdcm. It is imported where it is used, since most datasets hold none
+of these files. ``dicom_grey`` turns what is stored into grey.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mmdc_tf.datasets.decoder_process import DecoderProcess
-from mmdc_tf.datasets.image_size import require_few_pixels
+from mmdc_tf.datasets.decoder_process import decoder
+from mmdc_tf.datasets.dicom_grey import first, grey_levels, table, table_bits
+from mmdc_tf.datasets.image_header import require_few_pixels
 from mmdc_tf.errors import UnreadableImageError
 from mmdc_tf.opencv import cv2
 
@@ -20,158 +23,205 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 DICOM_SUFFIXES = (".dcm", ".dicom")
-_MAGIC, _MAGIC_OFFSET = b"DICM", 128
+_START = re.compile(rb".{128}DICM|[\x02\x08]\0.\0([A-Z]{2}|.\0\0\0)", re.DOTALL)
+"""The magic after the preamble; without one, an element of group 2 or 8 with its VR, or a length below 256."""
 _DECODERS = {
     "1.2.840.10008.1.2.4.50": "pillow",  # JPEG baseline
     "1.2.840.10008.1.2.4.90": "pylibjpeg",  # JPEG 2000, lossless
     "1.2.840.10008.1.2.4.91": "pylibjpeg",  # JPEG 2000
 }
-"""Where pydicom would take GDCM first, which ends the process on some damaged files (docs/robustness.md)."""
-_BY_GDCM_ALONE = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in (51, 57, 70, 80, 81))
-"""JPEG extended (of 12 bits), lossless JPEG and JPEG-LS."""
-_gdcm = DecoderProcess()
+"""Where pydicom would take GDCM first, which ends its process on some damaged files (docs/robustness.md)."""
 
 
 def is_dicom(path: str | Path) -> bool:
-    """Whether the name ends in .dcm or .dicom, or the file says "DICM" at byte 128; False where it cannot be opened."""
-    if Path(path).suffix.lower() in DICOM_SUFFIXES:
-        return True
+    """Whether the name ends in .dcm or .dicom, or the file starts as one; False where it cannot be opened."""
+    return Path(path).suffix.lower() in DICOM_SUFFIXES or _starts_as_one(path)
+
+
+def _starts_as_one(path: str | Path) -> bool:
     try:
         with Path(path).open("rb") as file:
-            return file.read(_MAGIC_OFFSET + len(_MAGIC))[_MAGIC_OFFSET:] == _MAGIC
+            return _START.match(file.read(132)) is not None
     except OSError:
         return False
 
 
-def read_dicom(path: str | Path) -> np.ndarray:
-    """Reads a DICOM file of one frame.
-
-    Source: DICOM PS3.3, C.7.6.3 (pixels), C.11.1 (modality LUT, rescale), C.11.2 (VOI window and LUT).
+def open_dicom(path: str | Path, **options: Any) -> Dataset:
+    """The file as pydicom reads it, also without preamble.
 
     Args:
-        path: a DICOM file with grey, RGB, YBR or palette pixels of up to 16 bits, compressed or not.
-
-    Returns:
-        uint8 (H, W) in [0, 255], white is dense: rescaled, through the first VOI LUT or else the first window, and
-        MONOCHROME1 inverted. Without window or LUT, pixels of more than 8 bits, and rescaled ones, are scaled from
-        their own range of values to [0, 255]. Padding (Pixel Padding Value) is black. Colour becomes grey
-        (ITU-R BT.601).
+        path: a DICOM file.
+        options: of ``pydicom.dcmread``.
 
     Raises:
-        UnreadableImageError: the file is absent, no DICOM file, truncated, has no pixel data, several frames, pixels
-            of more than 16 bits, or more than ``image_size.MAX_PIXELS`` pixels.
+        UnreadableImageError: it cannot be opened, or is no DICOM file.
+    """
+    from pydicom import dcmread
+
+    try:
+        return dcmread(path, force=_starts_as_one(path), **options)
+    except Exception as error:  # pydicom raises errors of many classes
+        if getattr(error, "strerror", None) or not _starts_as_one(path):
+            raise _unreadable(path, getattr(error, "strerror", None) or "no DICOM file") from error
+        raise _unreadable(path, f"a damaged header; {_detail(error)}", "Copy the file again") from error
+
+
+def read_dicom(path: str | Path) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Reads a DICOM file of one frame.
+
+    Source: DICOM PS3.3, C.7.6.3 (pixels), and what ``dicom_grey`` names.
+
+    Args:
+        path: a DICOM file with grey, RGB, YBR or palette pixels of up to 16 bits, compressed or not; its preamble,
+            transfer syntax (of pixels that are not compressed), Bits Stored and what else has one likely value may be
+            missing.
+
+    Returns:
+        uint8 (H, W) in [0, 255], white is dense, as ``dicom_grey.grey_levels`` says. Padding (Pixel Padding Value) is
+        black. Colour becomes grey (ITU-R BT.601). And the flags of ``grey_levels``.
+
+    Raises:
+        UnreadableImageError: the file is absent, no DICOM file, truncated or damaged, has no pixel data, several
+            frames, pixels of more than 16 bits, or more than ``image_header.MAX_PIXELS`` pixels.
     """
     try:
         dataset = _one_frame(path)
+        elements = _completed(dataset, path)
+        pixels = _pixels(dataset, elements)
         colour = dataset.SamplesPerPixel > 1 or dataset.PhotometricInterpretation == "PALETTE COLOR"
-        return _from_colour(dataset) if colour else _from_grey(dataset, path)
+        return (_from_colour(pixels, dataset), ()) if colour else _from_grey(pixels, dataset)
     except UnreadableImageError:
         raise
     except Exception as error:  # pydicom and its decoders raise errors of many classes
-        detail = (str(error).splitlines() or [""])[0]
-        raise _unreadable(path, getattr(error, "strerror", None) or f"{type(error).__name__}: {detail}") from error
+        raise _unreadable(path, _detail(error), "Copy the file again, decompress it with another program") from error
 
 
 def _one_frame(path: str | Path) -> Dataset:
     """The file's content, read only when its header promises one frame of bearable size."""
-    from pydicom import dcmread
-
-    header = dcmread(path, stop_before_pixels=True)
-    if "Rows" not in header:
-        raise _unreadable(path, "no pixel data")
-    require_few_pixels(int(header.Columns), int(header.Rows), path)
-    frames = int(header.get("NumberOfFrames") or 1)
+    header = open_dicom(path, stop_before_pixels=True)
+    rows, columns, frames, bits = (
+        int(first(header, keyword) or 0) for keyword in ("Rows", "Columns", "NumberOfFrames", "BitsAllocated")
+    )
+    if not rows * columns:
+        raise _unreadable(path, "no pixel data", "It is a report or an index: keep it apart")
+    require_few_pixels(columns, rows, path)
     if frames > 1:
-        raise _unreadable(path, f"{frames} frames in one file")
-    if header.BitsAllocated > 16:
-        raise _unreadable(path, f"{header.BitsAllocated}-bit pixels")
-    dataset = dcmread(path)
-    if "PixelData" not in dataset:
-        raise _unreadable(path, "no pixel data")
+        raise _unreadable(path, f"{frames} frames in one file", "Save its frames one by one")
+    if bits > 16:
+        raise _unreadable(path, f"{bits}-bit pixels", "Save it with 16 bits")
+    dataset = open_dicom(path)
+    if not dataset.get("PixelData"):
+        raise _unreadable(path, "no pixel data", "Copy the file again with its pixels")
     return dataset
 
 
-def _pixels(dataset: Dataset) -> np.ndarray:
+def _completed(dataset: Dataset, path: str | Path) -> dict[str, Any]:
+    """Puts the likely value where an element of the pixels is missing, empty or impossible; the elements."""
+    from pydicom.uid import UID
+
+    samples = int(first(dataset, "SamplesPerPixel", 1))
+    values = dataset.Rows * dataset.Columns * samples
+    allocated = int(first(dataset, "BitsAllocated", 8 * max(1, len(dataset.PixelData) // max(values, 1))))
+    stored = int(first(dataset, "BitsStored", allocated))
+    stored = stored if 1 <= stored <= allocated else allocated
+    high = int(first(dataset, "HighBit", stored - 1))
+    photometric = first(dataset, "PhotometricInterpretation", "RGB" if samples > 1 else "MONOCHROME2")
+    elements = {
+        "SamplesPerPixel": samples,
+        "PhotometricInterpretation": str(photometric).strip().upper(),
+        "PixelRepresentation": int(first(dataset, "PixelRepresentation", 0)),
+        "BitsAllocated": allocated,
+        "BitsStored": stored,
+        "HighBit": high if stored <= high < allocated else stored - 1,
+        **({"PlanarConfiguration": int(first(dataset, "PlanarConfiguration", 0))} if samples > 1 else {}),
+    }
+    for keyword, value in elements.items():
+        setattr(dataset, keyword, value)
+    if not dataset.file_meta.get("TransferSyntaxUID"):
+        if dataset.PixelData.startswith(b"\xfe\xff\0\xe0"):
+            raise _unreadable(path, "compressed, but no Transfer Syntax UID says how", "Export it again")
+        implicit, little = dataset.original_encoding
+        dataset.file_meta.TransferSyntaxUID = UID("1.2.840.10008.1.2" + ("" if implicit else ".1" if little else ".2"))
+    return elements
+
+
+def _pixels(dataset: Dataset, elements: dict[str, Any]) -> np.ndarray:
     """Decoded: (H, W), or (H, W, 3) in colour."""
     syntax = dataset.file_meta.TransferSyntaxUID
-    if syntax in _BY_GDCM_ALONE:
-        return _gdcm.pixels(str(dataset.filename))
-    dataset.pixel_array_options(decoding_plugin=_DECODERS.get(syntax, ""))
-    return dataset.pixel_array
+    if syntax.is_compressed:
+        return decoder.pixels(str(dataset.filename), elements=elements, plugin=_DECODERS.get(syntax, ""))
+    unused = dataset.HighBit + 1 - dataset.BitsStored  # below the value; pydicom knows those above it
+    dataset.BitsStored += unused
+    pixels = dataset.pixel_array >> unused
+    dataset.BitsStored -= unused
+    return pixels
 
 
-def _unreadable(path: str | Path, reason: str) -> UnreadableImageError:
+def _detail(error: Exception) -> str:
+    said = (str(error).splitlines() or [""])[0]
+    return said if isinstance(error, ValueError) and said else f"{type(error).__name__}: {said}"
+
+
+def _unreadable(path: str | Path, reason: str, advice: str = "Restore the file") -> UnreadableImageError:
     return UnreadableImageError(
-        f"Expected a DICOM image of one frame and up to 16 bits. Received: {path} ({reason}). Restore the file, save "
-        "its frames one by one, or remove it."
+        f"Expected a DICOM image of one frame and up to 16 bits. Received: {path} ({reason}). {advice}, or remove it."
     )
 
 
-def _from_colour(dataset: Dataset) -> np.ndarray:
-    from pydicom.pixels import apply_color_lut
-
-    pixels = _pixels(dataset)
+def _from_colour(pixels: np.ndarray, dataset: Dataset) -> np.ndarray:
     bits = int(dataset.BitsStored)
     if dataset.PhotometricInterpretation == "PALETTE COLOR":
-        pixels = apply_color_lut(pixels, dataset)
-        bits = 8 * pixels.dtype.itemsize
-    eight_bit = np.round(pixels * np.float32(255 / (2**bits - 1))).astype(np.uint8)
+        pixels, bits = _through_palette(pixels, dataset)
+    eight_bit = np.round(np.minimum(pixels * np.float32(255 / (2**bits - 1)), 255)).astype(np.uint8)
     return cv2.cvtColor(eight_bit, cv2.COLOR_RGB2GRAY)
 
 
-def _from_grey(dataset: Dataset, path: str | Path) -> np.ndarray:
+def _through_palette(pixels: np.ndarray, dataset: Dataset) -> tuple[np.ndarray, int]:
+    """Red, green and blue, (H, W, 3), and their bits."""
+    from pydicom.pixels import apply_color_lut
+
+    names = [f"{colour}PaletteColor" for colour in ("Red", "Green", "Blue")]
+    entries = [one for name in names if (one := table(dataset, name)) is not None]
+    if len(entries) < 3:  # a segmented one
+        coloured = apply_color_lut(pixels, dataset)
+        return coloured, 8 * coloured.dtype.itemsize
+    bits = max(table_bits(dataset, one, name) for one, name in zip(entries, names, strict=True))
+    place = pixels.astype(np.int64) - int(dataset.RedPaletteColorLookupTableDescriptor[1])
+    return np.stack([one[np.clip(place, 0, len(one) - 1)] for one in entries], axis=-1), bits
+
+
+def _from_grey(pixels: np.ndarray, dataset: Dataset) -> tuple[np.ndarray, tuple[str, ...]]:
     """Each of the at most 65,536 stored values is turned into a grey level once, then looked up for every pixel."""
-    pixels = _pixels(dataset)
     if pixels.ndim != 2:
-        raise _unreadable(path, f"pixels of shape {pixels.shape}")
-    first = int(pixels.min())
-    stored = np.arange(first, int(pixels.max()) + 1)
-    padding = _is_padding(stored, dataset)
-    in_use = _in_use(pixels, _is_padding(pixels, dataset))
-    table = np.where(padding, 0, _grey_levels(stored, in_use, dataset)).astype(np.uint8)
+        raise ValueError(f"pixels of shape {pixels.shape}")
+    start = int(pixels.min())
+    stored = np.arange(start, int(pixels.max()) + 1)
+    grey, flags = grey_levels(stored, _in_use(pixels, _is_padding(pixels, dataset)), dataset)
+    levels = np.where(_is_padding(stored, dataset), 0, grey).astype(np.uint8)
     shown = np.empty(pixels.shape, np.uint8)
     for row, values in zip(shown, pixels, strict=True):  # as a whole it would take eight times the memory
-        row[:] = table[values.astype(np.int32) - first]
-    return shown
+        row[:] = levels[values.astype(np.int32) - start]
+    return shown, flags
 
 
 def _is_padding(stored: np.ndarray, dataset: Dataset) -> np.ndarray:
     """Which stored values mean "no image here"."""
-    value = dataset.get("PixelPaddingValue")
+    value = first(dataset, "PixelPaddingValue")
     if value is None:
         return np.zeros(stored.shape, bool)
-    limit = dataset.get("PixelPaddingRangeLimit")
-    low, high = sorted((int(value), int(value if limit is None else limit)))
+    ends = (value, first(dataset, "PixelPaddingRangeLimit", value))
+    low, high = sorted(_as_stored(int(end), dataset) for end in ends)
     return (stored >= low) & (stored <= high)
+
+
+def _as_stored(value: int, dataset: Dataset) -> int:
+    """A header's value as the pixels hold it: of its bits, signed where they are, whatever VR it was written with."""
+    span = 2 ** int(dataset.BitsStored)
+    value %= span
+    return value - span if dataset.PixelRepresentation == 1 and value >= span // 2 else value
 
 
 def _in_use(pixels: np.ndarray, padding: np.ndarray) -> np.ndarray:
     """The smallest and largest stored value that is no padding."""
     image = pixels[~padding] if padding.any() and not padding.all() else pixels
     return np.array([image.min(), image.max()]).astype(np.int64)
-
-
-def _grey_levels(stored: np.ndarray, in_use: np.ndarray, dataset: Dataset) -> np.ndarray:
-    """Stored values as grey in [0, 255], float."""
-    from pydicom.pixels import apply_modality_lut, apply_voi_lut
-
-    shown = apply_voi_lut(apply_modality_lut(stored, dataset), dataset).astype(np.float64)
-    black, white = _shown_range(in_use, dataset)
-    grey = np.clip((shown - black) * 255 / max(white - black, 1e-9), 0, 255)
-    return np.round(255 - grey if dataset.PhotometricInterpretation == "MONOCHROME1" else grey)
-
-
-def _shown_range(in_use: np.ndarray, dataset: Dataset) -> tuple[float, float]:
-    """The values that are shown black and white: the ends of the VOI LUT, of the window, or of the image."""
-    from pydicom.pixels import apply_modality_lut, apply_voi_lut
-
-    if dataset.get("VOILUTSequence"):
-        return 0.0, 2.0 ** int(dataset.VOILUTSequence[0].LUTDescriptor[2]) - 1
-    if dataset.get("WindowCenter") is not None and dataset.get("WindowWidth") is not None:
-        # What lies far outside the window comes out as its lowest and highest value.
-        ends = apply_voi_lut(np.array([-1e12, 1e12]), dataset)
-    elif dataset.BitsStored <= 8 and np.array_equal(apply_modality_lut(in_use, dataset), in_use) and in_use[0] >= 0:
-        ends = np.array([0, 2 ** int(dataset.BitsStored) - 1])
-    else:
-        ends = np.sort(apply_modality_lut(in_use, dataset))
-    return float(ends[0]), float(ends[1])

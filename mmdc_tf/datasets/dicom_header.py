@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmdc_tf.datasets.dicom import is_dicom
+from mmdc_tf.datasets.dicom import is_dicom, open_dicom
 from mmdc_tf.datasets.schema import AGE_RANGE
 from mmdc_tf.errors import UnreadableImageError
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-_AGE = re.compile(r"(\d{3})([DWMY])")
-_PER_YEAR = {"D": 365.25, "W": 365.25 / 7, "M": 12.0, "Y": 1.0}
+_AGE = re.compile(r"(?!0+\D*$)(\d{1,3})([DWMY]?)")
+_PER_YEAR = {"D": 365.25, "W": 365.25 / 7, "M": 12.0, "Y": 1.0, "": 1.0}
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,14 @@ class DicomHeader:
         age: whole years at the time of the scan, None where unknown or out of ``AGE_RANGE``.
         laterality: "L", "R" or "B".
         view: the view position, such as "CC" or "MLO".
+        age_text: as the header writes the age; "" where it does not.
     """
 
     modality: str = ""
     age: float | None = None
     laterality: str = ""
     view: str = ""
+    age_text: str = ""
 
 
 def read_header(path: str | Path) -> DicomHeader:
@@ -48,10 +50,8 @@ def read_header(path: str | Path) -> DicomHeader:
     """
     if not is_dicom(path):
         return DicomHeader()
-    from pydicom import dcmread
-
     try:
-        return _header(dcmread(path, stop_before_pixels=True))
+        return _header(open_dicom(path, stop_before_pixels=True))
     except Exception as error:  # pydicom raises errors of many classes
         raise UnreadableImageError(
             f"Expected a DICOM file with a readable header. Received: {path} ({type(error).__name__}). "
@@ -65,6 +65,7 @@ def _header(dataset: Dataset) -> DicomHeader:
         age=age_in_years(_text(dataset, "PatientAge")),
         laterality=_text(dataset, "ImageLaterality") or _text(dataset, "Laterality"),
         view=_text(dataset, "ViewPosition"),
+        age_text=_text(dataset, "PatientAge"),
     )
 
 
@@ -74,10 +75,13 @@ def _text(dataset: Dataset, keyword: str) -> str:
 
 
 def age_in_years(text: str) -> float | None:
-    """An age string (PS3.5, 6.2: three digits and D, W, M or Y, such as "061Y") in completed years.
+    """An age string in completed years.
+
+    Args:
+        text: as PS3.5, 6.2 has it, three digits and D, W, M or Y, such as "061Y"; leading zeros and Y may be missing.
 
     Returns:
-        None where the text is no such string or the age is out of ``AGE_RANGE``.
+        None where the text is no such string, says 0, which stands for unknown, or is out of ``AGE_RANGE``.
     """
     match = _AGE.fullmatch(text.strip().upper())
     if match is None:

@@ -32,7 +32,9 @@ class Row:
         side: "L" or "R", the half of the kept region that holds more light; "" where neither does.
         flags: separated by ";": ``unreadable`` (the file), ``failed`` (the recipe), ``no_region`` (none was found,
             so that all was kept), ``no_breast_found`` (lesion-safe kept the whole scan), ``blank`` (the scan has one
-            value).
+            value), ``transparent`` (black was put behind it), and of DICOM files ``window_skipped`` (not valid),
+            ``lut_bits_corrected`` (other bits than declared), ``presentation_shape_differs`` (from the photometric
+            interpretation; 0 is shown white).
         reason: why it is unreadable or failed.
         seconds: for reading, preprocessing and writing.
         recipe: its name.

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mmdc_tf.datasets.image_size import jpeg_size
-from mmdc_tf.datasets.images import read_image, reductions
+from mmdc_tf.datasets.image_header import jpeg_size
+from mmdc_tf.datasets.images import read_scan, reductions
 from mmdc_tf.preprocessing.kept import Kept, up_to_crop
 from mmdc_tf.preprocessing.mirroring import light_of_halves
 from mmdc_tf.preprocessing.operations import to_grey
@@ -27,8 +27,9 @@ class PreprocessedScan:
         width, height: of the scan in pixels, whatever the size at which it was decoded.
         box: left, top, width and height in pixels of the scan: what the recipe's crop kept; all of it without a crop.
         side: "L" or "R", the half of what was kept that holds more light; "" where both hold the same.
-        flags: "blank" for a scan of one value, "no_region" where the crop had nothing to keep and kept all,
-            "no_breast_found" where a recipe that looks for the breast on film found none in a scan that is not blank.
+        flags: those of ``read_scan``, "blank" for a scan of one value, "no_region" where the crop had nothing to keep
+            and kept all, "no_breast_found" where a recipe that looks for the breast on film found none in a scan that
+            is not blank.
     """
 
     image: np.ndarray
@@ -59,7 +60,7 @@ def preprocess_scan(path: str | Path, recipe: Recipe, image_size: int) -> Prepro
     least = None if recipe.least_crop is None else recipe.least_crop * image_size
     jpeg = None if least is None else jpeg_size(path)
     for factor in reductions(jpeg, CROPPED * (least or 0)):
-        scan = read_image(path, factor)
+        scan, flags = read_scan(path, factor)
         states = recipe.states(scan, image_size)
         kept = up_to_crop(states, scan)
         if factor == 1 or least is None or min(kept.box[2:]) >= least:
@@ -68,7 +69,8 @@ def preprocess_scan(path: str | Path, recipe: Recipe, image_size: int) -> Prepro
     for _, state in states:
         image = state.image
     width, height = jpeg or scan.shape[1::-1]
-    return PreprocessedScan(image, width, height, _scaled(kept, factor, width, height), _side(kept), _flags(scan, kept))
+    box = _scaled(kept, factor, width, height)
+    return PreprocessedScan(image, width, height, box, _side(kept), (*flags, *_flags(scan, kept)))
 
 
 def _scaled(kept: Kept, factor: int, width: int, height: int) -> tuple[int, int, int, int]:

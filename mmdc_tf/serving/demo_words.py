@@ -24,6 +24,11 @@ FLAGS = {
     "no_breast_found": "No breast on film was found, so the whole scan was kept.",
     "unusual_intensity": "The image is nearly black, nearly white or without contrast.",
     "wrong_modality": "The DICOM header names another modality than the model was trained on.",
+    "transparent": "The file is partly transparent; black was put behind it.",
+    "window_skipped": "A window in the DICOM header is not valid and was passed over.",
+    "lut_bits_corrected": "The DICOM file's table of greys names more or fewer bits than it uses.",
+    "presentation_shape_differs": "The DICOM header contradicts itself on whether 0 is white; it was shown white.",
+    "age_not_read": "The age in the DICOM header cannot be read; it counts as unknown.",
     "age_differs_from_header": "The age given differs from that in the DICOM header.",
     "other_view_missing": "The model also takes the other view of the breast, which cannot be given here.",
     "not_calibrated": "The probabilities are not calibrated.",
@@ -144,7 +149,8 @@ def _metadata(prediction: Prediction) -> str:
 
 
 def _told(name: str, value: MetadataValue, unit: str) -> str:
-    in_header = "" if value.in_header is None else f"; the DICOM header says {value.in_header:g}"
+    written = value.in_header if isinstance(value.in_header, str | None) else f"{value.in_header:g}"
+    in_header = "" if written is None else f"; the DICOM header says {written}"
     if value.value is None:
         return f"{name}: {UNKNOWN if value.source == UNKNOWN else 'not used by this model'}{in_header}."
     if value.source == HEADER:

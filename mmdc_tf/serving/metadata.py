@@ -21,12 +21,12 @@ class MetadataValue:
     Args:
         value: years, or BI-RADS density 1 to 4; None where the model was told that it is unknown, or takes no metadata.
         source: "given", "header", "unknown" or, for a model that takes no metadata, "not used".
-        in_header: what the DICOM header says; None where it says nothing.
+        in_header: what the DICOM header says, as text where that cannot be read; None where it says nothing.
     """
 
     value: float | None
     source: str
-    in_header: float | None = None
+    in_header: float | str | None = None
 
     @property
     def number(self) -> float:

@@ -26,8 +26,8 @@ class Prediction:
             that value alone unknown; empty for a model that takes no metadata.
         laterality: of the DICOM header, "" where unknown; noted, not used.
         view: of the DICOM header, "" where unknown; noted, not used.
-        flags: what speaks against the prediction: "blank", "no_region", "no_breast_found" (of preprocessing),
-            "unusual_intensity", "wrong_modality", "age_differs_from_header", "other_view_missing", "not_calibrated".
+        flags: what speaks against the prediction: those of ``PreprocessedScan``, "unusual_intensity", "wrong_modality",
+            "age_differs_from_header", "age_not_read", "other_view_missing", "not_calibrated".
         notice: that it is for research use only and, for a model trained on phantoms, that.
     """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
@@ -132,12 +132,16 @@ class Predictor:
         scan = self._read(asked.path)
         header = read_header(asked.path)
         age, age_differs = resolve(asked.age, header.age, card.takes_metadata)
+        age_not_read = header.age is None and header.age_text != ""
+        if age_not_read:
+            age = replace(age, in_header=header.age_text)
         density, _ = resolve(asked.density, None, card.takes_metadata)
         other = self._read(asked.other_view).image if asked.other_view else None
         found = {
             "unusual_intensity": has_unusual_intensity(scan.image),
             "wrong_modality": is_wrong_modality(header, card.modality),
             "age_differs_from_header": age_differs,
+            "age_not_read": age_not_read,
             "other_view_missing": "other_view" in card.inputs and other is None,
             "not_calibrated": card.temperature is None,
         }

@@ -52,10 +52,9 @@ def test_what_it_cannot_decode_is_said_by_name_and_the_next_file_is_read(tmp_pat
 
 def test_its_end_is_an_error_of_the_file_and_another_one_is_started(tmp_path: Path, monkeypatch):
     path, decoder = compressed(tmp_path, LOSSLESS["JPEG"]), DecoderProcess()
-    monkeypatch.setattr(dicom, "_gdcm", decoder)
-    decoder._process = subprocess.Popen(
-        [sys.executable, "-c", ABORTS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
+    monkeypatch.setattr(dicom, "decoder", decoder)
+    pipes = dict.fromkeys(("stdin", "stdout"), subprocess.PIPE)
+    decoder._idle.put(subprocess.Popen([sys.executable, "-c", ABORTS], stderr=subprocess.DEVNULL, **pipes))
     with pytest.raises(UnreadableImageError, match="the decoder ended on it"):
         read_image(path)
     np.testing.assert_array_equal(read_image(path), scan())

@@ -21,8 +21,19 @@ PIXELS = np.zeros((2, 2), np.uint8)
         ("053W", 1.0),
         ("300D", 0.0),
         ("121Y", None),
-        ("61Y", None),
+        ("61Y", 61.0),
+        ("45Y", 45.0),
+        ("61", 61.0),
+        ("061", 61.0),
+        ("000Y", None),
+        ("000", None),
+        ("0", None),
+        ("000M", None),
+        ("999Y", None),
+        ("999", None),
         ("", None),
+        ("Y", None),
+        ("-45Y", None),
         ("0061Y", None),
     ],
 )
@@ -33,7 +44,7 @@ def test_ages_are_completed_years(text, years):
 def test_everything_is_read(tmp_path):
     elements = {"Modality": "MG", "PatientAge": "061Y", "ImageLaterality": "R", "ViewPosition": "CC"}
     path = write_dicom(tmp_path / "a.dcm", PIXELS, **elements)
-    assert read_header(path) == DicomHeader("MG", 61.0, "R", "CC")
+    assert read_header(path) == DicomHeader("MG", 61.0, "R", "CC", "061Y")
 
 
 def test_what_is_absent_is_unknown(tmp_path):

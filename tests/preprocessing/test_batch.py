@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from filelock import FileLock
+from PIL import Image
+from served_model import write_dicom
 
 from mmdc_tf.datasets.images import read_image
 from mmdc_tf.errors import ConfigurationError, DatasetError
@@ -123,6 +125,25 @@ def test_a_blank_scan_is_flagged(tmp_path):
     write(tmp_path / "in" / "black.png", np.zeros((8, 8), np.uint8))
     row = run(tmp_path / "in", tmp_path / "out").rows[0]
     assert (row.flags, row.side, row.kept_fraction) == ("blank", "", 1.0)
+
+
+def test_what_a_file_says_of_its_pixels_is_heeded_and_stands_in_the_manifest(tmp_path):
+    ramp = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    falling = {"RescaleSlope": -1, "RescaleIntercept": 255, "WindowCenter": [1, 128], "WindowWidth": [0, 256]}
+    write_dicom(tmp_path / "in" / "a.dcm", ramp, **falling)
+    write(tmp_path / "in" / "b.png", np.dstack([ramp, ramp, ramp, np.full_like(ramp, 51)]))
+    whole = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64)).astype(np.uint8))
+    whole.save(tmp_path / "in" / "c.jpg")
+    data = (tmp_path / "in" / "c.jpg").read_bytes()
+    (tmp_path / "in" / "c.jpg").write_bytes(data[: len(data) // 2] + b"\xff\xd9")
+    whole.save(tmp_path / "in" / "d.tif", save_all=True, append_images=[whole])
+    run(tmp_path / "in", tmp_path / "out", recipe="plain")
+    np.testing.assert_array_equal(read_image(tmp_path / "out" / "a.png")[..., 0], 255 - ramp)
+    np.testing.assert_array_equal(read_image(tmp_path / "out" / "b.png")[..., 0], np.round(ramp * 0.2))
+    found = manifest(tmp_path / "out")
+    assert found["flags"].tolist() == ["window_skipped", "transparent", "unreadable", "unreadable"]
+    assert "Corrupt JPEG data: premature end" in found.loc["c.jpg", "reason"]
+    assert "2 pages" in found.loc["d.tif", "reason"]
 
 
 def test_two_workers_give_the_same_bytes(done, tmp_path):

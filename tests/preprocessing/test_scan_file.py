@@ -12,8 +12,8 @@ from scipy import ndimage
 from skimage.metrics import structural_similarity
 
 from mmdc_tf.datasets import images
-from mmdc_tf.datasets.image_size import jpeg_size
-from mmdc_tf.datasets.images import read_image, reductions
+from mmdc_tf.datasets.image_header import jpeg_size
+from mmdc_tf.datasets.images import read_image, read_scan, reductions
 from mmdc_tf.errors import ConfigurationError, UnreadableImageError
 from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset
 from mmdc_tf.opencv import cv2
@@ -47,11 +47,11 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The reductions at which files were decoded."""
     factors: list[int] = []
 
-    def noting(path: str | Path, reduction: int = 1) -> np.ndarray:
+    def noting(path: str | Path, reduction: int = 1) -> tuple[np.ndarray, tuple[str, ...]]:
         factors.append(reduction)
-        return read_image(path, reduction)
+        return read_scan(path, reduction)
 
-    monkeypatch.setattr(scan_file, "read_image", noting)
+    monkeypatch.setattr(scan_file, "read_scan", noting)
     return factors
 
 
@@ -146,7 +146,7 @@ def test_a_stored_recipe_with_other_numbers_is_refused() -> None:
 
 
 def test_a_reduced_jpeg_is_refused_for_its_size_as_well(jpeg: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mmdc_tf.datasets.image_size.MAX_PIXELS", HEIGHT * WIDTH - 1)
+    monkeypatch.setattr("mmdc_tf.datasets.image_header.MAX_PIXELS", HEIGHT * WIDTH - 1)
     for recipe in (LESION_SAFE, PAPER):
         with pytest.raises(UnreadableImageError, match="million pixels"):
             preprocess_file(jpeg, recipe, 64)

@@ -25,6 +25,11 @@ ALL_FLAGS = (
     "no_breast_found",
     "unusual_intensity",
     "wrong_modality",
+    "transparent",
+    "window_skipped",
+    "lut_bits_corrected",
+    "presentation_shape_differs",
+    "age_not_read",
     "age_differs_from_header",
     "other_view_missing",
     "not_calibrated",
@@ -86,6 +91,8 @@ def test_an_answer_says_what_is_to_be_known(card):
     ):
         assert words in text
     assert "(phantom)" not in text
+    unread = prediction(age=MetadataValue(None, "unknown", "<b>"))
+    assert "Age: unknown; the DICOM header says &lt;b&gt;." in demo_words.verdict(Answer("a.png", unread, ""), card)
     below = demo_words.verdict(Answer("a.png", prediction(decision=False, threshold=0.6), ""), card)
     assert "Decision: cancer no. Its probability 0.500 is below the stored threshold 0.600" in below
 

@@ -132,6 +132,16 @@ def test_the_age_of_a_dicom_header_is_used_unless_one_is_given(saved, tmp_path):
     assert (header.laterality, header.view) == ("L", "MLO")
 
 
+@pytest.mark.parametrize("written", ["000Y", "999Y", "45X"])
+def test_an_age_that_cannot_be_read_is_unknown_with_a_flag_and_said(saved, tmp_path, written):
+    path = write_dicom(tmp_path / "a.dcm", scan(), PatientAge=written)
+    found, given = mmdc_tf.load_predictor(saved()).predict([path] * 2, age=[None, 40])
+    assert found.age == MetadataValue(None, "unknown", written)
+    assert found.to_dict()["age"]["in_header"] == written
+    assert found.flags == given.flags == ("age_not_read",)
+    assert given.age == MetadataValue(40.0, "given", written)
+
+
 def test_it_becomes_strict_json(saved, tmp_path):
     path = write_dicom(tmp_path / "a.dcm", scan(), PatientAge="061Y")
     one = mmdc_tf.load_predictor(saved()).predict(path, density=NAN)[0]
