@@ -81,7 +81,8 @@ def _complete(raw: pd.DataFrame, path: Path, class_names: Sequence[str]) -> tupl
     table["label"], notes = one_spelling(table["label"], class_names)
     for column in ("age", "density"):
         table[column], zeros = number_column(table[column], column, path, zero_is_unknown=column == "age")
-        notes = (*notes, *zeros)
+        none = (f"{column} is not known for any row of {path.name}",) if table[column].isna().all() else ()
+        notes = (*notes, *zeros, *none)
     table["image_path"] = [relative_path(text, path) for text in table["image_path"]]
     table["view"], table["side"] = table["view"].str.upper(), table["side"].str.upper()
     table["lesion_masks"] = [_split_masks(text, path) for text in table["lesion_masks"]]

@@ -17,6 +17,7 @@ from mmdc_tf.errors import DatasetError
 SEPARATORS = (",", ";", "\t", "|")
 UNKNOWN_MARKS = ("", "-", "--", ".", "?", "na", "n/a", "#n/a", "<na>", "nan", "none", "null", "missing", "unknown")
 _WORKBOOK, _OLD_WORKBOOK = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
+_END = "\x1f"  # a line of its own below the table
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 NumberedRows = Iterable[tuple[int, list[str]]]
@@ -93,7 +94,14 @@ def _text(data: bytes) -> str:
 def _csv_rows(text: str, known: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
     hint = re.match(r"sep=(.)\r?\n", text, re.IGNORECASE)  # a line of Excel's own
     text, first = (text[hint.end() :], 2) if hint else (text, 1)
-    yield from enumerate(_parsed(text, hint[1] if hint else _separator(text, known)), start=first)
+    number = first
+    for number, cells in enumerate(
+        _parsed(f"{text}\n{_END}", hint[1] if hint else _separator(text, known)), start=first
+    ):
+        if cells == [_END]:
+            return
+        yield number, cells
+    raise ValueError(f"a quote that is never closed in row {number}")  # it took the end with it
 
 
 def _separator(text: str, known: Sequence[str]) -> str:
@@ -101,14 +109,14 @@ def _separator(text: str, known: Sequence[str]) -> str:
     wanted = set(map(_key, known))
 
     def fits(separator: str) -> tuple[int, int]:
-        header = next(filter(any, _parsed(text, separator, strict=False)), [])
+        header = next(filter(any, _parsed(text, separator)), [])
         return len(wanted & set(map(_key, header))), len(header)
 
     return max(SEPARATORS, key=fits)
 
 
-def _parsed(text: str, separator: str, strict: bool = True) -> Iterator[list[str]]:
-    return csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=strict)
+def _parsed(text: str, separator: str) -> Iterator[list[str]]:
+    return csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
 
 
 def _table(rows: NumberedRows, known: Sequence[str]) -> pd.DataFrame:

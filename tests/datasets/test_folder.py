@@ -56,6 +56,7 @@ def test_optional_columns_may_be_missing(tmp_path):
     assert list(dataset.table["group_id"]) == ["007", "008", "007"]
     assert dataset.info.group_unit == "patient"
     assert dataset.table["age"].isna().all()
+    assert dataset.notes[:2] == tuple(f"{name} is not known for any row of samples.csv" for name in ("age", "density"))
     assert set(dataset.table["view"]) == {""}
 
 

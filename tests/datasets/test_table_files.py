@@ -34,7 +34,7 @@ def test_empty_cells_beyond_the_header_are_nothing(tmp_path: Path):
         ("id,age\na,1,3\nb,2,4\n", "row 2 has more cells"),
         ("id,age\na,1\nb,2,4\n", "row 3 has more cells"),
         ("id,age\na\0b,1\n", "a byte of value zero"),
-        ('id,age\n"a,1\n', "unexpected end of data"),
+        ('id,age\n"a,1\n', "a quote that is never closed in row 2"),
     ],
 )
 def test_a_broken_csv_is_refused_by_name(tmp_path: Path, text: str, named: str):
@@ -55,6 +55,11 @@ def test_what_is_no_table_is_named_for_what_it_is(tmp_path: Path, content: bytes
     (tmp_path / "a.csv").write_bytes(content)
     with pytest.raises(DatasetError, match=rf"Received: .*a\.csv \({named}"):
         read_table_file(tmp_path / "a.csv", ("id",))
+
+
+def test_spaces_around_quotes_do_no_harm(tmp_path: Path):
+    table = read_table_file(written(tmp_path / "a.csv", '"id" , "age"\n"a" , "x, ""y"""\n'), ("id",))
+    assert table.to_dict("list") == {"id": ["a"], "age": ['x, "y"']}
 
 
 def test_rows_are_numbered_as_in_the_file(tmp_path: Path):
