@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from pathlib import Path, PurePath, PurePosixPath
+from dataclasses import dataclass
+from pathlib import Path, PurePath
 
 import pandas as pd
 
 from mmdc_tf.datasets.images import IMAGE_SUFFIXES
+from mmdc_tf.datasets.paths import PathFinder
 from mmdc_tf.datasets.phantom_folder import NOTICE_FILE, PARAMETERS_FILE
 from mmdc_tf.errors import DatasetError
 
@@ -70,13 +69,14 @@ def inner_folder(root: Path, name: str, is_it: Callable[[Path], bool]) -> Path:
         is_it: whether a folder holds the files; one that does not is left for its only sub-folder.
 
     Returns:
-        The last folder that was entered. Links and names that start with a dot are passed by.
+        The folder that holds them, or ``root``. Links and names that start with a dot are passed by.
     """
     inner = sub_folders(root)
     named = [path for path in inner if path.name.casefold().startswith(name.casefold())]
     if len(named) == 1:
         return inner_folder(named[0], name, is_it)
-    return inner_folder(inner[0], name, is_it) if len(inner) == 1 and not is_it(root) else root
+    below = inner_folder(inner[0], name, is_it) if len(inner) == 1 and not is_it(root) else root
+    return below if is_it(below) else root
 
 
 def sub_folders(folder: Path) -> list[Path]:
@@ -92,77 +92,12 @@ def content_of(folder: Path) -> str:
     files = [path.relative_to(folder) for path in entries if not path.is_dir()]
     more = [f"{len(folders) - 5:,} more folders"] if len(folders) > 5 else []
     named = [_printable_bytes(name) for name in folders[:5]]
-    return ", ".join([*named, *more, *([f"{len(files):,} files ({kinds(files)})"] if files else [])]) or "nothing"
+    return ", ".join([*named, *more, *([f"files: {len(files):,} ({kinds(files)})"] if files else [])]) or "nothing"
 
 
 def stays_inside(path: Path, root: Path) -> bool:
     """Whether what a path leads to, its links followed, lies in the folder; ``root`` is resolved."""
     return Path(os.path.realpath(path)).is_relative_to(root)  # Path.resolve raises on a circle
-
-
-def relative_path(text: str, source: str | Path) -> str:
-    """Returns a table's path with forward slashes.
-
-    Args:
-        text: a path relative to the dataset's root, with ``/`` or back-slashes.
-        source: the table, for the message.
-
-    Raises:
-        DatasetError: the path is absolute or leaves the root with ``..``.
-    """
-    path = PurePosixPath(text.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or re.match(r"[A-Za-z]:", text):
-        raise DatasetError(
-            f"Expected a path below the dataset's root. Received: {text!r} in {source}. "
-            "Write it relative to the root, without '..'."
-        )
-    return str(path) if text else ""
-
-
-@dataclass(frozen=True)
-class PathFinder:
-    """Files as tables name them: with ``/`` or back-slashes, in any case, with composed or decomposed characters.
-
-    Archives made on Windows name one file in two ways (``_Mask.jpg``, ``_MASK.jpg``), and macOS decomposes "é".
-
-    Args:
-        base: the folder that relative paths start from.
-    """
-
-    base: Path
-    _listed: dict[Path, dict[str, str]] = field(default_factory=dict, repr=False)
-
-    def find(self, text: str) -> Path | None:
-        """Returns the file or folder of exactly this name, else of one that differs as said above, else None."""
-        if _exists(exact := self.base / text):
-            return exact
-        here = self.base
-        for part in PurePosixPath(text.replace("\\", "/")).parts:
-            found = here / part
-            if not _exists(found):
-                name = self._names(here).get(_folded(part))
-                if name is None:
-                    return None
-                found = here / name
-            here = found
-        return here
-
-    def _names(self, folder: Path) -> dict[str, str]:
-        if folder not in self._listed:
-            names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-            self._listed[folder] = {_folded(name): name for name in names}
-        return self._listed[folder]
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:  # a name that is too long, among others
-        return False
-
-
-def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", name.casefold())
 
 
 @dataclass(frozen=True)

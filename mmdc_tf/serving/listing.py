@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmdc_tf.datasets.files import PathFinder, kinds
+from mmdc_tf.datasets.files import kinds
+from mmdc_tf.datasets.paths import PathFinder
 from mmdc_tf.datasets.tables import read_table_file, unused_columns_note
 from mmdc_tf.datasets.values import number_column
 from mmdc_tf.errors import DatasetError
@@ -38,7 +39,7 @@ def list_images(paths: Sequence[Path], table: Path | None, age: float | None, de
     Args:
         paths: files, and folders that are searched as ``scan_folder.list_scans`` does, without lesion masks.
         table: a file that ``tables.read_table_file`` reads, with the columns image_path (absolute, or relative to the
-            table, as ``files.PathFinder`` finds it), and age or density or both; an empty cell says nothing, "unknown"
+            table, as ``paths.PathFinder`` finds it), and age or density or both; an empty cell says nothing, "unknown"
             or an age of 0 that the value is unknown.
         age, density: for all images of which the table says nothing.
 

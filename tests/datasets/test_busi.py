@@ -112,8 +112,19 @@ def test_a_root_of_another_layout_is_refused_with_what_it_holds(root):
     (root / "list.csv").write_text("x")
     with pytest.raises(DatasetError, match="without malignant, normal") as caught:
         load_busi(root)
-    held = "it holds benign/, malignant of 2020/, normal of 2020/, 1 files (.csv: 1, for example list.csv)"
+    held = "it holds benign/, malignant of 2020/, normal of 2020/, files: 1 (.csv: 1, for example list.csv)"
     assert held in str(caught.value) and "--dataset folder" in str(caught.value)
+
+
+def test_a_folder_that_is_no_busi_is_shown_itself_and_not_what_is_below(tmp_path):
+    write(tmp_path / "images" / "1.png", 1)
+    (tmp_path / "samples.csv").write_text("x")
+    with pytest.raises(DatasetError) as caught:
+        list_busi(tmp_path)
+    held = (
+        f"root='{tmp_path}' without benign, malignant, normal; it holds images/, files: 1 (.csv: 1, for example samples"
+    )
+    assert held in str(caught.value)
 
 
 def test_two_classes_are_enough_and_noted(root):
