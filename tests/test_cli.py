@@ -165,13 +165,21 @@ def test_features_are_kept_in_the_users_cache_unless_another_place_or_none_is_as
 
 
 @pytest.mark.parametrize(("table", "recipe"), [("1", "ultrasound"), ("2", "lesion-safe")])
-def test_a_users_own_folder_is_preprocessed_as_the_tables_images_are(busi, tmp_path, plans, table, recipe):
+def test_a_users_own_folder_is_preprocessed_as_the_tables_images_are(busi, tmp_path, plans, capsys, table, recipe):
     """Otsu and contours are specified for mammograms only."""
     lines = [f"{n}{i},{n}/{n} ({i}).png,{n},p{n}{i}" for n in ("benign", "normal") for i in range(1, 7)]
     (busi / "samples.csv").write_text("\n".join(["sample_id,image_path,label,patient_id", *lines]))
     options = ["--dataset", "folder", "--dataset-root", str(busi), "--output", str(tmp_path / "out")]
     assert main(["run", "--table", table, "--folds", "2", *options]) == 0
     assert plans[0].dataset.info.class_names == ("benign", "normal")
+    assert "without it there is no threshold and no decision; name it with --positive-class" in capsys.readouterr().out
+    again = ["run", "--table", table, "--folds", "2", *options, "--positive-class"]
+    assert main([*again, "Benign"]) == 0
+    assert plans[1].dataset.info.positive_class == "benign"
+    assert "no decision" not in capsys.readouterr().out
+    assert "benign, normal. Received: positive_class='Benin'. Did you mean 'benign'?" in refused(
+        capsys, *again, "Benin"
+    )
     assert plans[0].preprocessing == recipe
 
 

@@ -109,6 +109,26 @@ def test_a_broken_file_is_named_and_the_rest_is_done(model, scans, capsys):
     assert "broken.png" in table["error"][0] and RESEARCH_USE in table["notice"][0]
 
 
+def test_a_table_may_be_written_as_people_do(model, scans, tmp_path, capsys):
+    """Semicolons, decimal commas, a byte order mark, another case, back-slashes; one image is called in two ways."""
+    write_image(scans / "b" / "Se\u0301no.png", scan(7))
+    lines = ["Image Path;AGE;Density;BMI", "scans\\A.PNG;45,5;B;22", "scans\\b\\s\u00e9no.PNG;0;BI-RADS 3;23"]
+    (tmp_path / "values.csv").write_text("\n".join(lines), encoding="utf-8-sig")
+    code, out, err = predict(capsys, "--model", model, "--table", tmp_path / "values.csv", "--json")
+    found = [
+        (Path(one["path"]).name, one["age"]["value"], one["density"]["value"]) for one in parsed(out)["predictions"]
+    ]
+    assert code == 0 and found == [("a.png", 45.5, 2.0), ("Se\u0301no.png", None, 3.0)]
+    assert "note: age 0, taken as unknown: 1, for example in row 3" in err
+    assert "note: columns of the table that are not used: 'BMI'" in err
+
+
+def test_without_a_positive_class_it_is_said_that_there_is_no_decision(model, scans, capsys):
+    change_card(model, threshold=None, positive_class=None)
+    _, out, _ = predict(capsys, "--model", model, scans / "a.png")
+    assert "decision: none, since no class was named with --positive-class when it was trained" in out
+
+
 def test_the_age_of_a_header_is_used_and_a_disagreement_is_printed(model, tmp_path, capsys):
     path = write_dicom(tmp_path / "a.dcm", scan(), PatientAge="061Y")
     _, out, err = predict(capsys, "--model", model, path)
@@ -156,9 +176,9 @@ def test_bad_input_is_one_line(model, scans, tmp_path, capsys):
     [
         (["image_path", "a.png"], "Expected a column age, density or both"),
         (["image,age", "a.png,4"], "without image_path"),
-        (["image_path,age", "a.png,400"], "Line 2"),
-        (["image_path,age", ",40"], "none in line 2"),
-        (["image_path,age", "a.png,40", "./a.png,41"], "again in line 3"),
+        (["image_path,age", "a.png,400"], "age='400' in row 2"),
+        (["image_path,age", ",40"], "none in row 2"),
+        (["image_path,age", "a.png,40", "./a.png,41"], "again in row 3"),
     ],
 )
 def test_a_table_that_cannot_be_used_is_refused(model, scans, tmp_path, capsys, lines, message):

@@ -37,6 +37,14 @@ def test_a_folder_is_preprocessed_and_then_left_as_it_is(scans, capsys):
     assert "2 scans: 0 written, 2 unchanged" in capsys.readouterr().out
 
 
+def test_files_that_are_no_scans_are_counted_by_kind(scans, capsys):
+    for name in ("a.webp", "b.webp", "notes.txt"):
+        (scans / name).write_text("x")
+    assert main(command(scans)) == 0
+    expected = "left out: 3 (.webp: 2, for example a.webp; .txt: 1, for example notes.txt)"
+    assert f"note: files that are no scans, {expected}" in capsys.readouterr().out
+
+
 def test_a_broken_file_is_named_and_ends_in_code_1(scans, capsys):
     (scans / "broken.dcm").write_text("x")
     assert main(command(scans)) == 1

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from mmdc_tf.datasets.files import read_table_file
 from mmdc_tf.datasets.schema import Dataset
 from mmdc_tf.datasets.splits import PARTS, Split
+from mmdc_tf.datasets.tables import read_table_file
 from mmdc_tf.errors import ConfigurationError, SplitError
 
 _OTHER_NAMES = {"training": "train", "val": "validation", "valid": "validation", "dev": "validation"}
@@ -120,7 +120,7 @@ def read_parts(path: Path) -> tuple[Parts, tuple[str, ...]]:
 
 
 def _csv_parts(path: Path) -> Parts:
-    table = read_table_file(path, ())
+    table = read_table_file(path, (), ("sample_id", "part"))
     if not {"sample_id", "part"} <= set(table.columns):
         raise _no_split(path, f"columns {', '.join(table.columns)}")
     return {str(name): list(samples) for name, samples in table.groupby("part")["sample_id"]}

@@ -72,6 +72,8 @@ def _require_png(path: Path | None) -> None:
 
 
 def _print_result(result: BatchResult, options: argparse.Namespace) -> None:
+    from mmdc_tf.datasets.files import kinds
+
     for row in result.failed:
         line = f"{row.flags}: {row.source}: {row.reason}"
         events.tell("scan_failed", line, level=logging.WARNING, show=_to_errors, **_fields(row))
@@ -81,7 +83,7 @@ def _print_result(result: BatchResult, options: argparse.Namespace) -> None:
     if result.lesion_masks:
         print(f"note: lesion masks, left out: {len(result.lesion_masks):,}, for example {result.lesion_masks[0]}")
     if result.others:
-        print(f"note: files that are no scans, left out: {result.others:,}")
+        print(f"note: files that are no scans, left out: {len(result.others):,} ({kinds(result.others)})")
     written = len(result.rows) - len(result.failed) - result.unchanged
     manifest = options.output / "manifest.csv"
     events.tell(

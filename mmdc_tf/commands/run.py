@@ -179,6 +179,7 @@ def _dataset(name: str, options: argparse.Namespace, output: Path, profile: str)
     """The real dataset, or the phantom written into the run's folder."""
     from mmdc_tf.datasets.deduplicate import treat_near_twins
     from mmdc_tf.datasets.phantom import phantom_mammograms, phantom_ultrasound
+    from mmdc_tf.datasets.values import with_positive_class
 
     if options.dataset_root is not None:
         dataset = _real_dataset(name, options.dataset_root, options.without_images)
@@ -186,7 +187,7 @@ def _dataset(name: str, options: argparse.Namespace, output: Path, profile: str)
         dataset = phantom_mammograms(output / name, patients=PHANTOM_PATIENTS[profile], seed=options.seed)
     else:
         dataset = phantom_ultrasound(output / name, images=PHANTOM_IMAGES[profile], seed=options.seed)
-    dataset = treat_near_twins(dataset, options.near_twins)
+    dataset = with_positive_class(treat_near_twins(dataset, options.near_twins), options.positive_class)
     for note in dataset.notes:
         print(f"note: {note}")
     return dataset

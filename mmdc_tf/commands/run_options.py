@@ -76,6 +76,12 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
         help="for cancer, that the decision threshold stored with a model reaches on the validation part; default: 0.9",
     )
     add(
+        "--positive-class",
+        metavar="NAME",
+        help="the class that the threshold is for; default: the one called malignant, cancer or the like. Without one "
+        "there is no threshold and no decision",
+    )
+    add(
         "--weights",
         help="imagenet, none, or a folder with the official *_notop.h5 files; default: none on the phantom, "
         "imagenet on real data",

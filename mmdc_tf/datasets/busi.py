@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from mmdc_tf.datasets.files import inner_folder, outside_note, require_folder, require_text, stays_inside
+from mmdc_tf.datasets.files import (
+    content_of,
+    index_files,
+    inner_folder,
+    links_notes,
+    passed_over_note,
+    require_folder,
+    require_text,
+    sub_folders,
+)
 from mmdc_tf.datasets.images import IMAGE_SUFFIXES
 from mmdc_tf.datasets.integrity import near_twin_clusters
 from mmdc_tf.datasets.schema import TWIN_UNIT, Dataset, DatasetInfo, check_sample_table
@@ -30,6 +39,7 @@ BUSI = DatasetInfo(
 )
 
 _MASK = re.compile(r"(?P<image>.+?)_mask.*", re.IGNORECASE)
+_IMAGE_FOLDERS, _MASK_FOLDERS = {"image", "images"}, {"mask", "masks"}
 
 
 def load_busi(root: str | Path, info: DatasetInfo = BUSI) -> Dataset:
@@ -38,12 +48,14 @@ def load_busi(root: str | Path, info: DatasetInfo = BUSI) -> Dataset:
     BUSI names no patients, so ``group_id`` is the near-twin cluster, named after its first image.
 
     Args:
-        root: the folder ``Dataset_BUSI_with_GT``, or the one around it; it holds a folder for each class with
-            files like ``benign (1).png`` and, beside them, lesion masks like ``benign (1)_mask.png``.
+        root: the folder ``Dataset_BUSI_with_GT``, or one around it; it holds a folder for each class (two are
+            enough) with files like ``benign (1).png`` and, beside them, lesion masks like ``benign (1)_mask.png``.
+            Images and masks may also stand in folders ``images`` and ``masks`` inside these or around them.
         info: the declared facts; a phantom in this layout gives its own.
 
     Returns:
-        The samples, with ids like ``benign/benign (1)``; age and density NaN, patient, view and side "".
+        The samples, with ids like ``benign/benign (1)``; age and density NaN, patient, view and side "". A note says
+        where a class has no folder; it is then none of the classes.
 
     Raises:
         DatasetError: the folder is absent, empty or of another layout, or a file's name is no text.
@@ -64,34 +76,67 @@ def list_busi(root: str | Path, info: DatasetInfo = BUSI) -> Dataset:
     Raises:
         DatasetError: the folder is absent, empty or of another layout.
     """
-    folder = inner_folder(require_folder(root), "Dataset_BUSI_with_GT")
-    _require_class_folders(folder, info)
-    entries = [(name, path) for name in info.class_names for path in _image_files(folder / name)]
-    root = folder.resolve()
-    files = [(name, path) for name, path in entries if stays_inside(path, root)]
-    outside = sorted({path for _, path in entries} - {path for _, path in files})
+    classes = {name.casefold(): name for name in info.class_names}
+    folder = inner_folder(require_folder(root), "Dataset_BUSI_with_GT", lambda path: bool(_classes_in(path, classes)))
+    info, class_note = _with_folders_found(folder, classes, info)
+    index = index_files(folder)
+    files, passed = [], []
     masks: dict[str, list[str]] = {}
-    for name, path in files:
+    for path in sorted(index.files):
+        name, is_mask = _place(PurePosixPath(path.relative_to(folder)), classes)
+        if name is None or path.suffix.lower() not in IMAGE_SUFFIXES:
+            passed.append(path)
+            continue
         require_text(path)
-        if match := _MASK.fullmatch(path.stem):
-            masks.setdefault(f"{name}/{match['image']}", []).append(str(path))
-    rows = [_row(name, path, masks) for name, path in files if not _MASK.fullmatch(path.stem)]
-    table = check_sample_table(pd.DataFrame(rows, columns=list(_row("", Path(), {}))), info.class_names, str(folder))
-    return Dataset(info, table, folder, (*_orphan_note(masks, table), *outside_note(outside, folder)))
-
-
-def _require_class_folders(folder: Path, info: DatasetInfo) -> None:
-    missing = [name for name in info.class_names if not (folder / name).is_dir()]
-    if missing:
+        match = _MASK.fullmatch(path.stem)
+        if match or is_mask:
+            masks.setdefault(f"{name}/{match['image'] if match else path.stem}", []).append(str(path))
+        else:
+            files.append((name, path))
+    notes = (*class_note, *passed_over_note(passed, folder), *links_notes(index))
+    if not files:
         raise DatasetError(
-            f"Expected the folders {', '.join(info.class_names)}. Received: root={str(folder)!r} without "
-            f"{', '.join(missing)}. Give the folder Dataset_BUSI_with_GT (layout: data/README.md)."
+            f"Expected at least one image. Received: root={str(folder)!r} with none in its folders of classes"
+            f"{''.join(f'; {note}' for note in notes)}. Give the folder that holds the images (layout: data/README.md)."
         )
+    rows = [_row(name, path, masks) for name, path in files]
+    table = check_sample_table(pd.DataFrame(rows), info.class_names, str(folder))
+    return Dataset(info, table, folder, (*_orphan_note(masks, table), *notes))
 
 
-def _image_files(folder: Path) -> list[Path]:
-    files = (path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    return sorted(path for path in files if path.suffix.lower() in IMAGE_SUFFIXES)
+def _place(path: PurePosixPath, classes: dict[str, str]) -> tuple[str | None, bool]:
+    """Of which class a file is, by its folders, and whether these say that it is a mask; no class for other folders."""
+    folders = {part.strip().casefold() for part in path.parts[:-1]}
+    named = folders & classes.keys()
+    if len(named) != 1 or folders - named - _IMAGE_FOLDERS - _MASK_FOLDERS:
+        return None, False
+    return classes[named.pop()], bool(folders & _MASK_FOLDERS)
+
+
+def _classes_in(folder: Path, classes: dict[str, str]) -> set[str]:
+    """The classes that have a folder, or a link to one, here or in a folder of images."""
+    places = [folder, *(path for path in sub_folders(folder) if path.name.strip().casefold() in _IMAGE_FOLDERS)]
+    names = {path.name.strip().casefold() for place in places for path in place.iterdir() if path.is_dir()}
+    return {classes[name] for name in names & classes.keys()}
+
+
+def _with_folders_found(
+    folder: Path, classes: dict[str, str], info: DatasetInfo
+) -> tuple[DatasetInfo, tuple[str, ...]]:
+    """The facts with the classes that have a folder, and a note on those that have none."""
+    found = _classes_in(folder, classes)
+    missing = [name for name in info.class_names if name not in found]
+    if len(found) < 2:
+        raise DatasetError(
+            f"Expected the folders {', '.join(info.class_names)}, or two of them. Received: root={str(folder)!r} "
+            f"without {', '.join(missing)}; it holds {content_of(folder)}. Give the folder Dataset_BUSI_with_GT "
+            "(layout: data/README.md); --dataset folder reads images of another layout, with a table samples.csv."
+        )
+    if not missing:
+        return info, ()
+    names = tuple(name for name in info.class_names if name in found)
+    note = f"no folder of {', '.join(missing)}: the classes are {', '.join(names)} alone"
+    return replace(info, class_names=names), (note,)
 
 
 def _row(name: str, path: Path, masks: dict[str, list[str]]) -> dict[str, object]:

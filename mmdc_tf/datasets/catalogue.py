@@ -89,9 +89,10 @@ def _loader(name: str, loaders: dict[str, Loader]) -> Loader:
 def _checked(dataset: Dataset) -> Dataset:
     empty = [name for name, count in dataset.found_counts.items() if count == 0]
     if empty:
+        noticed = "".join(f"; {note}" for note in dataset.notes)
         raise DatasetError(
             f"Expected images of every class. Received: root={str(dataset.root)!r} with none of "
-            f"{', '.join(empty)}. Add them: a class without images can be neither trained nor scored."
+            f"{', '.join(empty)}{noticed}. Add them: a class without images can be neither trained nor scored."
         )
     return replace(dataset, notes=(*dataset.notes, *_count_note(dataset)))
 

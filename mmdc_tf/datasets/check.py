@@ -11,6 +11,7 @@ import pandas as pd
 from mmdc_tf.datasets.catalogue import DATASETS, LISTINGS, list_dataset, load_dataset
 from mmdc_tf.datasets.images import read_image
 from mmdc_tf.datasets.schema import Dataset
+from mmdc_tf.datasets.values import positive_note
 from mmdc_tf.errors import DatasetError, UnreadableImageError
 
 _SHOWN = 20
@@ -80,7 +81,7 @@ def _report(name: str, dataset: Dataset, unreadable: list[dict], grouped: bool) 
         "group_unit": info.group_unit,
         **_missing(table),
         "unreadable": unreadable,
-        "notes": [*dataset.notes, *formula_note(table)],
+        "notes": [*dataset.notes, *positive_note(info), *formula_note(table)],
         "problems": problems,
         "usable": not problems,
     }

@@ -1,23 +1,20 @@
-"""What the readers share: folders, tables as text, and finding on disk what a table names."""
+"""What the readers share: folders, finding on disk what a table names, and naming what was passed over."""
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
-import re
-import warnings
-from collections.abc import Sequence
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath
 
 import pandas as pd
 
 from mmdc_tf.datasets.images import IMAGE_SUFFIXES
-from mmdc_tf.datasets.workbook import sheet_as_csv
+from mmdc_tf.datasets.paths import PathFinder
+from mmdc_tf.datasets.phantom_folder import NOTICE_FILE, PARAMETERS_FILE
 from mmdc_tf.errors import DatasetError
-
-UNKNOWN_MARKS = ("", "-", "?", "na", "n/a", "nan", "none", "null", "unknown")
 
 
 def require_folder(root: str | Path) -> Path:
@@ -63,130 +60,66 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def inner_folder(root: Path, pattern: str) -> Path:
-    """Returns the only sub-folder that matches the pattern, or ``root`` where there is not exactly one.
+def inner_folder(root: Path, name: str, is_it: Callable[[Path], bool]) -> Path:
+    """Goes down to the folder of the files: archives unpack into folders of their own, at times one inside another.
 
-    Archives unpack into a folder of their own, and a user may name the folder around it. A link out of it is none.
+    Args:
+        root: where to begin.
+        name: how the dataset's own folder begins, in any case; the only such sub-folder is always entered.
+        is_it: whether a folder holds the files; one that does not is left for its only sub-folder.
+
+    Returns:
+        The folder that holds them, or ``root``. Links and names that start with a dot are passed by.
     """
-    inner = [path for path in root.glob(pattern) if path.is_dir() and stays_inside(path, root)]
-    return inner[0] if len(inner) == 1 else root
+    inner = sub_folders(root)
+    named = [path for path in inner if path.name.casefold().startswith(name.casefold())]
+    if len(named) == 1:
+        return inner_folder(named[0], name, is_it)
+    below = inner_folder(inner[0], name, is_it) if len(inner) == 1 and not is_it(root) else root
+    return below if is_it(below) else root
+
+
+def sub_folders(folder: Path) -> list[Path]:
+    """The folders in a folder but links, hidden ones and what macOS adds to archives, in order."""
+    hidden = (".", "__MACOSX")
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.is_symlink() and not p.name.startswith(hidden))
+
+
+def content_of(folder: Path) -> str:
+    """What stands in a folder, for a message: its first sub-folders, and how many files of which kind."""
+    entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    folders = [f"{path.name}/" for path in entries if path.is_dir()]
+    files = [path.relative_to(folder) for path in entries if not path.is_dir()]
+    more = [f"{len(folders) - 5:,} more folders"] if len(folders) > 5 else []
+    named = [_printable_bytes(name) for name in folders[:5]]
+    return ", ".join([*named, *more, *([f"files: {len(files):,} ({kinds(files)})"] if files else [])]) or "nothing"
 
 
 def stays_inside(path: Path, root: Path) -> bool:
     """Whether what a path leads to, its links followed, lies in the folder; ``root`` is resolved."""
-    return path.resolve().is_relative_to(root)
-
-
-def outside_note(links: Sequence[Path], root: Path) -> tuple[str, ...]:
-    """Returns a note on links to a place outside the dataset's folder, which may be anybody's files."""
-    if not links:
-        return ()
-    names = [path.relative_to(root).as_posix() for path in sorted(links)]
-    return (f"links that leave the dataset's folder, not followed: {len(names):,}, for example {_examples(names)}",)
-
-
-def read_table_file(path: Path, required: Sequence[str]) -> pd.DataFrame:
-    """Reads a CSV or XLSX table as text: a patient ``0029`` stays ``0029``.
-
-    Args:
-        path: a ``.csv`` (UTF-8) or ``.xlsx`` file with one header row.
-        required: the columns that must be there.
-
-    Returns:
-        One row a table row, all columns text without surrounding blanks, "" for empty cells.
-
-    Raises:
-        DatasetError: the file is absent, not such a table, a row has more cells than the header, a cell holds a byte
-            of value zero, or a required column is missing.
-    """
-    table = _read_as_text(path)
-    table.columns = [str(column).strip() for column in table.columns]
-    missing = [column for column in required if column not in table.columns]
-    if missing:
-        raise DatasetError(
-            f"Expected the columns {', '.join(required)}. Received: {path} without {', '.join(missing)}. "
-            "Add the columns (data/README.md shows the layout)."
-        )
-    table = table.apply(lambda column: column.fillna("").astype(str).str.strip())
-    if any("\0" in cell for column in table for cell in table[column]):
-        raise DatasetError(
-            f"Expected text in the cells. Received: {path} with a byte of value zero in one. Save the table again."
-        )
-    return table
-
-
-def _read_as_text(path: Path) -> pd.DataFrame:
-    try:
-        if path.suffix.lower() == ".xlsx":
-            return _read_csv(sheet_as_csv(path))
-        _require_columns_for_cells(path)
-        return _read_csv(path)
-    except Exception as error:  # pandas, openpyxl and zlib raise errors of many classes
-        raise DatasetError(
-            f"Expected a CSV (UTF-8) or XLSX table. Received: {path} ({type(error).__name__}: {error}). "
-            "Restore the file or save it again in one of these formats."
-        ) from error
-
-
-def _read_csv(source: Path | io.StringIO) -> pd.DataFrame:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", pd.errors.ParserWarning)  # of empty cells beyond the header
-        return pd.read_csv(source, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)
-
-
-def _require_columns_for_cells(path: Path) -> None:
-    """Raises ``ValueError`` where cells without a column would be lost; empty ones are none."""
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = csv.reader(file)
-        width = len(next(rows, []))
-        for row in rows:
-            if any(row[width:]):
-                raise ValueError(f"line {rows.line_num} has more cells than the header")
-
-
-def without_unknown(values: pd.Series) -> pd.Series:
-    """Returns the text column with ``-``, ``n/a``, ``unknown`` and the like turned into ""."""
-    return values.mask(values.str.lower().isin(UNKNOWN_MARKS), "")
-
-
-def relative_path(text: str, source: str | Path) -> str:
-    """Returns a table's path with forward slashes.
-
-    Args:
-        text: a path relative to the dataset's root, with ``/`` or back-slashes.
-        source: the table, for the message.
-
-    Raises:
-        DatasetError: the path is absolute or leaves the root with ``..``.
-    """
-    path = PurePosixPath(text.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or re.match(r"[A-Za-z]:", text):
-        raise DatasetError(
-            f"Expected a path below the dataset's root. Received: {text!r} in {source}. "
-            "Write it relative to the root, without '..'."
-        )
-    return str(path) if text else ""
+    return Path(os.path.realpath(path)).is_relative_to(root)  # Path.resolve raises on a circle
 
 
 @dataclass(frozen=True)
 class FileIndex:
-    """The files below a folder, found by relative path whatever its upper and lower case.
-
-    Archives made on Windows name one file in two ways (``_Mask.jpg``, ``_MASK.jpg``).
+    """The files below a folder.
 
     Args:
-        exact: relative path to file.
-        folded: the same in lower case.
+        files: those that may be read.
+        finder: finds them by the names in a table.
         outside: links out of the folder, which are no files of it.
+        idle: links to folders inside it, which are found there, and links that lead nowhere.
     """
 
-    exact: dict[str, Path]
-    folded: dict[str, Path]
+    files: frozenset[Path]
+    finder: PathFinder
     outside: tuple[Path, ...] = ()
+    idle: tuple[Path, ...] = ()
 
     def find(self, relative: str) -> Path | None:
-        """Returns the file of exactly this name, else of this name in another case, else None."""
-        return self.exact.get(relative) or self.folded.get(relative.lower())
+        """Returns the file that ``PathFinder.find`` finds, None where it is none of the folder."""
+        found = self.finder.find(relative)
+        return found if found in self.files else None
 
 
 def index_files(root: Path) -> FileIndex:
@@ -194,17 +127,22 @@ def index_files(root: Path) -> FileIndex:
 
     Links to files inside are followed, links to folders never; links that leave the folder are listed as such.
     """
-    paths = sorted(path for path in root.rglob("*") if not path.name.startswith(".") and _is_file_or_link(path))
-    outside = tuple(path for path in paths if path.is_symlink() and not stays_inside(path, root))
-    left_out = set(outside)
-    files = [path for path in paths if path not in left_out and path.is_file()]
-    exact = {path.relative_to(root).as_posix(): path for path in files}
-    return FileIndex(exact, {relative.lower(): path for relative, path in exact.items()}, outside)
+    paths = sorted(path for path in root.rglob("*") if not path.name.startswith("."))
+    outside = [path for path in paths if path.is_symlink() and not stays_inside(path, root)]
+    others = set(paths) - set(outside)
+    files = frozenset(path for path in others if path.is_file())
+    idle = sorted(path for path in others - files if path.is_symlink())
+    return FileIndex(files, PathFinder(root), tuple(outside), tuple(idle))
 
 
-def _is_file_or_link(path: Path) -> bool:
-    """A link that leads nowhere, such as one of a circle, is neither."""
-    return path.is_file() or (path.is_symlink() and path.is_dir())
+def links_notes(index: FileIndex) -> tuple[str, ...]:
+    """Returns notes on links that were not followed. Those that leave the folder may lead to anybody's files."""
+    kinds_of_links = {
+        "links that leave the dataset's folder, not followed": index.outside,
+        "links to its own folders, or to nothing, not followed": index.idle,
+    }
+    named = {kind: [p.relative_to(index.finder.base).as_posix() for p in ps] for kind, ps in kinds_of_links.items()}
+    return tuple(f"{kind}: {len(names):,}, for example {_examples(names)}" for kind, names in named.items() if names)
 
 
 def keep_found(table: pd.DataFrame, root: Path, index: FileIndex) -> tuple[pd.DataFrame, tuple[str, ...]]:
@@ -222,20 +160,20 @@ def keep_found(table: pd.DataFrame, root: Path, index: FileIndex) -> tuple[pd.Da
         DatasetError: no image of the table is there.
     """
     found = [index.find(path) for path in table["image_path"]]
-    outside = outside_note(index.outside, root)
+    links = links_notes(index)
     here = pd.Series([path is not None for path in found], index=table.index)
     absent = table.loc[~here, "image_path"]
     if not here.any():
         raise DatasetError(
             f"Expected the images that the table lists. Received: root={str(root)!r} with none of "
             f"{len(table):,}, for example {absent.iloc[0]!r}. Unpack the images there, or give another root."
-            + "".join(f" ({note}.)" for note in outside)
+            + "".join(f" ({note}.)" for note in links)
         )
     kept = table[here].assign(image_path=[str(path) for path in found if path is not None])
     masks = [[(mask, index.find(mask)) for mask in row] for row in kept["lesion_masks"]]
     lost = [mask for row in masks for mask, path in row if path is None]
     kept["lesion_masks"] = pd.Series([tuple(str(path) for _, path in row if path) for row in masks], kept.index, object)
-    return kept.reset_index(drop=True), (*_absent_note(absent, table, root), *_lost_mask_note(lost), *outside)
+    return kept.reset_index(drop=True), (*_absent_note(absent, table, root), *_lost_mask_note(lost), *links)
 
 
 def _absent_note(absent: pd.Series, table: pd.DataFrame, root: Path) -> tuple[str, ...]:
@@ -258,14 +196,39 @@ def _examples(names: list[str]) -> str:
     return ", ".join(map(_printable_bytes, names[:3]))
 
 
-def unlisted_note(table: pd.DataFrame, root: Path, index: FileIndex) -> tuple[str, ...]:
-    """Returns a note on image files that no row names; masks (``mask`` in the name) are not counted."""
-    named = {*table["image_path"], *(mask for row in table["lesion_masks"] for mask in row)}
-    unlisted = [
-        str(path.relative_to(root))
-        for path in index.exact.values()
-        if path.suffix.lower() in IMAGE_SUFFIXES and "mask" not in path.stem.lower() and str(path) not in named
-    ]
-    if not unlisted:
+def unlisted_notes(table: pd.DataFrame, source: Path, root: Path, index: FileIndex) -> tuple[str, ...]:
+    """Returns notes on the image files that no row names, and on all other files that were not used.
+
+    Args:
+        table: a sample table with paths as on disk.
+        source: the file that it was read from.
+        root: the dataset's folder.
+        index: its files.
+    """
+    named = {source, *map(Path, table["image_path"]), *(Path(mask) for row in table["lesion_masks"] for mask in row)}
+    unused = sorted(index.files - named)
+    images = [path for path in unused if path.suffix.lower() in IMAGE_SUFFIXES and "mask" not in path.stem.lower()]
+    others = passed_over_note(sorted(set(unused) - set(images)), root)
+    if not images:
+        return others
+    names = [path.relative_to(root).as_posix() for path in images]
+    return (f"image files that no row of the table names: {len(images):,}, for example {_examples(names)}", *others)
+
+
+def passed_over_note(paths: Iterable[Path], root: Path) -> tuple[str, ...]:
+    """Returns a note on files that a reader did not use, but those that say that a folder is a phantom."""
+    passed = [path for path in paths if path.name not in (NOTICE_FILE, PARAMETERS_FILE)]
+    if not passed:
         return ()
-    return (f"image files that no row of the table names: {len(unlisted):,}, for example {_examples(unlisted)}",)
+    return (f"files passed over: {len(passed):,} ({kinds(path.relative_to(root) for path in passed)})",)
+
+
+def kinds(paths: Iterable[PurePath]) -> str:
+    """How many paths there are of each suffix, the most frequent first, each with an example."""
+    by_kind = defaultdict(list)
+    for path in paths:
+        by_kind[path.suffix.lower() or "no suffix"].append(path.as_posix())
+    ordered = sorted(by_kind.items(), key=lambda kind: (-len(kind[1]), kind[0]))
+    parts = [f"{kind}: {len(names):,}, for example {_printable_bytes(names[0])}" for kind, names in ordered[:8]]
+    more = [f"other kinds: {sum(len(names) for _, names in ordered[8:]):,}"] if len(ordered) > 8 else []
+    return "; ".join(parts + more)

@@ -8,33 +8,34 @@ from pathlib import Path
 import pandas as pd
 
 from mmdc_tf.datasets.files import (
+    content_of,
     index_files,
     keep_found,
-    read_table_file,
-    relative_path,
     require_folder,
-    unlisted_note,
-    without_unknown,
+    unlisted_notes,
 )
+from mmdc_tf.datasets.paths import relative_path
 from mmdc_tf.datasets.schema import COLUMNS, Dataset, DatasetInfo, check_sample_table
+from mmdc_tf.datasets.tables import read_table_file, unused_columns_note, without_unknown
+from mmdc_tf.datasets.values import number_column, one_spelling
 from mmdc_tf.errors import ConfigurationError, DatasetError
 
-TABLE_NAME = "samples.csv"
+TABLE_NAMES = ("samples.csv", "samples.xlsx", "samples.tsv", "samples.txt", "samples.xls")
 REQUIRED_COLUMNS = ("sample_id", "image_path", "label")
 MODALITIES = ("mammography", "ultrasound")
 
 
 def load_folder(root: str | Path, class_names: Sequence[str] | None = None, modality: str = "mammography") -> Dataset:
-    """Reads a folder with ``samples.csv``, one row an image.
+    """Reads a folder with ``samples.csv`` or another of ``TABLE_NAMES``, in any case; one row an image.
 
-    The CSV has the columns of the sample table; ``sample_id``, ``image_path`` and ``label`` must be there, a
+    The table has the columns of the sample table; ``sample_id``, ``image_path`` and ``label`` must be there, a
     missing column or an empty cell elsewhere means unknown. ``image_path`` and ``lesion_masks`` (several masks
     separated by ``;``) are relative to the folder. ``group_id`` is the unit that never crosses a split; where the
     table has none it is the patient.
 
     Args:
         root: the folder.
-        class_names: the ordered class names; by default the labels in alphabetical order.
+        class_names: the ordered class names; by default the labels in lower case, in alphabetical order.
         modality: ``"mammography"`` or ``"ultrasound"``.
 
     Returns:
@@ -48,26 +49,44 @@ def load_folder(root: str | Path, class_names: Sequence[str] | None = None, moda
     """
     _require_modality(modality)
     folder = require_folder(root)
-    path = folder / TABLE_NAME
-    raw = _complete(read_table_file(path, REQUIRED_COLUMNS), path)
+    path = _find_table(folder)
+    read = read_table_file(path, REQUIRED_COLUMNS, COLUMNS)
+    raw, value_notes = _complete(read, path, class_names or ())
     classes = tuple(class_names) if class_names else tuple(sorted(set(raw["label"]) - {""}))
     info = _info(folder, classes, modality, by_group=not raw["group_id"].equals(raw["patient_id"]))
     index = index_files(folder)
     table, notes = keep_found(check_sample_table(raw, classes, str(path)), folder, index)
     table = check_sample_table(table, classes, str(path))
     _require_two_classes(table, path)
-    return Dataset(info, table, folder, (*notes, *unlisted_note(table, folder, index)))
+    notes = (*unused_columns_note(read, COLUMNS), *value_notes, *notes, *unlisted_notes(table, path, folder, index))
+    return Dataset(info, table, folder, notes)
 
 
-def _complete(raw: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Adds the columns that are not there, and turns cells into what the sample table holds."""
+def _find_table(folder: Path) -> Path:
+    files = {path.name.lower(): path for path in sorted(folder.iterdir()) if path.is_file()}
+    found = [files[name] for name in TABLE_NAMES if name in files]
+    if not found:
+        raise DatasetError(
+            f"Expected {TABLE_NAMES[0]} or {TABLE_NAMES[1]}. Received: root={str(folder)!r} without one; it holds "
+            f"{content_of(folder)}. Write the table (data/README.md shows its columns), or give its folder."
+        )
+    return found[0]
+
+
+def _complete(raw: pd.DataFrame, path: Path, class_names: Sequence[str]) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Adds the columns that are not there, turns cells into what the sample table holds, and says what was noticed."""
     table = raw.reindex(columns=list(COLUMNS), fill_value="")
-    for column in ("patient_id", "group_id", "age", "density", "view", "side", "lesion_masks"):
+    for column in ("patient_id", "group_id", "view", "side", "lesion_masks"):
         table[column] = without_unknown(table[column])
+    table["label"], notes = one_spelling(table["label"], class_names)
+    for column in ("age", "density"):
+        table[column], zeros = number_column(table[column], column, path, zero_is_unknown=column == "age")
+        none = (f"{column} is not known for any row of {path.name}",) if table[column].isna().all() else ()
+        notes = (*notes, *zeros, *none)
     table["image_path"] = [relative_path(text, path) for text in table["image_path"]]
     table["view"], table["side"] = table["view"].str.upper(), table["side"].str.upper()
     table["lesion_masks"] = [_split_masks(text, path) for text in table["lesion_masks"]]
-    return table.assign(group_id=_groups(table, path))
+    return table.assign(group_id=_groups(table, path)), notes
 
 
 def _split_masks(text: str, path: Path) -> tuple[str, ...]:

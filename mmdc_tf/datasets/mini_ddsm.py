@@ -7,16 +7,17 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from mmdc_tf.datasets.files import (
+    content_of,
     index_files,
     inner_folder,
     keep_found,
-    read_table_file,
-    relative_path,
     require_folder,
-    unlisted_note,
-    without_unknown,
+    unlisted_notes,
 )
+from mmdc_tf.datasets.paths import relative_path
 from mmdc_tf.datasets.schema import Dataset, DatasetInfo, check_sample_table
+from mmdc_tf.datasets.tables import read_table_file, unused_columns_note, without_unknown
+from mmdc_tf.datasets.values import number_column
 from mmdc_tf.errors import DatasetError
 
 MINI_DDSM = DatasetInfo(
@@ -37,6 +38,7 @@ MINI_DDSM = DatasetInfo(
 
 TABLE_NAMES = ("DataWMask.xlsx", "DataWMask.csv")
 TABLE_COLUMNS = ("fullPath", "View", "Side", "Status", "Tumour_Contour", "Tumour_Contour2", "Age", "Density")
+FURTHER_COLUMNS = ("fileName",)
 
 
 def load_mini_ddsm(root: str | Path, info: DatasetInfo = MINI_DDSM) -> Dataset:
@@ -53,12 +55,13 @@ def load_mini_ddsm(root: str | Path, info: DatasetInfo = MINI_DDSM) -> Dataset:
     Raises:
         DatasetError: the folder, the table or all images are absent, or the table cannot be used.
     """
-    folder = inner_folder(require_folder(root), "MINI-DDSM-Complete*")
+    folder = _folder_of_table(root)
     path = _find_table(folder)
     index = index_files(folder)
-    table, notes = keep_found(read_mini_ddsm_table(path, info), folder, index)
+    listed, table_notes = _read_table(path, info)
+    table, notes = keep_found(listed, folder, index)
     table = check_sample_table(table, info.class_names, str(path))
-    return Dataset(info, table, folder, (*notes, *unlisted_note(table, folder, index)))
+    return Dataset(info, table, folder, (*table_notes, *notes, *unlisted_notes(table, path, folder, index)))
 
 
 def list_mini_ddsm(root: str | Path) -> Dataset:
@@ -70,9 +73,9 @@ def list_mini_ddsm(root: str | Path) -> Dataset:
     Raises:
         DatasetError: the folder or the table is absent, or the table cannot be used.
     """
-    folder = inner_folder(require_folder(root), "MINI-DDSM-Complete*")
-    table = read_mini_ddsm_table(_find_table(folder))
-    return Dataset(MINI_DDSM, table, folder, ("the table alone: no image is read",), has_images=False)
+    folder = _folder_of_table(root)
+    table, notes = _read_table(_find_table(folder), MINI_DDSM)
+    return Dataset(MINI_DDSM, table, folder, (*notes, "the table alone: no image is read"), has_images=False)
 
 
 def read_mini_ddsm_table(path: str | Path, info: DatasetInfo = MINI_DDSM) -> pd.DataFrame:
@@ -84,19 +87,24 @@ def read_mini_ddsm_table(path: str | Path, info: DatasetInfo = MINI_DDSM) -> pd.
 
     Returns:
         The sample table of all rows, with ``image_path`` and ``lesion_masks`` relative to the table's folder.
-        Age is NaN where empty, density NaN where 0 (its scale is 1 to 4), the patient is ``STATUS/NUMBER`` since
+        Age is NaN where empty or 0, density NaN where 0 (its scale is 1 to 4), the patient is ``STATUS/NUMBER`` since
         numbers repeat across folders, and ``group_id`` is the patient.
 
     Raises:
         DatasetError: the table cannot be read, lacks a column, lists an image twice, names a path outside its
             folder, or holds a value out of range.
     """
-    path = Path(path)
-    raw = read_table_file(path, TABLE_COLUMNS)
+    return _read_table(Path(path), info)[0]
+
+
+def _read_table(path: Path, info: DatasetInfo) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    raw = read_table_file(path, TABLE_COLUMNS, FURTHER_COLUMNS)
+    notes = unused_columns_note(raw, (*TABLE_COLUMNS, *FURTHER_COLUMNS))
     raw["fullPath"] = [relative_path(text, path) for text in raw["fullPath"]]
     patients = [_patient(*row, path) for row in zip(raw["fullPath"], raw["Status"], strict=True)]
     contours = zip(without_unknown(raw["Tumour_Contour"]), without_unknown(raw["Tumour_Contour2"]), strict=True)
-    density = without_unknown(raw["Density"])
+    age, no_age = number_column(raw["Age"], "age", path, zero_is_unknown=True)
+    density, no_density = number_column(raw["Density"], "density", path, zero_is_unknown=True)
     table = pd.DataFrame(
         {
             "sample_id": [str(PurePosixPath(name).with_suffix("")) for name in raw["fullPath"]],
@@ -104,27 +112,36 @@ def read_mini_ddsm_table(path: str | Path, info: DatasetInfo = MINI_DDSM) -> pd.
             "label": raw["Status"].str.lower(),
             "patient_id": patients,
             "group_id": patients,
-            "age": without_unknown(raw["Age"]),
-            "density": density.mask(pd.to_numeric(density, errors="coerce") == 0, ""),
+            "age": age,
+            "density": density,
             "view": without_unknown(raw["View"]).str.upper(),
             "side": without_unknown(raw["Side"]).str.upper(),
             "lesion_masks": [tuple(relative_path(mask, path) for mask in pair if mask) for pair in contours],
         }
     )
-    return check_sample_table(table, info.class_names, str(path))
+    return check_sample_table(table, info.class_names, str(path)), (*notes, *no_age, *no_density)
+
+
+def _folder_of_table(root: str | Path) -> Path:
+    return inner_folder(require_folder(root), "MINI-DDSM-Complete", lambda folder: bool(_tables(folder)))
+
+
+def _tables(folder: Path) -> list[Path]:
+    """The table by its name, in any case; else every CSV."""
+    files = {path.name.lower(): path for path in sorted(folder.iterdir()) if path.is_file()}
+    named = [files[name.lower()] for name in TABLE_NAMES if name.lower() in files]
+    return named[:1] or [path for name, path in files.items() if name.endswith(".csv")]
 
 
 def _find_table(folder: Path) -> Path:
-    for name in TABLE_NAMES:
-        if (folder / name).is_file():
-            return folder / name
-    others = sorted(path for path in folder.glob("*.csv") if path.is_file())
-    if len(others) == 1:
-        return others[0]
-    found = ", ".join(path.name for path in others) or "no CSV file"
+    tables = _tables(folder)
+    if len(tables) == 1:
+        return tables[0]
+    found = ", ".join(path.name for path in tables) or f"no CSV file; it holds {content_of(folder)}"
     raise DatasetError(
         f"Expected {TABLE_NAMES[0]}, {TABLE_NAMES[1]} or one CSV of the same columns. Received: "
-        f"root={str(folder)!r} with {found}. Give the folder that holds the table (layout: data/README.md)."
+        f"root={str(folder)!r} with {found}. Give the folder that holds the table (layout: data/README.md); "
+        "--dataset folder reads images of another layout, with a table samples.csv."
     )
 
 

@@ -45,6 +45,7 @@ class DatasetInfo:
         citation, licence, homepage: where it comes from and on what terms.
         synthetic: True for phantoms: everything made from them says "phantom: not a reproduction".
         digitizer_from_name: True where the letter that starts a file name is the site and digitizer of the image.
+        positive_class: the class that decisions are about, where a user named it; None for the one that is recognised.
     """
 
     name: str
@@ -58,6 +59,7 @@ class DatasetInfo:
     homepage: str
     synthetic: bool = False
     digitizer_from_name: bool = False
+    positive_class: str | None = None
 
 
 @dataclass(frozen=True)
@@ -101,8 +103,8 @@ def check_sample_table(table: pd.DataFrame, class_names: tuple[str, ...], source
     """Returns the table with exact columns, dtypes and order, or raises naming what is wrong.
 
     Args:
-        table: one row an image. ``age`` in years and ``density`` 1 to 4 (BI-RADS), NaN where unknown;
-            ``lesion_masks`` a tuple of paths; ``view``/``side`` "" where unknown.
+        table: one row an image; its index numbers the rows in messages. ``age`` in years and ``density`` 1 to 4
+            (BI-RADS), NaN where unknown; ``lesion_masks`` a tuple of paths; ``view``/``side`` "" where unknown.
         class_names: the labels that may occur, lower case.
         source: the file or folder that the table comes from, for messages.
 
@@ -178,7 +180,7 @@ def _require_filled(table: pd.DataFrame, columns: tuple[str, ...], source: str) 
         if blank.any():
             raise DatasetError(
                 f"Expected a value in the column {column!r} of every row of {source}. "
-                f"Received: an empty cell in row {blank.argmax()}. Fill it in."
+                f"Received: an empty cell in row {table.index[blank][0]}. Fill it in."
             )
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,28 +13,20 @@ MOST_ROWS, MOST_CELLS = 2**20, 5_000_000
 """Excel's own number of rows; and cells, among them the empty ones that a row with a far cell begins with."""
 
 
-def sheet_as_csv(path: Path) -> io.StringIO:
-    """The first sheet of a workbook as CSV. Rows without content are left out; formulas stand as their last results.
+def sheet_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The first sheet of a workbook: the number and the cells of each row with content, without empty cells at its end.
+
+    Formulas stand as their last results. The archive is looked at when the first row is asked for.
 
     Args:
-        path: a ``.xlsx`` file whose first row with content is the header; what stands below ``MOST_ROWS`` is not read.
+        path: a ``.xlsx`` file; what stands below ``MOST_ROWS`` is not read.
 
     Raises:
-        ValueError: it unpacks to more than ``MOST_UNPACKED``, has more than ``MOST_CELLS`` cells, or a row has more
-            than the header.
+        ValueError: it unpacks to more than ``MOST_UNPACKED``, or has more than ``MOST_CELLS`` cells.
         Exception: it is no workbook; ``zipfile`` and openpyxl raise errors of many classes.
     """
     _require_bearable(path)
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    width = 0
-    for number, cells in _rows(path):
-        width = width or len(cells)
-        if len(cells) > width:
-            raise ValueError(f"row {number} has more cells than the header")
-        writer.writerow(cells)
-    text.seek(0)
-    return text
+    yield from _rows(path)
 
 
 def _require_bearable(path: Path) -> None:
@@ -51,12 +41,10 @@ def _require_bearable(path: Path) -> None:
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """The number and the cells of each row with content, without the empty cells at its end."""
     from openpyxl import load_workbook
 
-    book = load_workbook(path, read_only=True, data_only=True, keep_links=False)
-    try:
-        sheet = book.worksheets[0]
+    with path.open("rb") as file:  # by its name openpyxl refuses a workbook that is called .csv
+        sheet = load_workbook(file, read_only=True, data_only=True, keep_links=False).worksheets[0]
         sheet.reset_dimensions()  # what the file claims may be a million rows of 16,384 cells
         cells = 0
         for number, row in enumerate(sheet.iter_rows(max_row=MOST_ROWS, values_only=True), start=1):
@@ -65,8 +53,6 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
                 raise ValueError(f"more than {MOST_CELLS:,} cells up to row {number:,}")
             if any(value is not None for value in row):
                 yield number, _texts(row)
-    finally:
-        book.close()
 
 
 def _texts(row: tuple[Any, ...]) -> list[str]:

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 
 from mmdc_tf.errors import InputError
 
-POSITIVE_CLASSES = ("malignant", "cancer")
 SENSITIVITY = 0.90
 SHARES = ("sensitivity", "specificity", "ppv", "npv")
 COUNTS = ("true_positives", "false_positives", "false_negatives", "true_negatives")
-
-
-def positive_class(class_names: Sequence[str]) -> str | None:
-    """The class that must not be missed: "malignant" or "cancer"; None where a dataset has neither, or both."""
-    found = [name for name in class_names if name in POSITIVE_CLASSES]
-    return found[0] if len(found) == 1 else None
 
 
 def threshold_at_sensitivity(y_positive: np.ndarray, p_positive: np.ndarray, sensitivity: float = SENSITIVITY) -> float:

@@ -139,7 +139,8 @@ def _calibrate(plan: Plan, cell: Cell, learner: Learner, predictions: pd.DataFra
             return
         predictions = _predictions(plan, cell, learner, validation)
     write_table(cell.folder / VALIDATION, predictions)
-    artifacts.write_json(cell.folder / CALIBRATION, {**calibrate(cell.folder, plan.sensitivity), **_notice(plan)})
+    fitted = calibrate(cell.folder, plan.sensitivity, plan.dataset.info.positive_class)
+    artifacts.write_json(cell.folder / CALIBRATION, {**fitted, **_notice(plan)})
 
 
 def _predictions(plan: Plan, cell: Cell, learner: Learner, sample_ids: tuple[str, ...]) -> pd.DataFrame:

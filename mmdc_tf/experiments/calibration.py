@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mmdc_tf.datasets.values import positive_class
 from mmdc_tf.evaluation.calibration import fit_temperature, with_temperature
-from mmdc_tf.evaluation.decision import SENSITIVITY, outcomes, positive_class, threshold_at_sensitivity
+from mmdc_tf.evaluation.decision import SENSITIVITY, outcomes, threshold_at_sensitivity
 from mmdc_tf.evaluation.predictions import class_names, read_predictions
 from mmdc_tf.evaluation.probability_metrics import probability_metrics
 from mmdc_tf.experiments.artifacts import read_json
@@ -71,12 +72,13 @@ class CalibratedRow:
         return outcomes(*self.decisions())
 
 
-def calibrate(folder: Path, sensitivity: float = SENSITIVITY) -> dict[str, Any]:
+def calibrate(folder: Path, sensitivity: float = SENSITIVITY, positive: str | None = None) -> dict[str, Any]:
     """Fits on ``validation_predictions.csv``, judges on ``predictions.csv``.
 
     Args:
         folder: one training's.
         sensitivity: that the threshold must reach on the part that it is fitted on, in (0, 1].
+        positive: the class that the threshold is for; None for the one that is recognised by its name.
 
     Returns:
         The content of ``calibration.json``: ``CARD``, and for ``validation`` and ``test`` each ``n``; ``before`` and
@@ -90,7 +92,7 @@ def calibrate(folder: Path, sensitivity: float = SENSITIVITY) -> dict[str, Any]:
     """
     validation, test = read_predictions([folder / VALIDATION]), read_predictions([folder / PREDICTIONS])
     temperature = fit_temperature(validation)
-    positive = positive_class(class_names(validation))
+    positive = positive or positive_class(class_names(validation))
     threshold = (
         None if positive is None else _threshold(with_temperature(validation, temperature), positive, sensitivity)
     )

@@ -100,6 +100,7 @@ class Plan:
             "jit": self.jit,
             # runs of one device say nothing of it, as those did that were made before there was a choice
             **({} if self.devices == ONE else {"devices": self.devices}),
+            **({} if (named := self.dataset.info.positive_class) is None else {"positive_class": named}),
         }
 
 

@@ -8,7 +8,7 @@ import signal
 import warnings
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from filelock import FileLock, Timeout
 
@@ -40,14 +40,14 @@ class BatchResult:
         lesion_masks: image files that are lesion masks of a scan, by their names (``scan_folder.masks_by_scan``), and
             were left out.
         outside_links: links that leave the input folder and were not followed.
-        others: number of files that are no scans.
+        others: files that are no scans.
     """
 
     rows: tuple[Row, ...]
     unchanged: int
     lesion_masks: tuple[str, ...]
     outside_links: tuple[str, ...]
-    others: int
+    others: tuple[PurePosixPath, ...]
 
     @property
     def failed(self) -> tuple[Row, ...]:

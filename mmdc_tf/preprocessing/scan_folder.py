@@ -26,13 +26,13 @@ class ScanFolder:
         outputs: scan to PNG, both relative, with forward slashes; in order of the scans' names.
         lesion_masks: image files that are no scans but lesion masks of a scan, relative; in order of their names.
         outside_links: symbolic links to a place outside the folder; they are not followed.
-        others: number of files that are no scans.
+        others: files that are no scans, relative.
     """
 
     outputs: dict[str, str]
     lesion_masks: tuple[str, ...]
     outside_links: tuple[str, ...]
-    others: int
+    others: tuple[PurePosixPath, ...]
 
 
 def list_scans(source: Path, left_out: Path) -> ScanFolder:
@@ -48,7 +48,7 @@ def list_scans(source: Path, left_out: Path) -> ScanFolder:
     Raises:
         DatasetError: a folder cannot be listed.
     """
-    scans, outside, others = [], [], 0
+    scans, outside, others = [], [], []
     for path in _entries(source, left_out):
         relative, real = path.relative_to(source).as_posix(), path.resolve()
         if not real.is_relative_to(source):
@@ -58,10 +58,10 @@ def list_scans(source: Path, left_out: Path) -> ScanFolder:
         elif _is_scan(path):
             scans.append(relative)
         else:
-            others += 1
+            others.append(PurePosixPath(relative))
     masks = {mask for of_scan in masks_by_scan(scans).values() for mask in of_scan}
     outputs = png_names(sorted(set(scans) - masks))
-    return ScanFolder(outputs, tuple(sorted(masks)), tuple(sorted(outside)), others)
+    return ScanFolder(outputs, tuple(sorted(masks)), tuple(sorted(outside)), tuple(sorted(others)))
 
 
 def _entries(source: Path, left_out: Path) -> Iterator[Path]:

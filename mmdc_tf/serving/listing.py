@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
-from mmdc_tf.datasets.files import read_table_file
-from mmdc_tf.errors import DatasetError, InputError
+from mmdc_tf.datasets.files import kinds
+from mmdc_tf.datasets.paths import PathFinder
+from mmdc_tf.datasets.tables import read_table_file, unused_columns_note
+from mmdc_tf.datasets.values import number_column
+from mmdc_tf.errors import DatasetError
 from mmdc_tf.preprocessing.scan_folder import list_scans
-from mmdc_tf.serving.metadata import number
 
 PATH_COLUMN, VALUES = "image_path", ("age", "density")
 
@@ -38,16 +38,17 @@ def list_images(paths: Sequence[Path], table: Path | None, age: float | None, de
 
     Args:
         paths: files, and folders that are searched as ``scan_folder.list_scans`` does, without lesion masks.
-        table: a CSV or XLSX file with the columns image_path (absolute, or relative to the table), and age or density
-            or both; an empty cell says nothing, "unknown" that the value is unknown.
+        table: a file that ``tables.read_table_file`` reads, with the columns image_path (absolute, or relative to the
+            table, as ``paths.PathFinder`` finds it), and age or density or both; an empty cell says nothing, "unknown"
+            or an age of 0 that the value is unknown.
         age, density: for all images of which the table says nothing.
 
     Raises:
         DatasetError: a folder holds no image or cannot be read, or the table cannot be used.
-        InputError: a value of the table is no number or out of range.
     """
-    rows = {} if table is None else _rows(table)
+    rows, table_notes = ({}, ()) if table is None else _rows(table)
     found, notes = _search(paths) if paths else ([row.image for row in rows.values()], [])
+    notes += table_notes
     images: dict[Path, Path] = {}
     for image in found:
         images.setdefault(image.resolve(), image)
@@ -88,37 +89,36 @@ def _search(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
             notes.append(f"lesion masks in {path}, left out: {len(scans.lesion_masks):,}")
         if scans.outside_links:
             notes.append(f"links that leave {path}, not followed: {len(scans.outside_links):,}")
+        if scans.others:
+            notes.append(f"files in {path} that are no scans, left out: {len(scans.others):,} ({kinds(scans.others)})")
     return found, notes
 
 
-def _rows(path: Path) -> dict[Path, _Row]:
-    """The table's rows by the image's resolved path."""
-    table = read_table_file(path, (PATH_COLUMN,))
+def _rows(path: Path) -> tuple[dict[Path, _Row], tuple[str, ...]]:
+    """The table's rows by the image's resolved path, and notes."""
+    known = (PATH_COLUMN, *VALUES)
+    table = read_table_file(path, known[:1], VALUES)
     if not set(VALUES) & set(table.columns):
         raise DatasetError(
             f"Expected a column age, density or both beside {PATH_COLUMN}. Received: {path} with "
             f"{', '.join(table.columns)}. Add one, with empty cells where a value is not known."
         )
-    rows: dict[Path, _Row] = {}
-    for line, (_, cells) in enumerate(table.iterrows(), start=2):
-        row = _row(path, line, cells)
-        if row.image.resolve() in rows:
+    notes, given = unused_columns_note(table, known), table.reindex(columns=list(known), fill_value="")
+    for name in VALUES:
+        values, zeros = number_column(given[name], name, path, zero_is_unknown=name == "age")
+        given[name], notes = values.astype(object).where(given[name] != "", None), (*notes, *zeros)
+    finder, rows = PathFinder(path.parent), {}
+    for number, text, age, density in given.itertuples():
+        if not text:
             raise DatasetError(
-                f"Expected each image once. Received: {PATH_COLUMN}={cells[PATH_COLUMN]!r} again in line {line} of "
-                f"{path}. Remove the repeated row."
+                f"Expected a path in the column {PATH_COLUMN} of every row. Received: none in row {number} of {path}. "
+                "Fill it in."
             )
-        rows[row.image.resolve()] = row
-    return rows
-
-
-def _row(path: Path, line: int, cells: pd.Series) -> _Row:
-    if not cells[PATH_COLUMN]:
-        raise DatasetError(
-            f"Expected a path in the column {PATH_COLUMN} of every row. Received: none in line {line} of {path}. "
-            "Fill it in."
-        )
-    try:
-        age, density = (number(name, cells.get(name, "")) for name in VALUES)
-    except InputError as error:
-        raise InputError(f"Line {line} of {path}: {error}") from error
-    return _Row(path.parent / cells[PATH_COLUMN], age, density)
+        image = finder.find(text) or path.parent / text
+        if image.resolve() in rows:
+            raise DatasetError(
+                f"Expected each image once. Received: {PATH_COLUMN}={text!r} again in row {number} of {path}. "
+                "Remove the repeated row."
+            )
+        rows[image.resolve()] = _Row(image, age, density)
+    return rows, notes

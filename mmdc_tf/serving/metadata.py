@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from mmdc_tf.datasets.schema import AGE_RANGE, DENSITY_RANGE
+from mmdc_tf.datasets.values import RANGES, read_number, refusal
 from mmdc_tf.errors import InputError
 
-RANGES = {"age": AGE_RANGE, "density": DENSITY_RANGE}
 GIVEN, HEADER, UNKNOWN, NOT_USED = "given", "header", "unknown", "not used"
 LEAST_DIFFERENCE = 1.0
 """A header holds completed years: 61.5 does not differ from 61."""
@@ -39,26 +38,25 @@ def checked(name: str, value: float | str | None) -> float | None:
 
     Args:
         name: which of the two.
-        value: a number, or text that is one.
+        value: a number, or text as ``values.read_number`` takes it.
 
     Raises:
-        InputError: it is no number, or out of ``AGE_RANGE`` or ``DENSITY_RANGE``.
+        InputError: it is neither, or out of ``RANGES``.
     """
+    if isinstance(value, str):
+        return read_number(name, value)
     low, high = RANGES[name]
     try:
         number = None if value is None else float(value)
-    except (TypeError, ValueError):
+    except TypeError:
         number = math.inf
     if number is None or math.isnan(number) or low <= number <= high:
         return number
-    raise InputError(
-        f"Expected {name} between {low} and {high}, or nothing where it is not known. Received: {name}={value!r}. "
-        "Correct the value."
-    )
+    raise InputError(refusal(name, value))
 
 
 def number(name: str, text: str) -> float | None:
-    """A value as a user writes it: a number, "unknown" (NaN), or nothing (None).
+    """A value as a user writes it: a number or "unknown" (NaN), as ``values.read_number`` takes it, or nothing (None).
 
     Args:
         name: "age" or "density".
@@ -67,9 +65,7 @@ def number(name: str, text: str) -> float | None:
     Raises:
         InputError: anything else, or a number out of range.
     """
-    if text == "":
-        return None
-    return math.nan if text.lower() == UNKNOWN else checked(name, text)
+    return None if text == "" else read_number(name, text)
 
 
 def resolve(given: float | None, in_header: float | None, used: bool) -> tuple[MetadataValue, bool]:

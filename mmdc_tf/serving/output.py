@@ -23,7 +23,10 @@ def introduction(card: ModelCard, file: Path) -> str:
         lines.append("probabilities: not calibrated, as the model gives them")
     else:
         lines.append(f"probabilities: calibrated, temperature {card.temperature:.3g}")
-    if card.threshold is not None:
+    if card.threshold is None:
+        why = "it was not calibrated" if card.temperature is None else "no class was named with --positive-class"
+        lines.append(f"decision: none, since {why} when it was trained")
+    else:
         sensitivity = (
             "" if card.sensitivity is None else f" (sensitivity {card.sensitivity:g}, fitted on: {card.fitted_on})"
         )

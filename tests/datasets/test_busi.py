@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from mmdc_tf.datasets.busi import BUSI, list_busi, load_busi
+from mmdc_tf.datasets.catalogue import load_dataset
 from mmdc_tf.errors import DatasetError, UnreadableImageError
 from mmdc_tf.opencv import cv2
+
+
+def write_text(path):
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("x")
 
 
 def write(path, seed):
@@ -98,10 +106,84 @@ def test_other_files_and_hidden_files_are_left_alone(root):
     assert len(load_busi(root).table) == 7
 
 
-def test_a_root_of_another_layout_is_refused(root):
-    (root / "normal").rename(root / "elsewhere")
-    with pytest.raises(DatasetError, match="without normal"):
+def test_a_root_of_another_layout_is_refused_with_what_it_holds(root):
+    for name in ("malignant", "normal"):
+        (root / name).rename(root / f"{name} of 2020")
+    (root / "list.csv").write_text("x")
+    with pytest.raises(DatasetError, match="without malignant, normal") as caught:
         load_busi(root)
+    held = "it holds benign/, malignant of 2020/, normal of 2020/, files: 1 (.csv: 1, for example list.csv)"
+    assert held in str(caught.value) and "--dataset folder" in str(caught.value)
+
+
+def test_a_folder_that_is_no_busi_is_shown_itself_and_not_what_is_below(tmp_path):
+    write(tmp_path / "images" / "1.png", 1)
+    (tmp_path / "samples.csv").write_text("x")
+    with pytest.raises(DatasetError) as caught:
+        list_busi(tmp_path)
+    held = (
+        f"root='{tmp_path}' without benign, malignant, normal; it holds images/, files: 1 (.csv: 1, for example samples"
+    )
+    assert held in str(caught.value)
+
+
+def test_two_classes_are_enough_and_noted(root):
+    shutil.rmtree(root / "normal")
+    dataset = load_dataset("busi", root)
+    assert dataset.found_counts == {"benign": 3, "malignant": 2}
+    assert "no folder of normal: the classes are benign, malignant alone" in dataset.notes
+
+
+@pytest.mark.parametrize("layout", ["{name}/images", "{name}/Image", "images/{name}"])
+def test_images_and_masks_may_have_folders_of_their_own(root, layout):
+    expected = list_busi(root).table
+    for name in BUSI.class_names:
+        (root / name).rename(root / "old")
+        images = root / layout.format(name=name.title())
+        masks = root / layout.replace("image", "mask").replace("Image", "Mask").format(name=name.title())
+        for folder in (images, masks):
+            folder.mkdir(parents=True)
+        for path in (root / "old").iterdir():
+            path.rename((masks if "mask" in path.name else images) / path.name)
+        (root / "old").rmdir()
+    dataset = list_busi(root)
+    columns = ["sample_id", "label", "group_id"]
+    pd.testing.assert_frame_equal(dataset.table[columns], expected[columns])
+    assert list(dataset.table["lesion_masks"].map(len)) == list(expected["lesion_masks"].map(len))
+    assert dataset.notes == ()
+
+
+def test_a_mask_in_a_folder_of_masks_may_be_called_as_its_image(root):
+    folder = root / "benign"
+    write(folder / "masks" / "benign (2).png", 60)
+    masks = list_busi(root).table.set_index("sample_id")["lesion_masks"]
+    assert masks["benign/benign (2)"] == (str(folder / "masks" / "benign (2).png"),)
+
+
+@pytest.mark.parametrize("around", ["Dataset_BUSI_with_GT", "dataset_busi_with_gt", "archive", "archive/data"])
+def test_folders_around_folders_are_entered(root, tmp_path, around):
+    (tmp_path / "outer" / around).mkdir(parents=True)
+    (tmp_path / "outer" / "__MACOSX").mkdir()
+    inner = root.rename(tmp_path / "outer" / around / "Dataset_BUSI_with_GT")
+    assert list_busi(tmp_path / "outer").root == inner
+
+
+def test_what_is_passed_over_is_counted_by_kind_with_an_example(root):
+    for name in ("a.webp", "b.WEBP", "c.jfif", "d.gif", "more/benign (90).png"):
+        write_text(root / "benign" / name)
+    write_text(root / "cyst" / "cyst (1).png")
+    expected = (
+        "files passed over: 6 (.png: 2, for example benign/more/benign (90).png; .webp: 2, for example benign/a.webp; "
+        ".gif: 1, for example benign/d.gif; .jfif: 1, for example benign/c.jfif)"
+    )
+    assert list_busi(root).notes == (expected,)
+
+
+def test_a_class_whose_files_are_all_passed_over_is_refused_with_their_kind(root):
+    for path in (root / "normal").iterdir():
+        path.rename(path.with_suffix(".webp"))
+    with pytest.raises(DatasetError, match=r"none of normal; files passed over: 3 \(\.webp: 3, for example normal/"):
+        load_dataset("busi", root)
 
 
 def test_missing_root_is_refused(tmp_path):

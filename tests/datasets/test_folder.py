@@ -56,6 +56,7 @@ def test_optional_columns_may_be_missing(tmp_path):
     assert list(dataset.table["group_id"]) == ["007", "008", "007"]
     assert dataset.info.group_unit == "patient"
     assert dataset.table["age"].isna().all()
+    assert dataset.notes[:2] == tuple(f"{name} is not known for any row of samples.csv" for name in ("age", "density"))
     assert set(dataset.table["view"]) == {""}
 
 
@@ -99,7 +100,7 @@ def test_modality_goes_into_the_facts(tmp_path):
 
 @pytest.mark.parametrize("column", ["sample_id", "image_path", "label"])
 def test_a_needed_column_is_named(tmp_path, column):
-    with pytest.raises(DatasetError, match=rf"samples\.csv without {column}\."):
+    with pytest.raises(DatasetError, match=rf"samples\.csv without {column};"):
         load_folder(make(tmp_path, **{column: None}))
 
 
@@ -116,8 +117,8 @@ def test_a_needed_column_is_named(tmp_path, column):
         ({"label": ["sick", "", "sick"]}, "label=''"),
         ({"label": ["sick", "sick", "sick"]}, "at least two classes"),
         ({"age": ["44", "x", ""]}, "'x'"),
-        ({"age": ["44", "130", ""]}, "age=130"),
-        ({"density": ["0", "1", "2"]}, "density=0"),
+        ({"age": ["44", "130", ""]}, "age='130' in row 3"),
+        ({"density": ["0", "1", "2"]}, "density='0' in row 2"),
         ({"side": ["up", "LEFT", ""]}, "side='UP'"),
     ],
 )
@@ -125,6 +126,58 @@ def test_a_bad_value_is_named(tmp_path, changes, message):
     with pytest.raises(DatasetError, match=r"samples\.csv") as caught:
         load_folder(make(tmp_path, **changes))
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_tables_as_programs_save_them(tmp_path, separator, encoding):
+    """Another separator, encoding, case of the columns and decimal sign; blank lines; a column that nobody reads."""
+    expected = load_folder(make(tmp_path)).table
+    rows = pd.DataFrame(full_rows()).rename(columns=lambda name: f" {name.replace('_', ' ').title()} ")
+    rows = rows.assign(BMI="22", **{" Age ": ["44,0", "", "n/a"], " Density ": ["A", "BI-RADS 4", ""]})
+    text = "\n" + rows.to_csv(index=False, sep=separator) + separator * 10 + "\n"
+    (tmp_path / "samples.csv").write_bytes(text.encode(encoding))
+    dataset = load_folder(tmp_path)
+    pd.testing.assert_frame_equal(dataset.table, expected)
+    assert dataset.notes == ("columns of the table that are not used: 'BMI'",)
+
+
+def test_a_workbook_in_place_of_the_csv_is_read_by_whatever_name(tmp_path):
+    expected = load_folder(make(tmp_path)).table
+    pd.DataFrame(full_rows()).to_excel(tmp_path / "Samples.xlsx", index=False)
+    (tmp_path / "samples.csv").unlink()
+    pd.testing.assert_frame_equal(load_folder(tmp_path).table, expected)
+    (tmp_path / "Samples.xlsx").rename(tmp_path / "samples.csv")
+    pd.testing.assert_frame_equal(load_folder(tmp_path).table, expected)
+
+
+def test_an_unused_table_and_other_files_are_named(tmp_path):
+    make(tmp_path)
+    for name in ("samples.xlsx", "img/4.webp"):
+        (tmp_path / name).write_text("x")
+    kinds = ".webp: 1, for example img/4.webp; .xlsx: 1, for example samples.xlsx"
+    assert load_folder(tmp_path).notes == (f"files passed over: 2 ({kinds})",)
+
+
+def test_labels_of_several_spellings_are_one_class(tmp_path):
+    dataset = load_folder(make(tmp_path, label=["Malignant", "benign", "MALIGNANT"]))
+    assert dataset.found_counts == {"benign": 1, "malignant": 2}
+    assert dataset.notes == (
+        "labels that differ in case or spaces only are one class: 'MALIGNANT', 'Malignant' as 'malignant'",
+    )
+
+
+def test_paths_in_another_case_and_composition_are_found(tmp_path):
+    make(tmp_path, image_path=["IMG\\1.PNG", "img/2.png", "Img/\u00e9.png"])
+    image = (tmp_path / "img" / "3.png").rename(tmp_path / "img" / "e\u0301.png")
+    assert list(load_folder(tmp_path).table["image_path"]) == [
+        str(tmp_path / "img" / n) for n in ("1.png", "2.png", image.name)
+    ]
+
+
+def test_an_empty_cell_is_named_by_its_row_in_the_file(tmp_path):
+    with pytest.raises(DatasetError, match="empty cell in row 3"):
+        load_folder(make(tmp_path, image_path=["img/1.png", "", "img/3.png"]))
 
 
 def test_absent_images_are_counted_and_named(tmp_path):
@@ -151,11 +204,11 @@ def test_missing_empty_and_tableless_roots_are_refused(tmp_path):
     with pytest.raises(DatasetError, match="an empty folder"):
         load_folder(tmp_path)
     (tmp_path / "img").mkdir()
-    with pytest.raises(DatasetError, match=r"samples\.csv \(FileNotFoundError"):
+    with pytest.raises(DatasetError, match=r"Expected samples\.csv or samples\.xlsx\..*it holds img/"):
         load_folder(tmp_path)
 
 
 def test_an_empty_csv_is_refused(tmp_path):
     (tmp_path / "samples.csv").touch()
-    with pytest.raises(DatasetError, match=r"samples\.csv \(EmptyDataError"):
+    with pytest.raises(DatasetError, match=r"samples\.csv \(an empty file\)"):
         load_folder(tmp_path)

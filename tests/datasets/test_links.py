@@ -10,6 +10,7 @@ import pytest
 from served_model import scan, write_image
 
 from mmdc_tf.datasets.busi import list_busi
+from mmdc_tf.datasets.catalogue import load_dataset
 from mmdc_tf.datasets.folder import load_folder
 from mmdc_tf.datasets.mini_ddsm import TABLE_COLUMNS, load_mini_ddsm
 from mmdc_tf.datasets.schema import Dataset
@@ -58,7 +59,27 @@ def test_a_class_folder_that_lies_outside_is_not_read(busi: Path, tmp_path: Path
     (busi / "normal").symlink_to(tmp_path / "normal")
     dataset = list_busi(busi)
     assert set(dataset.table["label"]) == {"benign", "malignant"}
-    assert f"{NOTE}6, " in noted(dataset)
+    assert noted(dataset) == f"{NOTE}1, for example normal"
+    with pytest.raises(DatasetError, match=f"none of normal; {NOTE}1, for example normal"):
+        load_dataset("busi", busi)
+
+
+def test_where_all_classes_or_all_files_are_links_the_error_says_so(busi: Path, tmp_path: Path):
+    for name in ("classes", "files"):
+        (tmp_path / name).mkdir()
+    for folder in busi.iterdir():
+        (tmp_path / "classes" / folder.name).symlink_to(folder)
+        (tmp_path / "files" / folder.name).mkdir()
+        for file in folder.iterdir():
+            (tmp_path / "files" / folder.name / file.name).symlink_to(file)
+    for name, count in (("classes", 3), ("files", 18)):
+        with pytest.raises(DatasetError, match=f"at least one image.*{NOTE}{count}, for example benign"):
+            list_busi(tmp_path / name)
+
+
+def test_links_to_nothing_are_named(busi: Path):
+    (busi / "benign" / "benign (8).png").symlink_to("gone.png")
+    assert "or to nothing, not followed: 1, for example benign/benign (8).png" in noted(list_busi(busi))
 
 
 def test_an_inner_folder_that_lies_outside_is_not_read(busi: Path, tmp_path: Path):

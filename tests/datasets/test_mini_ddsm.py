@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import unicodedata
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,8 @@ from mmdc_tf.datasets.catalogue import load_table_alone
 from mmdc_tf.datasets.mini_ddsm import MINI_DDSM, list_mini_ddsm, load_mini_ddsm, read_mini_ddsm_table
 from mmdc_tf.errors import ConfigurationError, DatasetError
 from mmdc_tf.opencv import cv2
+
+ZERO = "density 0, taken as unknown: 1, for example in row 3"
 
 
 def a_row(status, number, side="LEFT", view="CC", **changes):
@@ -116,10 +119,23 @@ def test_names_in_another_case_are_found(root):
     assert row["lesion_masks"][1].endswith("Mask2.JPG")
 
 
-def test_a_complete_folder_needs_no_note(root):
-    write(root / "Cancer/0029/Mask_C_0029_1.LEFT_CC.jpg")  # a mask that no table names is not worth a word
+def test_files_that_are_not_read_are_named_by_kind(root):
+    assert load_mini_ddsm(root).notes == (ZERO,)
+    write(root / "Cancer/0029/Mask_C_0029_1.LEFT_CC.jpg")
     (root / "Cancer/0029/C-0029-1.ics").write_text("x")
-    assert load_mini_ddsm(root).notes == ()
+    kinds = ".ics: 1, for example Cancer/0029/C-0029-1.ics; .jpg: 1, for example Cancer/0029/Mask_C_0029_1.LEFT_CC.jpg"
+    assert load_mini_ddsm(root).notes == (ZERO, f"files passed over: 2 ({kinds})")
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_composed_and_decomposed_names_are_one(tmp_path, form):
+    row = a_row("Normal", "0007", fullPath="Normal\\0007\\s\u00e9no.JPG")
+    csv = pd.DataFrame([a_row("Cancer", "0001"), a_row("Benign", "0002"), row]).to_csv(index=False)
+    (tmp_path / "DataWMask.csv").write_text(csv)
+    write_images(tmp_path, pd.DataFrame([a_row("Cancer", "0001"), a_row("Benign", "0002")]))
+    image = tmp_path / "Normal" / "0007" / unicodedata.normalize(form, "S\u00e9no.jpg")
+    write(image)
+    assert load_mini_ddsm(tmp_path).table["image_path"].iloc[2] == str(image)
 
 
 def test_an_image_that_no_row_names_is_noted(root):
@@ -134,6 +150,7 @@ def test_absent_images_are_counted_and_named(root):
     dataset = load_mini_ddsm(root)
     assert len(dataset.table) == 3
     assert dataset.notes == (
+        ZERO,
         f"the table lists 4 images, 1 was not found under {root}, "
         "for example Benign/0029/C_0029_1.LEFT_CC.jpg; going on with 3",
     )
@@ -172,7 +189,7 @@ def test_no_table_and_two_tables_are_refused(root):
 
 def test_a_text_file_named_xlsx_is_refused(root):
     (root / "DataWMask.xlsx").write_text("fullPath")
-    with pytest.raises(DatasetError, match=r"DataWMask\.xlsx \("):
+    with pytest.raises(DatasetError, match=r"DataWMask\.xlsx without View"):
         load_mini_ddsm(root)
 
 
@@ -188,7 +205,7 @@ def test_a_missing_column_is_named(tmp_path):
     ("bad", "message"),
     [
         (a_row("Normal", "0007"), "more than once"),
-        (a_row("Normal", "0008", Density=5), "density=5"),
+        (a_row("Normal", "0008", Density=5), "density='5' in row 6"),
         (a_row("Normal", "0008", Age="old"), "'old'"),
         (a_row("Unknown", "0008"), "label='unknown'"),
         (a_row("Normal", "0008", Status="Benign"), "Status='Benign'"),
@@ -257,9 +274,11 @@ def test_the_real_folder(real_data):
     assert dataset.table.groupby("label")["patient_id"].nunique().to_dict() == {"benign": 8, "cancer": 5, "normal": 5}
     # 31 files have "mask" in their name, one of which no table names.
     assert dataset.table["lesion_masks"].map(len).sum() == 30
-    assert len(dataset.notes) == 1
-    assert dataset.notes[0].startswith("the table lists 7,808 images, 7,736 were not found under ")
-    assert dataset.notes[0].endswith("going on with 72")
+    zeros, absent, passed = dataset.notes
+    assert zeros.startswith("density 0, taken as unknown: 4, ")
+    assert absent.startswith("the table lists 7,808 images, 7,736 were not found under ")
+    assert absent.endswith("going on with 72")
+    assert passed.startswith("files passed over: 32 (.overlay: 20, for example ") and "; .ics: 9, " in passed
 
 
 def test_the_table_alone_keeps_every_line(root):

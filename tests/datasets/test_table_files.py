@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mmdc_tf.datasets.files import read_table_file
+from mmdc_tf.datasets.tables import read_table_file
 from mmdc_tf.errors import DatasetError
 
 
@@ -31,15 +31,46 @@ def test_empty_cells_beyond_the_header_are_nothing(tmp_path: Path):
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        ("id,age\na,1,3\nb,2,4\n", "line 2 has more cells"),
-        ("id,age\na,1\nb,2,4\n", "line 3 has more cells"),
+        ("id,age\na,1,3\nb,2,4\n", "row 2 has more cells"),
+        ("id,age\na,1\nb,2,4\n", "row 3 has more cells"),
         ("id,age\na\0b,1\n", "a byte of value zero"),
-        ('id,age\n"a,1\n', "EOF"),
+        ('id,age\n"a,1\n', "a quote that is never closed in row 2"),
     ],
 )
 def test_a_broken_csv_is_refused_by_name(tmp_path: Path, text: str, named: str):
     with pytest.raises(DatasetError, match=rf"(?s)Received: .*a\.csv.*{named}"):
         read_table_file(written(tmp_path / "a.csv", text), ("id",))
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        (b"\xd0\xcf\x11\xe0 of Excel 97", "an old Excel workbook, .xls, or one with a password"),
+        ("id,name\na,Müller\n".encode("cp1252"), "line 2 is not UTF-8"),
+        (b"ID,id\na,b\n", "the column id twice: 'ID' and 'id'"),
+        (b"", "an empty file"),
+    ],
+)
+def test_what_is_no_table_is_named_for_what_it_is(tmp_path: Path, content: bytes, named: str):
+    (tmp_path / "a.csv").write_bytes(content)
+    with pytest.raises(DatasetError, match=rf"Received: .*a\.csv \({named}"):
+        read_table_file(tmp_path / "a.csv", ("id",))
+
+
+def test_spaces_around_quotes_do_no_harm(tmp_path: Path):
+    table = read_table_file(written(tmp_path / "a.csv", '"id" , "age"\n"a" , "x, ""y"""\n'), ("id",))
+    assert table.to_dict("list") == {"id": ["a"], "age": ['x, "y"']}
+
+
+def test_rows_are_numbered_as_in_the_file(tmp_path: Path):
+    """The line that Excel reads the separator from, blank lines and a cell of two lines included."""
+    table = read_table_file(written(tmp_path / "a.csv", 'sep=;\nid;age\n\na;"1\n2"\nb;"3;4"\n'), ("id",))
+    assert list(table.index) == [4, 5] and table["age"].tolist() == ["1\n2", "3;4"]
+
+
+def test_columns_without_a_name_or_with_that_of_another_are_kept_apart(tmp_path: Path):
+    table = read_table_file(written(tmp_path / "a.csv", ",Id,x,x,\n0,a,1,2,\n"), ("id",))
+    assert table.to_dict("list") == {"column 1": ["0"], "id": ["a"], "x": ["1"], "column 4": ["2"]}
 
 
 def test_a_table_without_rows_has_its_columns(tmp_path: Path):

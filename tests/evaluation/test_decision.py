@@ -8,8 +8,9 @@ from sklearn.metrics import confusion_matrix, precision_score, recall_score, roc
 
 from mmdc_tf.datasets.busi import BUSI
 from mmdc_tf.datasets.mini_ddsm import MINI_DDSM
+from mmdc_tf.datasets.values import positive_class
 from mmdc_tf.errors import InputError
-from mmdc_tf.evaluation.decision import decision_curve, outcomes, positive_class, threshold_at_sensitivity
+from mmdc_tf.evaluation.decision import decision_curve, outcomes, threshold_at_sensitivity
 
 
 def drawn(seed: int, size: int = 80, decimals: int | None = None) -> tuple[np.ndarray, np.ndarray]:

@@ -13,6 +13,7 @@ from sklearn.metrics import confusion_matrix, log_loss, recall_score, roc_curve
 from small_run import CELLS, FUSED, execute, folder_of, make_plan, read, snapshot
 
 from mmdc_tf.datasets.splits import Split
+from mmdc_tf.datasets.values import with_positive_class
 from mmdc_tf.evaluation.calibration import TEMPERATURES
 from mmdc_tf.experiments import learners
 from mmdc_tf.experiments.calibration import calibrate, calibrated_row
@@ -211,18 +212,24 @@ def test_an_ensemble_of_members_of_an_earlier_version_is_scored_and_not_calibrat
     assert (ensemble.folder / "mean" / CELLS[0] / "calibration.json").is_file()
 
 
-def test_classes_without_a_malignant_one_have_a_temperature_and_no_threshold(dataset, tmp_path):
+@pytest.mark.parametrize("positive", [None, "middle"])
+def test_classes_without_a_malignant_one_have_a_threshold_where_one_is_named(dataset, tmp_path, positive):
     names = {"benign": "left", "cancer": "middle", "normal": "right"}
     info = replace(dataset.info, class_names=tuple(names.values()))
     table = dataset.table.assign(label=dataset.table["label"].map(names))
-    named = replace(dataset, info=info, table=table)
+    named = with_positive_class(replace(dataset, info=info, table=table), positive)
     plan = make_plan(named, tmp_path, (HOG,), profile=PROFILE, protocols=("paper",))
     assert execute(plan) == (0, 1)
     folder = plan.folder / "hog" / CELLS[0]
     content, card = (json.loads((folder / name).read_text()) for name in ("calibration.json", "model.json"))
     assert content["temperature"] > 0
-    assert content["positive_class"] is content["threshold"] is card["threshold"] is None
-    assert set(content["test"]) == {"n", "before", "after"}
+    assert content["positive_class"] == card["positive_class"] == plan.shared_config().get("positive_class") == positive
+    if positive is None:
+        assert content["threshold"] is card["threshold"] is None
+        assert set(content["test"]) == {"n", "before", "after"}
+    else:
+        assert content["threshold"] == card["threshold"] and 0 < content["threshold"] < 1
+        assert content["validation"]["at_threshold"]["sensitivity"] >= 0.9
 
 
 def test_probabilities_that_are_no_numbers_fail_the_row_and_not_the_run(dataset, tmp_path, monkeypatch):

@@ -81,7 +81,7 @@ def test_the_tree_is_mirrored(done):
     assert {path.name for path in target.rglob("*") if path.is_file()} - {LOCK} == {
         *("a.png", "sixteen.png", "b.png", "c.JPG.png", "manifest.csv")
     }
-    assert result.others == 1
+    assert len(result.others) == 1
 
 
 def test_the_pixels_are_those_of_training(done):

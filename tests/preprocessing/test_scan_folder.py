@@ -43,7 +43,7 @@ def test_masks_are_listed_apart(tmp_path: Path) -> None:
     found = list_scans(tmp_path, tmp_path / "out")
     assert found.outputs == {"a.jpg": "a.png", "lone_mask.jpg": "lone_mask.png"}
     assert found.lesion_masks == ("a_Mask.jpg",)
-    assert found.others == 1
+    assert [str(path) for path in found.others] == ["notes.txt"]
 
 
 def test_the_31_masks_of_the_real_folder_are_no_scans(real_data: Path) -> None:
