@@ -18,6 +18,7 @@ from mmdc_tf.commands import run as run_command
 from mmdc_tf.experiments.grid import Plan
 from mmdc_tf.experiments.rows import TABLES, load_table
 from mmdc_tf.training.feature_store import CacheSettings
+from mmdc_tf.weight_files import official_files
 
 pytestmark = pytest.mark.usefixtures("small_phantoms")
 
@@ -25,7 +26,6 @@ PHANTOM = "phantom: not a reproduction"
 IMPORTS = """
 import sys
 from mmdc_tf.cli import main
-from mmdc_tf.weight_files import official_files
 try:
     code = main(sys.argv[1:])
 except SystemExit as stop:
