@@ -41,7 +41,10 @@ def page(title: str, run: dict[str, Any], parts: Iterable[str], below: Sequence[
         below: lines of the foot.
     """
     foot = ["  \n".join(below)] if below else []
-    return "\n\n".join([f"# {markdown_text(title)}", "  \n".join(made_from(run)), *parts, *foot]) + "\n"
+    return (
+        "\n\n".join([f"# {markdown_text(title)}", "  \n".join(map(markdown_text, made_from(run))), *parts, *foot])
+        + "\n"
+    )
 
 
 def by_protocol(results: pd.DataFrame, make: Callable[[pd.DataFrame], str]) -> list[str]:
