@@ -2,7 +2,15 @@
 
 import sys
 
-from mmdc_tf.cli import run_experiments
+try:
+    from mmdc_tf.cli import run_experiments
+except ModuleNotFoundError as missing:
+    print(
+        f"mmdc-tf: Expected the packages that this project needs. Received: no {missing.name} in {sys.executable}. "
+        "Activate the environment: . .venv/bin/activate (make sets it up), or install them: pip install -e .",
+        file=sys.stderr,
+    )
+    sys.exit(2)
 
 if __name__ == "__main__":
     sys.exit(run_experiments())

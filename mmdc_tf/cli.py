@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import re
 import shlex
 import sys
 import time
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from mmdc_tf import events
 from mmdc_tf.commands import EXIT_BAD_INPUT
@@ -25,14 +26,34 @@ from mmdc_tf.commands.preprocess import add_preprocess
 from mmdc_tf.commands.report import add_report
 from mmdc_tf.commands.robustness import add_robustness
 from mmdc_tf.commands.run import add_run
+from mmdc_tf.errors import did_you_mean
 from mmdc_tf.notices import RESEARCH_USE
 from mmdc_tf.version import __version__
 
 
 class _Parser(argparse.ArgumentParser):
+    _given: Sequence[str] = ()
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """An unknown option is an error of the command that it was given to, which knows what is near."""
+        self._given = sys.argv[1:] if args is None else list(args)
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
+
     def error(self, message: str) -> NoReturn:
         """One line as for all bad input, where argparse would print the usage first."""
-        self.exit(EXIT_BAD_INPUT, f"{self.prog}: {' '.join(message.split())}. See {self.prog} --help.\n")
+        line = f"{' '.join(message.split())}. {self._likely(message)}".strip()
+        self.exit(EXIT_BAD_INPUT, f"{self.prog}: {line} See {self.prog} --help.\n")
+
+    def _likely(self, message: str) -> str:
+        """Which option or choice may have been meant; nothing where none is near."""
+        if choice := re.search(r"invalid choice: '?([^' ]*)'? \(choose from (.*)\)", message):
+            return did_you_mean(choice[1], re.findall(r"[\w-]+", choice[2]), "")
+        options, words = list(self._option_string_actions), [word.partition("=")[0] for word in self._given]
+        unknown = (w for w in words if w.startswith("--") and not any(one.startswith(w) for one in options))
+        return next(filter(None, (did_you_mean(word, options, "") for word in unknown)), "")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

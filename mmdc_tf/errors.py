@@ -5,8 +5,14 @@ Every message says what was expected, then ``Received: name=value``, then what t
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import re
 from collections.abc import Iterable
+from pathlib import Path
+
+TERMINAL_COLOUR = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
+"""What TensorFlow and Keras colour their messages with."""
 
 
 class InputError(ValueError):
@@ -42,13 +48,19 @@ class TrainingDivergedError(RuntimeError):
 
 
 def one_line(error: BaseException, longest: int | None = None) -> str:
-    """The message of an error on one line.
+    """The message of an error on one line, as plain text: without a terminal's colours.
 
     Args:
         error: any.
         longest: characters that are kept; None for all.
     """
-    return " ".join(str(error).split())[:longest]
+    return plain_line(str(error))[:longest]
+
+
+def plain_line(text: str) -> str:
+    """A text on one line, without a terminal's colours and what else cannot be printed."""
+    line = " ".join(TERMINAL_COLOUR.sub("", text).split())
+    return "".join(one if one.isprintable() else "?" for one in line)
 
 
 def kind_and_line(error: BaseException, longest: int) -> str:
@@ -61,9 +73,22 @@ def did_you_mean(name: str, known: Iterable[str], otherwise: str, cutoff: float 
 
     Args:
         name: what was given; upper and lower case do not matter.
-        known: the names, in lower case.
+        known: the names.
         otherwise: what to do where no name is near.
         cutoff: how near is near, in [0, 1], as in ``difflib.get_close_matches``.
     """
-    near = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=cutoff)
-    return f"Did you mean {near[0]!r}?" if near else otherwise
+    written = {one.lower(): one for one in known}
+    near = difflib.get_close_matches(name.lower(), list(written), n=1, cutoff=cutoff)
+    return f"Did you mean {written[near[0]]!r}?" if near else otherwise
+
+
+def did_you_mean_path(path: Path, otherwise: str) -> str:
+    """The same for a path: where it is absent, the nearest name beside the first of its folders that is absent."""
+    absent = path.expanduser().absolute()
+    if absent.exists():
+        return otherwise
+    while not absent.parent.is_dir():
+        absent = absent.parent
+    with contextlib.suppress(OSError):  # a folder that cannot be listed suggests nothing
+        return did_you_mean(absent.name, [one.name for one in absent.parent.iterdir()], otherwise)
+    return otherwise

@@ -18,6 +18,7 @@ from mmdc_tf.commands import run as run_command
 from mmdc_tf.experiments.grid import Plan
 from mmdc_tf.experiments.rows import TABLES, load_table
 from mmdc_tf.training.feature_store import CacheSettings
+from mmdc_tf.weight_files import official_files
 
 pytestmark = pytest.mark.usefixtures("small_phantoms")
 
@@ -135,14 +136,16 @@ def test_real_data_run_in_full(capsys, busi, tmp_path, monkeypatch, plans):
     assert "expected 437 benign" in out
 
 
-def test_options_override_the_profile(shared_output, plans):
+def test_options_override_the_profile(shared_output, plans, tmp_path):
+    for name in official_files(["vgg16", "efficientnetb0"]).values():
+        (tmp_path / name).touch()
     options = "--profile full --folds 3 --epochs 7 --batch-size 5 --image-size 96 --seeds 2 --protocol leak-free"
-    rows = ["--rows", "vgg16, mmdcnet_beta", "--weights", "some/folder", "--cut", "none"]
+    rows = ["--rows", "vgg16, mmdcnet_beta", "--weights", str(tmp_path), "--cut", "none"]
     assert main(["run", "--table", "2", *options.split(), *rows, "--output", str(shared_output)]) == 0
     (plan,) = plans
     recipe = plan.profile.recipe
     assert (plan.profile.folds, recipe.epochs, recipe.batch_size, recipe.image_size) == (3, 7, 5, 96)
-    assert (plan.seeds, plan.protocols, plan.weights, plan.cut) == (2, ("leak-free",), "some/folder", "none")
+    assert (plan.seeds, plan.protocols, plan.weights, plan.cut) == (2, ("leak-free",), str(tmp_path), "none")
     assert [row.name for row in plan.rows] == ["vgg16", "mmdcnet_beta"]
 
 

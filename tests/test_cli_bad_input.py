@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -35,6 +36,59 @@ def test_a_bad_option_is_one_line(capsys, arguments, named):
     error = refused(capsys, "run", *arguments)
     assert named in error
     assert "--help" in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (
+            ["run", "--tabel", "2"],
+            "mmdc-tf run: unrecognized arguments: --tabel 2. Did you mean '--table'? See mmdc-tf run",
+        ),
+        (["run", "--table", "2", "--dataset", "buis"], "Did you mean 'busi'?"),
+        (["preproces", "--input", "x"], "Did you mean 'preprocess'?"),
+        (["predict", "--modl", "x", "y"], "are required: --model. Did you mean '--model'?"),
+        (["cache", "lst"], "Did you mean 'list'?"),
+        (["run", "--table", "2", "--weights", "imagnet"], "Did you mean 'imagenet'?"),
+        (["run", "--table", "1", "--recipe", "plian"], "Did you mean 'plain'?"),
+        (
+            ["run", "--table", "2", "--rows", "bcdnet_beta"],
+            "Received: rows='bcdnet_beta'. It is a row of Table I: --table 1.",
+        ),
+        (["run", "--table", "1", "--rows", "m3"], "It is a row of Fig. 3: --figure 3."),
+        (["run", "--table", "1", "--dataset-root", "data/busi"], "(no such folder). Did you mean 'BUSI'?"),
+        (["report", "runs/NAM"], "(absent). Did you mean 'NAME'?"),
+        (["robustness", "runs/NAM"], "(absent). Did you mean 'NAME'?"),
+        (["predict", "--model", "runs/NAME", "x.png"], "folder, for example runs/NAME/table2/a/paper/fold0-seed0."),
+        (["explain", "--model", "runs", "--output", "o", "x.png"], "for example runs/NAME/table2/a/paper/fold0-seed0."),
+        (["demo", "--model", "runs/NAM3"], "(no such file). Did you mean 'NAME'?"),
+        (["predict", "--model", "runs/NAME/table2/a/paper/fold0-seed0", "nofile.png"], "nofile.png (no such file)"),
+    ],
+)
+def test_the_likely_intention_is_named_before_anything_slow_is_imported(tmp_path, arguments, hint):
+    (tmp_path / "data" / "BUSI").mkdir(parents=True)
+    (tmp_path / "runs" / "NAME" / "table2" / "a" / "paper" / "fold0-seed0").mkdir(parents=True)
+    (tmp_path / "runs" / "NAME" / "table2" / "a" / "paper" / "fold0-seed0" / "model.keras").touch()
+    code = (
+        f"import sys, mmdc_tf.cli\ntry: code = mmdc_tf.cli.main({arguments!r})\nexcept SystemExit as e: code = e.code\n"
+        "print(code, sorted({'tensorflow', 'keras', 'sklearn', 'matplotlib'} & set(sys.modules)))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert hint in done.stderr and done.stderr.count("\n") == 1
+    assert done.stdout == "2 []\n"
+
+
+@pytest.mark.parametrize("missing", ["wrapt", "filelock"])
+def test_without_the_environment_it_says_how_to_activate_it(tmp_path, missing):
+    code = (
+        f"import sys, runpy\nsys.modules[{missing!r}] = None\nsys.argv[1:] = ['--table', '2']\n"
+        f"runpy.run_path({str(PROJECT / 'run_experiments.py')!r}, run_name='__main__')"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert f"no {missing} in {sys.executable}. Activate the environment: . .venv/bin/activate" in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [[], ["train"], ["datasets"], ["datasets", "check"]])
@@ -87,6 +141,7 @@ def test_an_output_that_cannot_be_written(capsys, tmp_path):
 
 
 def test_rows_with_images_cannot_go_without_them(capsys, tmp_path):
+    (tmp_path / "table.csv").touch()
     options = ["--without-images", "--dataset-root", tmp_path, "--output", tmp_path / "out"]
     error = refused(capsys, "run", "--table", "2", *options)
     assert "Expected rows that take no image with --without-images. Received: row='kacher_densenet201'." in error

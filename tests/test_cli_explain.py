@@ -31,6 +31,8 @@ def training(tmp_path, tiny_backbone):
     folder = tmp_path / "training"
     folder.mkdir()
     model = build_model("mmdcnet", ModelSettings(SIZE, 3), backbone=tiny_backbone, conv_filters=8)
+    for weight in model.get_layer("fusion").attention.weights[:4]:
+        weight.assign(40 * weight)  # an untrained attention is uniform
     model.save(folder / "model.keras")
     write_card(folder)
     return folder
@@ -175,3 +177,16 @@ def test_help_needs_no_tensorflow():
     code += "    print(sorted({'tensorflow', 'keras', 'matplotlib'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+def test_a_uniform_map_is_called_so_and_has_no_score(training, scans, capsys):
+    """A fusion whose queries are zero attends to all tokens alike: 1/17 each."""
+    model = keras.models.load_model(training / "model.keras")
+    for weight in model.get_layer("fusion").attention.weights[:2]:
+        weight.assign(0 * weight)
+    model.save(training / "model.keras")
+    (scans / "b" / "scan_Mask.png").write_bytes((scans / "a" / "scan_Mask.png").read_bytes())
+    assert main(command(training, scans)) == 0
+    out = capsys.readouterr().out
+    assert out.count("fusion, by the clinical token: n/a (uniform)") == 2
+    assert "fusion, by the image tokens: n/a; uniform maps, without a score: 2" in out

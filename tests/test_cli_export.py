@@ -8,14 +8,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from command_line import refused
-from served_model import change_card, scan, write_image
+from served_model import change_card, scan, write_image, write_model
 
 from mmdc_tf.cli import main
 from mmdc_tf.notices import RESEARCH_USE
 from mmdc_tf.serving import runtimes
+from mmdc_tf.serving.export import in_float32
 
 NOTICE = "phantom: not a reproduction"
 
@@ -133,3 +135,21 @@ def test_help_needs_no_tensorflow():
     code += "    print(sorted({'tensorflow', 'keras', 'onnx', 'onnxruntime'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+@pytest.mark.parametrize("name", ["onnx", "tflite"])
+def test_a_model_trained_in_mixed_precision_is_exported_in_float32(tiny_backbone, scans, tmp_path, capsys, name):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = write_model(tmp_path / "mixed", backbone=tiny_backbone, conv_filters=8, grid=2)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    code, out, err = export(capsys, "--model", model, "--format", name, "--images", scans)
+    assert code == 0 and not err
+    assert "note: trained in mixed precision; rebuilt in float32" in out
+    saved = keras.models.load_model(model / "model.keras")
+    again = in_float32(saved)
+    assert saved.get_layer("fusion").compute_dtype == "bfloat16"
+    assert {layer.compute_dtype for layer in again._flatten_layers()} == {"float32"}
+    for before, after in zip(saved.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(before, after)

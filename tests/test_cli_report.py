@@ -128,7 +128,7 @@ def test_after_a_run_a_failure_is_one_line(run, capsys, monkeypatch):
     ("options", "message"),
     [
         (["--examples", "-1"], "received '-1'"),
-        (["--dataset-root", "nowhere"], "dataset_root=nowhere"),
+        (["--dataset-root", "nowhere"], "root='nowhere' (no such folder)"),
         (["--output", "/dev/null/out"], "/dev/null/out"),
     ],
 )

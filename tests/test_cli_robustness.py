@@ -53,7 +53,7 @@ def test_predictions_that_do_not_come_again_end_with_exit_code_1(run, capsys):
 
 
 def test_what_it_refuses(run, tmp_path, capsys):
-    assert "Received: RUN=nowhere" in refused(capsys, "robustness", "nowhere")
+    assert "Received: RUN='nowhere' (absent)" in refused(capsys, "robustness", "nowhere")
     assert "table1" in refused(capsys, "robustness", run, "--table", "table1")
     assert "Did you mean 'densenet201'?" in refused(capsys, "robustness", run, "--rows", "densnet201")
     assert "none of the chosen rows" in refused(capsys, "robustness", run, "--protocol", "leak-free")

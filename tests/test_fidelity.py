@@ -221,6 +221,9 @@ def test_no_other_number_of_images_below_1290_gives_the_three_bcdnet_accuracies(
     accuracies = [published(1, row)[0] for row in CONFUSIONS]
     sizes = [size for size in range(20, 1290) if all(fits(accuracy, size) for accuracy in accuracies)]
     assert sizes == [780]
+    cut_off = [[10_000 * right // size for right in range(size + 1)] for size in range(20, 1290)]
+    wanted = {round(100 * accuracy) for accuracy in accuracies}
+    assert not [found for found in cut_off if wanted <= set(found)]  # so the argument is one about rounding
 
 
 @pytest.mark.parametrize("row", ["densenet201", "mmdcnet_alpha", "mmdcnet_beta", "mmdcnet_gamma"])

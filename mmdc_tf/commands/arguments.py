@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TypeVar
+
+from mmdc_tf.errors import ConfigurationError, did_you_mean_path
 
 Number = TypeVar("Number", int, float)
 UNITS = {"": 1, "b": 1} | {
@@ -84,6 +87,31 @@ def protocols_of(option: str) -> tuple[str, ...]:
     from mmdc_tf.datasets.splits import PROTOCOLS
 
     return PROTOCOLS if option == "both" else (option,)
+
+
+def require_root(root: Path | None) -> None:
+    """Refuses a dataset's folder that is absent or empty, where one is given, before anything else is done.
+
+    Raises:
+        DatasetError: names it.
+    """
+    from mmdc_tf.datasets.files import require_folder
+
+    if root is not None:
+        require_folder(root)
+
+
+def require_one(paths: Sequence[Path]) -> None:
+    """Refuses images and folders of which none is there; of several, an absent one is named when it is read.
+
+    Raises:
+        ConfigurationError: names the first.
+    """
+    if paths and not any(path.expanduser().exists() for path in paths):
+        raise ConfigurationError(
+            f"Expected images or folders. Received: {paths[0]} (no such file). "
+            f"{did_you_mean_path(paths[0], 'Correct the path.')}"
+        )
 
 
 def add_debug(parser: argparse.ArgumentParser) -> None:

@@ -220,7 +220,7 @@ def _markdown(folder: Path, baseline: str, comparisons: list[Comparison]) -> str
     from mmdc_tf.report.formatting import page
 
     run = run_of(folder)
-    title = f"{load_table(run['table']).title}: rows compared with {baseline}"
+    title = f"{load_table(run['table']).made_from(run).title}: rows compared with {baseline}"
     return page(title, run, map(_section, comparisons), NOTES)
 
 

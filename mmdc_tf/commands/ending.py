@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mmdc_tf import events
 from mmdc_tf.commands import EXIT_BAD_INPUT, EXIT_INTERNAL, EXIT_INTERRUPTED
-from mmdc_tf.errors import InputError, one_line
+from mmdc_tf.errors import ConfigurationError, InputError, one_line
 from mmdc_tf.failure_log import keep_trace, log_failure, trace_of
 from mmdc_tf.storage import DISK, FORBIDDEN, StorageError, refusal
 
@@ -27,6 +27,8 @@ def end_failed(error: Exception, options: argparse.Namespace) -> int:
         error: that ended it.
         options: ``typed``; ``folder``, the run's or output folder, where it is there; ``debug``: print the trace.
     """
+    if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("mmdc_tf"):
+        error = _no_environment(error)
     known = error if isinstance(error, InputError) else refusal(error, Path("the output"), DISK | FORBIDDEN)
     if known is not None:
         code, line = EXIT_BAD_INPUT, one_line(known)
@@ -39,6 +41,14 @@ def end_failed(error: Exception, options: argparse.Namespace) -> int:
         traceback.print_exception(error)
     _say(line, "failed", exit_code=code, error=type(error).__name__, trace=trace_of(error), log=log and str(log))
     return code
+
+
+def _no_environment(error: ModuleNotFoundError) -> ConfigurationError:
+    """Nearly always the system's Python, with the environment not activated."""
+    return ConfigurationError(
+        f"Expected the packages that this project needs. Received: no {error.name} in {sys.executable}. Activate the "
+        "environment: . .venv/bin/activate (make sets it up), or install them: pip install -e ."
+    )
 
 
 def _logged(error: Exception, line: str, options: argparse.Namespace) -> Path | None:

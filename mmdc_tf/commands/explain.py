@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from mmdc_tf.commands import EXIT_FAILED_ROW, EXIT_OK
+from mmdc_tf.commands.arguments import require_one
 from mmdc_tf.errors import ConfigurationError, InputError
 
 if TYPE_CHECKING:
@@ -45,12 +46,16 @@ def _number(name: str, text: str) -> float | None:
 
 
 def _explain(options: argparse.Namespace) -> int:
+    from mmdc_tf.serving.model_place import model_file
+
+    file = model_file(options.model)
+    require_one(options.images)
     from mmdc_tf.experiments.artifacts import require_writable
     from mmdc_tf.experiments.native_log import native_messages_to
-    from mmdc_tf.serving.card import model_file, read_card
+    from mmdc_tf.serving.card import read_card
 
     pictures = _pictures(options)
-    card = read_card(model_file(options.model))  # what is refused before anything is written or TensorFlow imported
+    card = read_card(file)  # what is refused before anything is written or TensorFlow imported
     require_writable(options.output)
     with native_messages_to(options.output / "tensorflow.log"):
         return _explain_all(pictures, card, options)
@@ -96,7 +101,7 @@ def _explain_all(pictures: dict[Path, Path], card: ModelCard, options: argparse.
 
 def _explain_one(
     explainer: Explainer, path: Path, picture: Path, options: argparse.Namespace, problems: list[str]
-) -> dict[str, HeatScore]:
+) -> dict[str, HeatScore | None]:
     """Writes a picture and prints a line; what goes wrong is a line on the error stream, kept in ``problems``."""
     from mmdc_tf.heatmaps.heat_scores import heat_score, read_lesion
     from mmdc_tf.report.figures import write_png
@@ -146,7 +151,9 @@ def _masks_in(folder: Path) -> dict[str, list[Path]]:
     return {scan: [path for path in masks if path.suffix.lower() in IMAGE_SUFFIXES] for scan, masks in beside.items()}
 
 
-def _line(path: Path, picture: Path, explanation: Explanation, card: ModelCard, scores: dict[str, HeatScore]) -> str:
+def _line(
+    path: Path, picture: Path, explanation: Explanation, card: ModelCard, scores: dict[str, HeatScore | None]
+) -> str:
     from mmdc_tf.serving.heat_figure import score_text
 
     index = explanation.class_index
@@ -155,12 +162,16 @@ def _line(path: Path, picture: Path, explanation: Explanation, card: ModelCard, 
     return f"{path.name}: {'; '.join(parts)}{card.mark} -> {picture}"
 
 
-def _print_summary(found: list[dict[str, HeatScore]], mark: str) -> None:
+def _print_summary(found: list[dict[str, HeatScore | None]], mark: str) -> None:
     """How often each kind of heatmap hits, over the scans with a lesion, beside what chance would give."""
     for name in found[0] if len(found) > 1 else ():
-        scored = [scores[name] for scores in found]
+        scored = [score for scores in found if (score := scores[name]) is not None]
+        uniform = f"; uniform maps, without a score: {len(found) - len(scored)}" if len(scored) < len(found) else ""
+        if not scored:
+            _say(f"{name}: n/a{uniform}{mark}")
+            continue
         hits = sum(score.hit for score in scored)
         inside = 100 * sum(score.heat_inside for score in scored) / len(scored)
         area = 100 * sum(score.lesion_area for score in scored) / len(scored)
         start = f"{name}: pointing game {hits} of {len(scored)} lesions ({100 * hits / len(scored):.1f} %)"
-        _say(f"{start}, {inside:.1f} % of the heat inside; chance {area:.1f} %{mark}")
+        _say(f"{start}, {inside:.1f} % of the heat inside; chance {area:.1f} %{uniform}{mark}")

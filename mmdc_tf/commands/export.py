@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmdc_tf.commands import EXIT_FAILED_ROW, EXIT_OK
-from mmdc_tf.commands.arguments import add_debug
+from mmdc_tf.commands.arguments import add_debug, require_one
 from mmdc_tf.errors import ConfigurationError
 from mmdc_tf.experiments.native_log import native_messages_nowhere
 
@@ -43,11 +43,15 @@ def add_export(parser: argparse.ArgumentParser) -> None:
 
 
 def _export(options: argparse.Namespace) -> int:
+    from mmdc_tf.serving.model_place import CARD, model_file
+
+    file = model_file(options.model)
+    require_one(options.images)
     from mmdc_tf.experiments.artifacts import require_writable
-    from mmdc_tf.serving.card import CARD, model_file, read_card
+    from mmdc_tf.serving.card import read_card
     from mmdc_tf.serving.export_files import FORMATS, default_place, require_place, require_possible
 
-    form, file = FORMATS[options.format], model_file(options.model)
+    form = FORMATS[options.format]
     require_possible(form, options.quantize)
     card, place = read_card(file), options.output or default_place(file, form, options.quantize)
     require_place(place, form, file.with_name(CARD))
@@ -72,13 +76,16 @@ def _inputs(card: ModelCard, given: list[Path]) -> dict[str, np.ndarray]:
 def _write_and_compare(
     file: Path, card: ModelCard, form: ExportFormat, place: Path, inputs: dict[str, np.ndarray], quantise: bool
 ) -> Parity:
-    from mmdc_tf.serving.card import CARD
-    from mmdc_tf.serving.export import export_model
+    from mmdc_tf.serving.export import export_model, in_float32
     from mmdc_tf.serving.loading import load_model
+    from mmdc_tf.serving.model_place import CARD
     from mmdc_tf.serving.parity import compare
     from mmdc_tf.serving.runtimes import RUNTIMES
 
-    model, _ = load_model(file, card)
+    trained, _ = load_model(file, card)
+    model = in_float32(trained) if form.suffix else trained
+    if model is not trained:
+        print("note: trained in mixed precision; rebuilt in float32, which is also what it is compared with")
     try:
         export_model(model, file.with_name(CARD), form, place, quantise)
     except OSError as error:

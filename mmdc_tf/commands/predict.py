@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmdc_tf.commands import EXIT_FAILED_ROW, EXIT_OK
+from mmdc_tf.commands.arguments import require_one
 from mmdc_tf.errors import ConfigurationError
 from mmdc_tf.experiments.native_log import native_messages_nowhere
 
@@ -38,11 +39,13 @@ def add_predict(parser: argparse.ArgumentParser) -> None:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from mmdc_tf.serving.card import model_file
+    from mmdc_tf.serving.model_place import model_file
+
+    file = model_file(options.model)
+    require_one(options.paths)
+    listing = _listing(options)
     from mmdc_tf.serving.output import printable
 
-    listing = _listing(options)
-    file = model_file(options.model)
     with native_messages_nowhere(options.debug):
         from mmdc_tf.serving.predictor import load_predictor
 

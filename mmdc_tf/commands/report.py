@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from mmdc_tf import events
 from mmdc_tf.commands import EXIT_OK
-from mmdc_tf.commands.arguments import add_debug, add_json_log, whole
+from mmdc_tf.commands.arguments import add_debug, add_json_log, require_root, whole
 from mmdc_tf.commands.datasets import DATASETS
 from mmdc_tf.commands.run_dataset import dataset_of_run
-from mmdc_tf.errors import ConfigurationError, one_line
+from mmdc_tf.errors import one_line
 from mmdc_tf.experiments.native_log import native_messages_to
 from mmdc_tf.failure_log import log_failure
 from mmdc_tf.storage import StorageError
@@ -77,15 +77,14 @@ def write_after_run(output: Path, table: str, dataset: Dataset) -> None:
 
 
 def _report(options: argparse.Namespace) -> int:
+    from mmdc_tf.experiments.rows import tables_in
+
+    tables_in(options.run)  # what is no run is refused before anything is written, or slowly imported
+    require_root(options.dataset_root)
     from mmdc_tf.experiments.artifacts import require_writable
     from mmdc_tf.notices import RESEARCH_USE
-    from mmdc_tf.report.html import FIGURES, REPORT, tables_in, write_report
+    from mmdc_tf.report.html import FIGURES, REPORT, write_report
 
-    tables_in(options.run)  # what is no run is refused before anything is written
-    if options.dataset_root is not None and not options.dataset_root.is_dir():
-        raise ConfigurationError(
-            f"Expected the dataset's folder. Received: dataset_root={options.dataset_root} (absent). Correct the path."
-        )
     place = options.output or options.run
     require_writable(place)
     options.folder = place

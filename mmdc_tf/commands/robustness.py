@@ -6,12 +6,12 @@ import argparse
 from pathlib import Path
 
 from mmdc_tf.commands import EXIT_FAILED_ROW, EXIT_OK
-from mmdc_tf.commands.arguments import add_debug, add_json_log, names, protocols_of
+from mmdc_tf.commands.arguments import add_debug, add_json_log, names, protocols_of, require_root
 from mmdc_tf.commands.datasets import DATASETS
 from mmdc_tf.commands.run_dataset import dataset_of_run
 from mmdc_tf.errors import ConfigurationError
 from mmdc_tf.experiments.native_log import native_messages_to
-from mmdc_tf.experiments.rows import TABLES, PaperTable, choose_rows, load_table
+from mmdc_tf.experiments.rows import TABLES, PaperTable, choose_rows, tables_in
 
 
 def add_robustness(parser: argparse.ArgumentParser) -> None:
@@ -29,15 +29,15 @@ def add_robustness(parser: argparse.ArgumentParser) -> None:
 
 
 def _robustness(options: argparse.Namespace) -> int:
-    tables = [name for name in TABLES if options.table in (None, name) and (options.run / name / "run.json").is_file()]
+    tables = [table for table in tables_in(options.run) if options.table in (None, table.name)]
+    require_root(options.dataset_root)
     if not tables:
         raise ConfigurationError(
-            f"Expected the folder of a run, with {options.table or ' or '.join(TABLES)}. Received: RUN={options.run}. "
-            "Name what mmdc-tf run wrote (--output)."
+            f"Expected a run with {options.table}. Received: RUN={options.run} without it. Choose another --table."
         )
     options.folder = options.run
     with native_messages_to(options.run / "tensorflow.log"):
-        failures = [_score(load_table(name), options) for name in tables]
+        failures = [_score(table, options) for table in tables]
     return EXIT_FAILED_ROW if any(failures) else EXIT_OK
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmdc_tf.commands import EXIT_FAILED_ROW, EXIT_OK
-from mmdc_tf.commands.arguments import protocols_of
+from mmdc_tf.commands.arguments import protocols_of, require_root
 from mmdc_tf.commands.machines import RAY, absolute_paths, require_fitting, training_workers
 from mmdc_tf.commands.report import write_after_run
 from mmdc_tf.commands.run_events import tell_plan, tell_table
@@ -16,11 +17,12 @@ from mmdc_tf.errors import ConfigurationError
 from mmdc_tf.experiments.native_log import native_messages_to
 from mmdc_tf.experiments.rows import TABLES, PaperTable, Row, choose_rows, load_table
 from mmdc_tf.storage import present
+from mmdc_tf.weight_files import official_files, require_weights
 
 if TYPE_CHECKING:
     from mmdc_tf.datasets.schema import Dataset
     from mmdc_tf.experiments.cell_workers import CellWorkers
-    from mmdc_tf.experiments.grid import Plan
+    from mmdc_tf.experiments.grid import Cell, Plan
     from mmdc_tf.training.feature_store import CacheSettings
 
 PHANTOM_PATIENTS = {"quick": 24, "full": 120}
@@ -46,8 +48,7 @@ def _run(options: argparse.Namespace) -> int:
             "Expected --table 1, --table 2 or --figure 3. Received: no table. See --list for their rows."
         )
     table = load_table(chosen)
-    choose_rows(table, options.rows)
-    _require_root(options)
+    _require_usable(table, choose_rows(table, options.rows), options)
     require_fitting(options)
     if options.executor == RAY:
         absolute_paths(options)
@@ -65,8 +66,21 @@ def _chosen_table(options: argparse.Namespace) -> str | None:
     return None if options.table is None else f"table{options.table}"
 
 
+def _require_usable(table: PaperTable, rows: tuple[Row, ...], options: argparse.Namespace) -> None:
+    """What can be refused before TensorFlow is imported or a phantom drawn."""
+    _require_root(options)
+    if options.weights is not None:
+        backbones = [row.arguments["backbone"] for row in rows if "backbone" in row.arguments]
+        require_weights(options.weights, official_files(backbones))
+    if options.recipe is not None and options.dataset in (None, table.dataset, "folder"):
+        from mmdc_tf.preprocessing.recipes import recipe_for
+
+        recipe_for(table.modality, options.recipe)
+
+
 def _require_root(options: argparse.Namespace) -> None:
-    """Options that only make sense with a folder of the user."""
+    """The dataset's folder, and options that only make sense with one."""
+    require_root(options.dataset_root)
     given = {"dataset": options.dataset, "without_images": options.without_images or None}
     for name, value in given.items():
         if value is not None and options.dataset_root is None:
@@ -132,7 +146,7 @@ def _plan(table: PaperTable, options: argparse.Namespace, output: Path) -> Plan:
     if options.without_images:
         _require_no_image(rows, table)
     dataset = _dataset(name, options, output, profile.name)
-    return Plan(
+    plan = Plan(
         table=table,
         rows=rows,
         dataset=dataset,
@@ -153,6 +167,7 @@ def _plan(table: PaperTable, options: argparse.Namespace, output: Path) -> Plan:
         command=options.typed,
         tensorboard=options.tensorboard,
     )
+    return replace(plan, table=table.made_from(plan.shared_config()))
 
 
 def _cache(options: argparse.Namespace) -> CacheSettings | None:
@@ -219,7 +234,7 @@ def _train(plan: Plan, fresh: bool, where: CellWorkers | None) -> int:
         _show_in_tensorboard(plan, is_over=False)
 
     cells = make_cells(plan)
-    tell_plan(plan, len(cells), _introduction(plan, len(cells)))
+    tell_plan(plan, len(cells), _introduction(plan, cells))
     failures = run_cells(plan, cells, after_cell=bring_up_to_date, fresh=fresh, where=where)
     results = write_tables(plan.table, plan.output)
     _show_in_tensorboard(plan, is_over=True)
@@ -244,7 +259,7 @@ def _show_in_tensorboard(plan: Plan, is_over: bool) -> None:
         write_test_evidence(plan.table, plan.output, plan.dataset.table, unfinished=is_over, say=tqdm.write)
 
 
-def _introduction(plan: Plan, trainings: int) -> str:
+def _introduction(plan: Plan, cells: list[Cell]) -> str:
     from mmdc_tf.report.formatting import made_from
 
     counts = ", ".join(f"{count} {name}" for name, count in plan.dataset.found_counts.items())
@@ -253,4 +268,7 @@ def _introduction(plan: Plan, trainings: int) -> str:
         *made_from(plan.shared_config()),
         f"{len(plan.dataset.table)} images ({counts}), {groups} {plan.dataset.info.group_unit}s",
     ]
-    return "\n".join([plan.table.title, *lines, f"{len(plan.rows)} rows, {trainings} trainings"])
+    asked, rows = plan.profile.recipe.image_size, {cell.row.name: cell.image_size for cell in cells}
+    other = [f"{name} {size}" for name, size in rows.items() if size != asked]
+    sizes = [f"in pixels, not {asked}, as the networks need it: {', '.join(other)}"] if other else []
+    return "\n".join([plan.table.title, *lines, f"{len(plan.rows)} rows, {len(cells)} trainings", *sizes])

@@ -83,8 +83,8 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--weights",
-        help="imagenet, none, or a folder with the official *_notop.h5 files; default: none on the phantom, "
-        "imagenet on real data",
+        help="imagenet, none, or a folder with the official files without head, which README.md names by backbone; "
+        "default: none on the phantom, imagenet on real data",
     )
     add(
         "--cut",

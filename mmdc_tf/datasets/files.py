@@ -14,7 +14,7 @@ import pandas as pd
 from mmdc_tf.datasets.images import IMAGE_SUFFIXES
 from mmdc_tf.datasets.paths import PathFinder
 from mmdc_tf.datasets.phantom_folder import NOTICE_FILE, PARAMETERS_FILE
-from mmdc_tf.errors import DatasetError
+from mmdc_tf.errors import DatasetError, did_you_mean_path
 
 
 def require_folder(root: str | Path) -> Path:
@@ -30,7 +30,7 @@ def require_folder(root: str | Path) -> Path:
     state = "an empty folder" if folder.is_dir() else "a file" if folder.exists() else "no such folder"
     raise DatasetError(
         f"Expected a folder with a dataset. Received: root={str(root)!r} ({state}). "
-        "Give the folder that holds the files (layouts: data/README.md)."
+        + did_you_mean_path(folder, "Give the folder that holds the files (layouts: data/README.md).")
     )
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from mmdc_tf.datasets.values import positive_class
 from mmdc_tf.evaluation.calibration import fit_temperature, with_temperature
-from mmdc_tf.evaluation.decision import SENSITIVITY, outcomes, threshold_at_sensitivity
+from mmdc_tf.evaluation.decision import COUNTS, SENSITIVITY, SHARES, outcomes, threshold_at_sensitivity
 from mmdc_tf.evaluation.predictions import class_names, read_predictions
 from mmdc_tf.evaluation.probability_metrics import probability_metrics
 from mmdc_tf.experiments.artifacts import read_json
@@ -68,7 +68,9 @@ class CalibratedRow:
 
     @cached_property
     def reached(self) -> dict[str, int | float | None]:
-        """What the ``decisions`` lead to, as from ``mmdc_tf.evaluation.decision.outcomes``."""
+        """What the ``decisions`` lead to, as from ``evaluation.decision.outcomes``; each None without a threshold."""
+        if self.after["threshold"].isna().any():
+            return dict.fromkeys((*COUNTS, *SHARES))
         return outcomes(*self.decisions())
 
 
@@ -84,8 +86,8 @@ def calibrate(folder: Path, sensitivity: float = SENSITIVITY, positive: str | No
         The content of ``calibration.json``: ``CARD``, and for ``validation`` and ``test`` each ``n``; ``before`` and
         ``after`` with nll, ece and brier; and, where there is a positive class, counts and shares (as
         ``mmdc_tf.evaluation.decision.outcomes`` gives them) ``at_threshold`` and ``at_half``, both on the calibrated
-        probability, and ``at_argmax``. ``threshold`` is one of the calibrated probability; without a positive class
-        it is None.
+        probability, and ``at_argmax``. ``threshold`` is one of the calibrated probability; without a positive class,
+        and where its probabilities are all 0 or 1 and leave nothing to choose, it and ``at_threshold`` are None.
 
     Raises:
         InputError: a file lacks a column, or the sensitivity is out of range.
@@ -93,9 +95,9 @@ def calibrate(folder: Path, sensitivity: float = SENSITIVITY, positive: str | No
     validation, test = read_predictions([folder / VALIDATION]), read_predictions([folder / PREDICTIONS])
     temperature = fit_temperature(validation)
     positive = positive or positive_class(class_names(validation))
-    threshold = (
-        None if positive is None else _threshold(with_temperature(validation, temperature), positive, sensitivity)
-    )
+    threshold = None
+    if positive is not None and not _is_hard(validation, positive):
+        threshold = _threshold(with_temperature(validation, temperature), positive, sensitivity)
     same = set(validation["sample_id"]) == set(test["sample_id"])
     fitted = (temperature, positive, sensitivity, threshold, ON_SCORED if same else ON_VALIDATION)
     content = dict(zip(CARD, fitted, strict=True))
@@ -128,6 +130,11 @@ def calibrated_row(row: Row, folder: Path) -> CalibratedRow | None:
     return CalibratedRow(row, files, pd.concat(parts, ignore_index=True), pd.concat(after, ignore_index=True))
 
 
+def _is_hard(part: pd.DataFrame, positive: str) -> bool:
+    """Whether the probabilities are 0 and 1, as a nearest neighbour's."""
+    return bool(part[f"p_{positive}"].isin([0.0, 1.0]).all())
+
+
 def _threshold(calibrated: pd.DataFrame, positive: str, sensitivity: float) -> float:
     truth = (calibrated["y_true"] == positive).to_numpy()
     return threshold_at_sensitivity(truth, calibrated[f"p_{positive}"].to_numpy(), sensitivity)
@@ -142,11 +149,12 @@ def _judged(part: pd.DataFrame, fitted: dict[str, Any]) -> dict[str, Any]:
     truth = (part["y_true"] == fitted["positive_class"]).to_numpy()
     probability = calibrated[f"p_{fitted['positive_class']}"].to_numpy()
     called = {
-        "at_threshold": probability >= fitted["threshold"],
         "at_half": probability >= 0.5,
         "at_argmax": (part["y_pred"] == fitted["positive_class"]).to_numpy(),
     }
-    return {**scores, **{name: outcomes(truth, calls) for name, calls in called.items()}}
+    threshold = fitted["threshold"]
+    at_threshold = None if threshold is None else outcomes(truth, probability >= threshold)
+    return {**scores, "at_threshold": at_threshold, **{name: outcomes(truth, calls) for name, calls in called.items()}}
 
 
 def _scores(part: pd.DataFrame) -> dict[str, float]:

@@ -73,7 +73,7 @@ class FinishedTraining:
     @property
     def table(self) -> PaperTable:
         """The paper's table that it belongs to."""
-        return load_table(self.config["table"])
+        return load_table(self.config["table"]).made_from(self.config)
 
     @property
     def row(self) -> Row | None:

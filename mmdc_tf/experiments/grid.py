@@ -22,6 +22,7 @@ from mmdc_tf.training.recipe import Profile
 
 AUTOMATIC_CUT = "auto"
 NO_CUT = "none"
+OWN_FOLDER = "folder"
 CURVES, FULL_EVIDENCE = "curves", "full"
 
 
@@ -82,6 +83,7 @@ class Plan:
         return {
             "table": self.table.name,
             "dataset": self.dataset.info.name,
+            **_own_title(self.dataset),
             "dataset_fingerprint": self.dataset.fingerprint,
             "near_twins": self.near_twins,
             "synthetic": self.dataset.info.synthetic,
@@ -187,6 +189,12 @@ def row_inputs(row: Row, table: PaperTable) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for member in members for name in row_inputs(member, table)))
 
 
+def _own_title(dataset: Dataset) -> dict[str, str]:
+    """The name of a user's own folder, for titles; others have their dataset's name."""
+    title = "".join(one if one.isprintable() else "?" for one in dataset.info.title)
+    return {"dataset_title": title} if dataset.info.name == OWN_FOLDER else {}
+
+
 def _recipe_facts(key: str, name: str) -> dict[str, Any]:
     """A recipe's name, and its steps and numbers, so that a run is not continued after they have changed."""
     config = get_recipe(name).to_config()
@@ -219,5 +227,6 @@ def _image_size(plan: Plan, row: Row) -> int:
     if row.classifier is not None:
         return get_classifier(row.classifier).image_size or asked
     backbone = row.arguments.get("backbone")
-    smallest = get_backbone(backbone).smallest_size if backbone else 1
-    return max(min(asked, row.largest_image_size or asked), smallest)
+    smallest = max(get_backbone(backbone).smallest_size if backbone else 1, row.smallest_image_size)
+    size = max(min(asked, row.largest_image_size or asked), smallest)
+    return -(-size // row.image_size_step) * row.image_size_step

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
-from mmdc_tf.errors import ConfigurationError, did_you_mean
+from mmdc_tf.errors import ConfigurationError, did_you_mean, did_you_mean_path
+from mmdc_tf.experiments.artifacts import require_json
 
-TABLES = ("table1", "table2", "figure3")
+OPTIONS = {"table1": "--table 1", "table2": "--table 2", "figure3": "--figure 3"}
+"""How ``mmdc-tf run`` is asked for each table."""
+TABLES = tuple(OPTIONS)
 KINDS = ("model", "classifier", "members")
 
 
@@ -28,6 +33,8 @@ class Row:
         arguments: of the builder.
         cut: the layer up to which a pretrained backbone is frozen.
         preprocessing: a recipe in place of the one for the table's images.
+        smallest_image_size: in pixels, where the network needs more than its backbone; smaller settings are raised.
+        image_size_step: what its images' size is a multiple of; other settings are raised to the next.
         largest_image_size: in pixels, for a network made for small images; larger settings are lowered to it.
         augmented: whether training images are moved by the recipe's augmentation.
         extra: in no table of the paper; trained only where it is named.
@@ -47,6 +54,8 @@ class Row:
     arguments: dict[str, Any] = field(default_factory=dict)
     cut: str | None = None
     preprocessing: str | None = None
+    smallest_image_size: int = 1
+    image_size_step: int = 1
     largest_image_size: int | None = None
     augmented: bool = True
     extra: bool = False
@@ -72,7 +81,7 @@ class PaperTable:
 
     Args:
         name: ``"table1"``, ``"table2"`` or ``"figure3"``; also the name of its folder and files.
-        title: its caption.
+        title: its caption, which ends with the dataset's printed name.
         dataset: the real dataset's name.
         modality: ``"mammography"`` or ``"ultrasound"``; it chooses the preprocessing of a user's own folder.
         phantom: the phantom that stands in where no data are given.
@@ -90,6 +99,16 @@ class PaperTable:
     notes: tuple[str, ...] = ()
     figure: bool = False
 
+    def made_from(self, run: Mapping[str, Any]) -> PaperTable:
+        """The same with the dataset that a run used in its title, in place of the paper's.
+
+        Args:
+            run: the content of ``run.json`` or of a training's ``config.json``.
+        """
+        if run["dataset"] == self.dataset:
+            return self
+        return replace(self, title=f"{self.title.rpartition(' ')[0]} {run.get('dataset_title', run['dataset'])}")
+
 
 def load_table(name: str) -> PaperTable:
     """Reads a table's file.
@@ -104,6 +123,26 @@ def load_table(name: str) -> PaperTable:
     content = tomllib.loads(resources.files(__package__).joinpath(f"{name}.toml").read_text(encoding="utf-8"))
     rows = tuple(Row(**_frozen(row)) for row in content.pop("row"))
     return PaperTable(name=name, rows=rows, **_frozen(content))
+
+
+def tables_in(output: Path) -> list[PaperTable]:
+    """The tables that a run's folder holds, with the datasets that they were made from.
+
+    Args:
+        output: the run's folder.
+
+    Raises:
+        ConfigurationError: it holds none.
+    """
+    names = [name for name in TABLES if (output / name / "run.json").is_file()]
+    if not names:
+        state = f"none of {', '.join(TABLES)} in it" if output.is_dir() else "a file" if output.exists() else "absent"
+        raise ConfigurationError(
+            f"Expected the folder of a run. Received: RUN={str(output)!r} ({state}). "
+            + did_you_mean_path(output, "Name what mmdc-tf run wrote (--output).")
+        )
+    runs = [require_json(output / name / "run.json") for name in names]
+    return [load_table(name).made_from(run) for name, run in zip(names, runs, strict=True)]
 
 
 def choose_rows(table: PaperTable, names: list[str] | None) -> tuple[Row, ...]:
@@ -123,12 +162,22 @@ def choose_rows(table: PaperTable, names: list[str] | None) -> tuple[Row, ...]:
         )
     for name in names:
         if name not in known:
-            hint = did_you_mean(name, known, "See --list.")
             raise ConfigurationError(
-                f"Expected rows of {table.name}: {', '.join(known)}. Received: rows={name!r}. {hint}"
+                f"Expected rows of {table.name}: {', '.join(known)}. Received: rows={name!r}. "
+                f"{_elsewhere(name, table) or did_you_mean(name, known, 'See --list.')}"
             )
     with_members = [chosen for name in names for chosen in (*known[name].members, name)]
     return tuple(known[name] for name in dict.fromkeys(with_members))
+
+
+def _elsewhere(name: str, table: PaperTable) -> str:
+    """Where the row stands that is none of this table; "" where it stands nowhere."""
+    others = [load_table(other) for other in OPTIONS if other != table.name]
+    return " ".join(
+        f"It is a row of {other.title.partition(':')[0]}: {OPTIONS[other.name]}."
+        for other in others
+        if name in [row.name for row in other.rows]
+    )
 
 
 def _frozen(content: dict[str, Any]) -> dict[str, Any]:

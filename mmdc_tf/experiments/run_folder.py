@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from mmdc_tf.datasets.splits import PROTOCOLS
-from mmdc_tf.errors import ConfigurationError
+from mmdc_tf.errors import ConfigurationError, plain_line
 from mmdc_tf.evaluation.comparison import compare_alike
 from mmdc_tf.evaluation.predictions import read_predictions
 from mmdc_tf.experiments.artifacts import read_json
@@ -122,7 +122,7 @@ def status_of(cells: list[dict[str, Any]]) -> str:
         return NOT_RUN
     failed = [cell for cell in started if cell["status"] == FAILED]
     if failed:
-        return f"failed: {failed[0]['error']}"
+        return f"failed: {plain_line(failed[0]['error'])}"
     finished = [cell for cell in started if cell["status"] == OK]
     seeds = {cell["config"]["training_seed"] for cell in cells}
     leak_free = cells[0]["config"]["protocol"] == "leak-free"

@@ -14,7 +14,7 @@ import tensorflow as tf
 from matplotlib.figure import Figure
 
 from mmdc_tf.errors import InputError, kind_and_line
-from mmdc_tf.heatmaps.drawing import pixels
+from mmdc_tf.heatmaps.drawing import UNIFORM, is_uniform, pixels
 from mmdc_tf.heatmaps.gradcam import grad_cam, grad_cam_layer, model_inputs
 from mmdc_tf.heatmaps.heat_rows import heat_rows
 from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset
@@ -106,12 +106,16 @@ def heatmap_figure(network: keras.Model, images: FixedImages, layer: str, title:
         images.inputs["image"][..., 0],  # of every recipe the grey image
         [f"truth: {name}" for name in names],
         heats,
-        [
-            f"p({name}) = {share:.2f}" + ("" if heat.any() else "\nnothing speaks for it")
-            for name, share, heat in zip(names, sure, heats, strict=True)
-        ],
+        [f"p({name}) = {share:.2f}{_remark(heat)}" for name, share, heat in zip(names, sure, heats, strict=True)],
         caption,
     )
+
+
+def _remark(heat: np.ndarray) -> str:
+    """Why an image stands without heat."""
+    if not heat.any():
+        return "\nnothing speaks for it"
+    return f"\n{UNIFORM}" if is_uniform(heat) else ""
 
 
 def fixed_images(validation: pd.DataFrame, settings: InputSettings) -> FixedImages:

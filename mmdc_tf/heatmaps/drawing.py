@@ -12,6 +12,9 @@ from matplotlib.image import AxesImage
 
 COLOUR_MAP = "inferno"  # perceptually uniform: equal steps of heat look equal, to colour-blind readers too
 OPACITY = 0.45
+LEAST_RANGE = 0.05
+"""Of a map, as a share of its maximum: below it all of it would be drawn as hot, and its maximum is where noise is."""
+UNIFORM = "uniform: no heat drawn"
 
 
 def draw_image(axes: Axes, image: np.ndarray, title: str, title_size: float = 9) -> None:
@@ -32,8 +35,18 @@ def draw_image(axes: Axes, image: np.ndarray, title: str, title_size: float = 9)
     axes.tick_params(labelsize=7)
 
 
+def is_uniform(heat: np.ndarray) -> bool:
+    """Whether a map says nothing of where: its range is below ``LEAST_RANGE`` of its maximum; not one of zeros.
+
+    Args:
+        heat: float (h, w), no value below 0.
+    """
+    return bool(heat.max() > 0 and np.ptp(heat) < LEAST_RANGE * heat.max())
+
+
 def draw_heat(axes: Axes, heat: np.ndarray) -> AxesImage:
-    """Heat over an image that is drawn already: float (S, S) in [0, 1]."""
+    """Heat over an image that is drawn already: float (S, S) in [0, 1]; nothing of a uniform map."""
+    heat = np.full_like(heat, np.nan) if is_uniform(heat) else heat
     return axes.imshow(heat, cmap=COLOUR_MAP, vmin=0, vmax=1, alpha=OPACITY)
 
 

@@ -11,6 +11,7 @@ from scipy.ndimage import binary_fill_holes
 
 from mmdc_tf.datasets.images import read_image
 from mmdc_tf.errors import InputError
+from mmdc_tf.heatmaps.drawing import is_uniform
 from mmdc_tf.preprocessing import PreprocessedScan, Recipe
 from mmdc_tf.preprocessing.lesions import lesion_pixels
 from mmdc_tf.preprocessing.operations import resize
@@ -35,7 +36,7 @@ class HeatScore:
     lesion_area: float
 
 
-def heat_score(heat: np.ndarray, lesion: np.ndarray) -> HeatScore:
+def heat_score(heat: np.ndarray, lesion: np.ndarray) -> HeatScore | None:
     """Scores a heatmap against a lesion.
 
     The pointing game is that of Zhang et al., "Top-Down Neural Attention by Excitation Backprop", IJCV 2018, section
@@ -46,6 +47,9 @@ def heat_score(heat: np.ndarray, lesion: np.ndarray) -> HeatScore:
         heat: float (h, w), no value below 0.
         lesion: bool (h, w), true on the lesion.
 
+    Returns:
+        The score; None for a map that is uniform (``is_uniform``), which has none.
+
     Raises:
         InputError: the two differ in shape, or the lesion is empty.
     """
@@ -55,6 +59,8 @@ def heat_score(heat: np.ndarray, lesion: np.ndarray) -> HeatScore:
             f"Expected a lesion of the heatmap's shape {heat.shape} with at least one pixel. "
             f"Received: shape={lesion.shape}, pixels={np.count_nonzero(lesion)}. Bring both to the model's image."
         )
+    if is_uniform(heat):
+        return None
     total = float(heat.sum(dtype="float64"))
     hit = total > 0 and bool(lesion[heat == heat.max()].all())
     inside = float(heat[lesion].sum(dtype="float64")) / total if total > 0 else 0.0

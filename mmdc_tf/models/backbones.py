@@ -14,6 +14,7 @@ import keras
 from mmdc_tf.errors import ConfigurationError, WeightsError
 from mmdc_tf.layers import InputScaling
 from mmdc_tf.models.registry import look_up
+from mmdc_tf.weight_files import IMAGENET, NONE, require_weights
 
 WEIGHTS_HOST = "https://storage.googleapis.com/"
 
@@ -89,7 +90,7 @@ def feature_maps(
     Args:
         name: a registered backbone.
         images: float32 (batch, S, S, 3) RGB in [0, 255].
-        weights: the official ``*_notop.h5`` file, or None for random weights.
+        weights: the official file without head, or None for random weights.
         layers: names of its layers; what comes after the last of them is no part of a model made from the outputs.
 
     Returns:
@@ -127,17 +128,10 @@ def resolve_weights(name: str, weights: str) -> Path | None:
         WeightsError: the download failed or the folder lacks the file; never a silent fall-back.
     """
     backbone = get_backbone(name)
-    if weights == "none":
+    require_weights(weights, {name: backbone.weights_file})
+    if weights == NONE:
         return None
-    if weights == "imagenet":
-        return _download(backbone)
-    path = Path(weights) / backbone.weights_file
-    if not path.is_file():
-        raise WeightsError(
-            f"Expected the file {backbone.weights_file} for {name}. Received: --weights {weights} without it. "
-            "Put the official keras-applications file there, or use --weights none (random initialisation)."
-        )
-    return path
+    return _download(backbone) if weights == IMAGENET else Path(weights).expanduser() / backbone.weights_file
 
 
 def freeze_through(model: keras.Model, cut: str) -> None:

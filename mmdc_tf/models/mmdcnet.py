@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keras
 
+from mmdc_tf.errors import ConfigurationError
 from mmdc_tf.layers import DoubleConvSE, TokenFusion
 from mmdc_tf.models.backbones import feature_map
 from mmdc_tf.models.clinical_head import clinical_embedding, dense_probabilities, metadata_input
@@ -11,6 +12,7 @@ from mmdc_tf.models.image_head import image_input
 from mmdc_tf.models.registry import ModelSettings, register_model
 
 TOKEN_WIDTH = 128  # "projected into a 128-dimensional space", section II-B.1.a
+SMALLEST_MAP = 2  # adaptive pooling averages windows of two positions and more
 HEADS = 8  # "a self attention mechanism with eight heads", section II-B.1.a
 
 
@@ -44,6 +46,10 @@ def mmdcnet(
     Returns:
         A functional model: {"image": float32 (batch, S, S, 3) in [0, 255], "metadata": float32 (batch, 2) raw age in
         years and density 1 to 4, NaN = unknown} → probabilities (batch, classes).
+
+    Raises:
+        ConfigurationError: unknown backbone, or an image too small for it.
+        WeightsError: the weight file does not fit.
     """
     images = image_input(settings)
     metadata = metadata_input()
@@ -57,6 +63,11 @@ def mmdcnet(
 
 def _image_tokens(features: keras.KerasTensor, filters: int, grid: int) -> keras.KerasTensor:
     """(batch, h, w, C) → (batch, grid², 128)."""
+    if features.shape[1] < SMALLEST_MAP:
+        raise ConfigurationError(
+            f"Expected images that leave a feature map of at least {SMALLEST_MAP} by {SMALLEST_MAP} positions. "
+            f"Received: {features.shape[1]} by {features.shape[2]}. Use a larger --image-size."
+        )
     refined = DoubleConvSE(filters, name="double_conv_se")(features)
     pooled = keras.layers.AdaptiveAveragePooling2D(grid, name="adaptive_pool")(refined)
     cells = keras.layers.Reshape((grid * grid, filters), name="image_cells")(pooled)

@@ -22,7 +22,7 @@ class ModelSettings:
     Args:
         image_size: height and width of the input image in pixels.
         class_count: number of classes.
-        weights: a ``*_notop.h5`` file of keras-applications for the backbone, or None for random weights.
+        weights: a file of keras-applications without head for the backbone, or None for random weights.
     """
 
     image_size: int

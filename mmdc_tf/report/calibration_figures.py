@@ -115,7 +115,8 @@ def calibration_lines(found: dict[str, list[CalibratedRow]], run: dict[str, Any]
     Returns:
         ``n`` counts predictions: each image once a seed. ``temperature`` is the mean over folds and seeds; ``nll``,
         ``ece`` and ``brier`` (plain numbers) are of the pooled test parts, and so are the counts and shares (per cent)
-        at each training's stored threshold; those are empty where the dataset has no malignant class.
+        at each training's stored threshold; those are empty where there is no threshold: no malignant class, or
+        probabilities of 0 and 1 alone.
     """
     notice = f"{NOTICE}. {RESEARCH_USE}" if run.get("synthetic") else RESEARCH_USE
     lines = [{**_line(row), "protocol": protocol, "notice": notice} for protocol, rows in found.items() for row in rows]
@@ -202,6 +203,6 @@ def _draw_decision(figure: SubFigure, place: SubplotSpec, row: CalibratedRow, is
     axes.set(xlim=(0, 1), ylim=(-0.3 * share, 1.1 * share))  # treating all falls without limit
     axes.set(ylabel="net benefit per image" if is_left else "", xlabel="threshold probability" if is_last else "")
     reached, asked = _decided(row), 100.0 * row.files[0]["sensitivity_asked"]
-    texts = [f"{name} {'–' if reached[name] is None else f'{reached[name]:.1f} %'}" for name in SHARES[:2]]
+    texts = [f"{name} {'n/a' if reached[name] is None else f'{reached[name]:.1f} %'}" for name in SHARES[:2]]
     panel_title(axes, row.row, f"{texts[0]} (asked {asked:g} %), {texts[1]}")
     style_axes(axes)

@@ -17,11 +17,12 @@ from mmdc_tf.evaluation.predictions import class_names, read_predictions
 from mmdc_tf.experiments.rows import PaperTable, Row
 from mmdc_tf.experiments.run_folder import OK, PREDICTIONS, cells_of, finished_cells
 from mmdc_tf.experiments.samples import read_samples
-from mmdc_tf.heatmaps.drawing import COLOUR_MAP, OPACITY
+from mmdc_tf.heatmaps.drawing import COLOUR_MAP, OPACITY, UNIFORM, is_uniform
 from mmdc_tf.html_page import picture_address
 from mmdc_tf.opencv import cv2
-from mmdc_tf.serving.card import CARD, ModelCard, model_file, read_card
+from mmdc_tf.serving.card import ModelCard, read_card
 from mmdc_tf.serving.explanation import Explainer, load_explainer
+from mmdc_tf.serving.model_place import CARD, model_file
 
 PROTOCOL = "leak-free"
 JPEG_QUALITY = 92
@@ -145,7 +146,7 @@ def _example(
     explanation = explainer.explain(path, predicted, age, density)
     stored = np.array([[line[f"p_{one}"] for one in card.class_names]])
     image = explanation.scan.image[..., 0]  # of every recipe the grey image
-    heats = {kind: _address(_over(image, heat)) for kind, heat in explanation.heats.items()}
+    heats = dict(_heat_picture(image, kind, heat) for kind, heat in explanation.heats.items())
     return Example(
         sample_id=name,
         truth=line["y_true"],
@@ -167,6 +168,13 @@ def _metadata(name: str, samples: pd.DataFrame | None) -> tuple[float, float]:
 def _metadata_text(age: float, density: float) -> str:
     known = {"age": age, "density": density}
     return ", ".join(f"{name} {f'{value:g}' if np.isfinite(value) else 'unknown'}" for name, value in known.items())
+
+
+def _heat_picture(image: np.ndarray, kind: str, heat: np.ndarray) -> tuple[str, str]:
+    """Caption and address of a heatmap over the image."""
+    if is_uniform(heat):
+        return f"{kind}: {UNIFORM}", _address(image)
+    return kind, _address(_over(image, heat))
 
 
 def _over(image: np.ndarray, heat: np.ndarray) -> np.ndarray:

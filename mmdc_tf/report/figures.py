@@ -49,9 +49,9 @@ def bars(table: PaperTable, results: pd.DataFrame, run: dict[str, Any]) -> Figur
         lines = results[(results["protocol"] == protocol) & (results["status"] == OK)]
         _panel(axes, lines, title.format(unit=run["group_unit"]), len(run["class_names"]))
     panels[0].legend(loc="lower center", bbox_to_anchor=(0.5, 1.08), ncols=len(METRICS) + 1, frameon=False)
-    figure.suptitle(table.title, fontsize=13)
+    figure.suptitle(table.title, fontsize=13, parse_math=False)
     caption = f"{' '.join(made_from(run))} Bars: our runs; whiskers: 95 % bootstrap over groups within each fold."
-    figure.supxlabel("\n".join(textwrap.wrap(caption, 150)), fontsize=8)
+    figure.supxlabel("\n".join(textwrap.wrap(caption, 150)), fontsize=8, parse_math=False)
     return figure
 
 

@@ -41,7 +41,10 @@ def page(title: str, run: dict[str, Any], parts: Iterable[str], below: Sequence[
         below: lines of the foot.
     """
     foot = ["  \n".join(below)] if below else []
-    return "\n\n".join([f"# {title}", "  \n".join(made_from(run)), *parts, *foot]) + "\n"
+    return (
+        "\n\n".join([f"# {markdown_text(title)}", "  \n".join(map(markdown_text, made_from(run))), *parts, *foot])
+        + "\n"
+    )
 
 
 def by_protocol(results: pd.DataFrame, make: Callable[[pd.DataFrame], str]) -> list[str]:
@@ -149,7 +152,8 @@ def _facts(run: dict[str, Any]) -> str:
     training = run["training"]
     names = {"none": "random initialisation", "imagenet": "ImageNet weights"}
     return (
-        f"Made from {run['dataset']} (fingerprint {run['dataset_fingerprint']}), {training['image_size']} pixels, "
+        f"Made from {run.get('dataset_title', run['dataset'])} (fingerprint {run['dataset_fingerprint']}), "
+        f"{training['image_size']} pixels, "
         f"at most {training['epochs']} epochs, {run['folds']} folds, "
         f"{names.get(run['weights'], 'weights from a folder')}, preprocessing {run['preprocessing']!r}, "
         f"seed {run['seed']}."

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from mmdc_tf.datasets.phantom_folder import NOTICE
-from mmdc_tf.errors import ConfigurationError, InputError, one_line
+from mmdc_tf.errors import InputError, one_line
 from mmdc_tf.experiments.artifacts import write_text
 from mmdc_tf.experiments.command_log import commands_of
 from mmdc_tf.experiments.results import table_results
-from mmdc_tf.experiments.rows import TABLES, PaperTable, load_table
+from mmdc_tf.experiments.rows import PaperTable, tables_in
 from mmdc_tf.experiments.run_folder import run_of
 from mmdc_tf.html_page import page_templates, picture_address
 from mmdc_tf.notices import RESEARCH_USE
@@ -29,25 +29,6 @@ REPORT, FIGURES = "report.html", "figures"
 CONFIDENTIAL = "This page shows images of the dataset: it is as confidential as the dataset itself."
 Paths = Callable[[PaperTable], Mapping[str, str]]
 """From a table to the image file of each ``sample_id``; raises ``InputError`` where the images are not at hand."""
-
-
-def tables_in(output: Path) -> list[PaperTable]:
-    """The tables that a run's folder holds.
-
-    Args:
-        output: the run's folder.
-
-    Raises:
-        ConfigurationError: it holds none.
-    """
-    names = [name for name in TABLES if (output / name / "run.json").is_file()]
-    if not names:
-        state = f"none of {', '.join(TABLES)} in it" if output.is_dir() else "a file" if output.exists() else "absent"
-        raise ConfigurationError(
-            f"Expected the folder of a run. Received: RUN={str(output)!r} ({state}). "
-            "Name what mmdc-tf run wrote (--output)."
-        )
-    return [load_table(name) for name in names]
 
 
 def write_report(output: Path, place: Path, paths: Paths, examples: int) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import textwrap
 from dataclasses import dataclass
 from typing import Any
@@ -20,11 +19,9 @@ from mmdc_tf.report.figures import NAMES
 from mmdc_tf.report.footnotes import Footnotes
 from mmdc_tf.report.formatting import PROTOCOL_TITLES, decimals_of, limits, number
 from mmdc_tf.report.tables import EXTRA, HEADER, below, table_cells
-from mmdc_tf.serving.output import printable
 
 NONE = "–"
 LONGEST_REASON = 160
-TERMINAL_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass(frozen=True)
@@ -99,11 +96,11 @@ def in_short(results: pd.DataFrame) -> list[str]:
 
 
 def _cell(text: str) -> Markup:
-    """Escaped; the reason of a failure is as long as a library likes, and may hold colours of a terminal."""
+    """Escaped; the reason of a failure is as long as a library likes."""
     if not text.startswith(FAILED):
         return escape(text)
-    reason = textwrap.shorten(TERMINAL_COLOUR.sub("", text), LONGEST_REASON, placeholder=" …")
-    return Markup('<span class="reason">{}</span>').format(printable(reason))
+    reason = textwrap.shorten(text, LONGEST_REASON, placeholder=" …")
+    return Markup('<span class="reason">{}</span>').format(reason)
 
 
 def _finished(results: pd.DataFrame) -> pd.DataFrame:

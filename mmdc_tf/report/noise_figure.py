@@ -46,9 +46,8 @@ def noise_curves(table: PaperTable, results: pd.DataFrame, run: dict[str, Any]) 
         line[0].set_ylabel("accuracy in per cent")
     figure.legend(handles=list(looks.values()), loc="outside lower center", ncols=3, fontsize=9, frameon=False)
     caption = f"{' '.join(made_from(run))} Means over folds and seeds."
-    figure.suptitle(
-        f"{table.title}: accuracy under noise\n" + "\n".join(textwrap.wrap(caption, 190)), fontsize=9, linespacing=1.5
-    )
+    title = "\n".join([f"{table.title}: accuracy under noise", *textwrap.wrap(caption, 190)])
+    figure.suptitle(title, fontsize=9, linespacing=1.5, parse_math=False)
     return figure
 
 

@@ -172,7 +172,7 @@ def _spread(line: dict[Any, Any]) -> str:
 
 
 def _latex_text(text: str) -> str:
-    """A text with LaTeX's special characters and the symbols of these tables as commands."""
+    """A text with LaTeX's special characters and the symbols of these tables as commands; other symbols become "?"."""
     commands = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     symbols = {
         "−": "$-$",
@@ -184,6 +184,11 @@ def _latex_text(text: str) -> str:
         "α": r"$\alpha$",
         "β": r"$\beta$",
         "γ": r"$\gamma$",
+        "•": r"\textbullet{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
     }
     escaped = {character: "\\" + character for character in "%&_#${}"}
-    return "".join({**commands, **symbols, **escaped}.get(character, character) for character in text)
+    known = {**commands, **symbols, **escaped}
+    return "".join(known.get(one, one if one.isascii() or one.isalpha() else "?") for one in text)

@@ -38,7 +38,7 @@ from mmdc_tf.notices import RESEARCH_USE
 from mmdc_tf.preprocessing.recipes import get_recipe
 from mmdc_tf.preprocessing.scan_file import preprocess_file
 from mmdc_tf.report.example_figure import examples_figure
-from mmdc_tf.report.formatting import PROTOCOL_TITLES, made_from
+from mmdc_tf.report.formatting import PROTOCOL_TITLES, made_from, markdown_text
 from mmdc_tf.report.result_figures import confusion_figure
 from mmdc_tf.report.tensorboard_trial import inputs_of, trial_metrics, trial_settings
 
@@ -132,7 +132,7 @@ def _write_events(folder: Path, shown: _Shown, paths: dict[str, str]) -> None:
     writer = tf.summary.create_file_writer(str(folder))
     try:
         with writer.as_default(step=0):
-            tf.summary.text("about", "  \n".join([shown.title, *made_from(shown.run)]))
+            tf.summary.text("about", "  \n".join([shown.title, *map(markdown_text, made_from(shown.run))]))
             _write_trial(shown)
             _write_curves(shown)
             _write_confusion(shown)

@@ -14,8 +14,8 @@ from mmdc_tf.evaluation.calibration import apply_temperature
 from mmdc_tf.notices import RESEARCH_USE
 from mmdc_tf.preprocessing import Recipe, stored_recipe
 from mmdc_tf.preprocessing.recipes import RECIPES_BY_MODALITY
+from mmdc_tf.serving.model_place import CARD, MODEL
 
-MODEL, CARD = "model.keras", "model.json"
 REQUIRED = ("class_names", "inputs", "image_size", "preprocessing")
 
 
@@ -72,22 +72,6 @@ class ModelCard:
             return "mammography"
         found = [name for name, recipes in RECIPES_BY_MODALITY.items() if self.recipe in recipes]
         return found[0] if len(found) == 1 else None
-
-
-def model_file(path: str | Path) -> Path:
-    """The saved model: the file itself, or ``model.keras`` in a training's folder.
-
-    Raises:
-        ConfigurationError: there is no such file.
-    """
-    given = Path(path).expanduser()
-    file = given / MODEL if given.is_dir() else given
-    if file.is_file():
-        return file
-    raise ConfigurationError(
-        f"Expected a saved model: a .keras file, or a training's folder with {MODEL}. Received: model={given} "
-        "(no such file). Name what mmdc-tf run wrote, such as RUN/TABLE/ROW/PROTOCOL/fold0-seed0."
-    )
 
 
 def read_card(file: Path) -> ModelCard:

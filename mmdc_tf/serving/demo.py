@@ -78,12 +78,12 @@ def _page(answers: Answers, file: Path, folder: Path) -> gr.Blocks:
                 inputs, example = _inputs(answers.card)
             with gr.Column(scale=5, min_width=300):
                 outputs = _outputs(answers.card, example)
-        uploads, tidying = Uploads(folder), Tidying()
-        _connect(Events(answers, folder, inputs, outputs, uploads), inputs, outputs)
+        events, tidying = Events(answers, folder, inputs, outputs, Uploads(folder)), Tidying()
+        _connect(events, inputs, outputs)
 
         def forget(request: gr.Request) -> None:
             """Of a page that is closed nothing stays; Gradio would keep its pictures for another hour."""
-            uploads.release(str(request.session_hash))
+            events.forget(str(request.session_hash))
             page.state_holder.session_data.pop(str(request.session_hash), None)
             tidying.soon()
 
@@ -106,7 +106,7 @@ def _inputs(card: ModelCard) -> tuple[Inputs, gr.HTML]:
     grades = [UNKNOWN, *map(str, DENSITIES)]
     density = gr.Radio(grades, value=UNKNOWN, label="BI-RADS density", visible=used, elem_id="density")
     choice = gr.Dropdown([], label="Scan shown in detail", visible=False, interactive=True)
-    return Inputs(files, button, choice, source, years, density, gr.State(0), gr.State(False)), example
+    return Inputs(files, button, choice, source, years, density, gr.State(0)), example
 
 
 def _outputs(card: ModelCard, example: gr.HTML) -> Outputs:
@@ -129,9 +129,10 @@ def _connect(events: Events, inputs: Inputs, outputs: Outputs) -> None:
     # one model: one at a time; of many changes only the last matters
     rules: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1, "trigger_mode": "always_last"}
     rules |= {"api_visibility": "private", "show_progress": "minimal"}
-    reset = [inputs.is_example, inputs.source, inputs.density, *shown]
-    inputs.files.change(events.on_uploads, inputs.files, queue=False, api_visibility="private", show_progress="hidden")
-    inputs.files.change(events.on_files, [inputs.files, inputs.is_example, *values], reset, **rules)
+    reset = [inputs.source, inputs.density, *shown]
+    at_once: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
+    uploaded = inputs.files.change(events.on_uploads, inputs.files, reset, **at_once)
+    uploaded.then(events.on_files, [inputs.files, *values], shown, **rules)
     inputs.choice.input(events.on_choice, [inputs.files, inputs.choice, *values], shown, **rules)
     changed = [inputs.source.input, inputs.density.input]
     gr.on(changed, events.on_values, [inputs.files, inputs.choice, *values], shown, **rules)

@@ -41,7 +41,6 @@ class Inputs:
         years: the age, used where it is given.
         density: "unknown", "1", "2", "3" or "4".
         turn: how many examples were drawn.
-        is_example: whether an example is shown.
     """
 
     files: gr.File
@@ -51,7 +50,6 @@ class Inputs:
     years: gr.Slider
     density: gr.Radio
     turn: gr.State
-    is_example: gr.State
 
 
 @dataclass(frozen=True)
@@ -93,60 +91,87 @@ class Events:
         self._answers, self._folder, self._uploads = answers, folder, uploads
         self._in, self._out = inputs, outputs
         self._drawn: dict[str, str] = {}
+        self._shown: dict[str, list[str]] = {}
+        """The scans of each open page."""
 
-    def on_uploads(self, files: list[str] | None, request: gr.Request) -> None:
-        """Files that a page holds from now on, before it is their turn or where that never comes."""
-        self._uploads.add(str(request.session_hash), files or [])
+    def on_uploads(self, files: list[str] | None, request: gr.Request) -> Update:
+        """Other scans, at once: nothing of those before stays, no answer, and no age or density but an example's own.
+
+        The files are this page's from now on, before it is their turn or where that never comes.
+        """
+        files = files or []
+        self._uploads.add(str(request.session_hash), files)
+        self._shown[str(request.session_hash)] = files
+        names = [(f"{place}. {Path(path).name}", place - 1) for place, path in enumerate(files, start=1)]
+        drawn = self._drawn.get(Path(files[0]).name, "") if files else ""
+        return {
+            **({} if drawn else {self._in.source: HEADER, self._in.density: UNKNOWN}),
+            self._in.choice: gr.update(choices=names, value=0 if names else None, visible=len(names) > 1),
+            self._out.example: gr.update(value=words.paragraph(drawn), visible=bool(drawn)),
+            **self._cleared(words.paragraph("Looking at the scan …") if names else words.paragraph()),
+        }
 
     def on_files(
+        self, files: list[str] | None, source: str, years: float | None, density: str | None, request: gr.Request
+    ) -> Iterator[Update]:
+        """What the model says of them, after ``on_uploads``: the first is shown."""
+        self._uploads.replace(str(request.session_hash), files or [])
+        yield from self.on_values(files, 0, source, years, density, request)
+
+    def on_values(
         self,
         files: list[str] | None,
-        was_example: bool,
+        chosen: int | None,
         source: str,
         years: float | None,
         density: str | None,
         request: gr.Request,
     ) -> Iterator[Update]:
-        """Other scans: the first of them is shown. No patient gets the age and density of an example before her."""
-        self._uploads.replace(str(request.session_hash), files or [])
-        names = [(f"{place}. {Path(path).name}", place - 1) for place, path in enumerate(files or [], start=1)]
-        shown = 0 if names else None
-        drawn = self._drawn.get(Path(files[0]).name, "") if files else ""
-        if was_example and not drawn:
-            source, density = HEADER, UNKNOWN
-        yield {
-            self._in.is_example: bool(drawn),
-            self._in.source: source,
-            self._in.density: density,
-            self._in.choice: gr.update(choices=names, value=shown, visible=len(names) > 1),
-            self._out.example: gr.update(value=words.paragraph(drawn), visible=bool(drawn)),
-            **self._cleared(words.paragraph("Looking at the scan …") if names else words.paragraph()),
-        }
-        yield from self.on_values(files, shown, source, years, density)
+        """Another age, density or choice among the scans; ends where other scans have taken their place meanwhile."""
+        for update in self._answered(files or [], chosen, age_of(source, years), number("density", density or "")):
+            if self._shown.get(str(request.session_hash)) != files:
+                return
+            yield update
 
-    def on_values(
-        self, files: list[str] | None, chosen: int | None, source: str, years: float | None, density: str | None
+    def _answered(
+        self, files: list[str], chosen: int | None, age: float | None, grade: float | None
     ) -> Iterator[Update]:
-        """Another age, density or choice among the scans."""
         if not files:
             return
-        age, grade = age_of(source, years), number("density", density or "")
         answers, place = self._answers.predict(files, age, grade), min(chosen or 0, len(files) - 1)
         several = words.overview(answers, self._answers.card) if len(files) > 1 else ""
         yield {self._out.overview: gr.update(value=several, visible=bool(several))}
         yield from self._one(answers[place], files[place], age, grade)
 
     def on_years(
-        self, files: list[str] | None, chosen: int | None, years: float | None, density: str | None
+        self,
+        files: list[str] | None,
+        chosen: int | None,
+        years: float | None,
+        density: str | None,
+        request: gr.Request,
     ) -> Iterator[Update]:
         """Whoever moves the age gives it."""
         yield {self._in.source: GIVEN}
-        yield from self.on_values(files, chosen, GIVEN, years, density)
+        yield from self.on_values(files, chosen, GIVEN, years, density, request)
 
-    def on_choice(self, *given: Any) -> Iterator[Update]:
-        """Another of several scans; arguments as for ``on_values``."""
+    def on_choice(
+        self,
+        files: list[str] | None,
+        chosen: int | None,
+        source: str,
+        years: float | None,
+        density: str | None,
+        request: gr.Request,
+    ) -> Iterator[Update]:
+        """Another of several scans."""
         yield self._cleared(words.paragraph("Looking at the scan …"))
-        yield from self.on_values(*given)
+        yield from self.on_values(files, chosen, source, years, density, request)
+
+    def forget(self, page: str) -> None:
+        """A page is closed."""
+        self._uploads.release(page)
+        self._shown.pop(page, None)
 
     def on_example(self, turn: int) -> Update:
         """A phantom scan in place of the files, with its age and density."""

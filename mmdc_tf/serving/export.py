@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import re
 import shutil
 import tempfile
 import warnings
@@ -17,8 +18,8 @@ import numpy as np
 
 from mmdc_tf.errors import ConfigurationError
 from mmdc_tf.notices import RESEARCH_USE
-from mmdc_tf.serving.card import CARD
 from mmdc_tf.serving.export_files import ExportFormat, card_place
+from mmdc_tf.serving.model_place import CARD
 from mmdc_tf.serving.runtimes import OUTPUT, load_onnx
 from mmdc_tf.whole_files import write_folder_with, write_with
 
@@ -58,6 +59,20 @@ def export_model(model: keras.Model, card: Path, form: ExportFormat, place: Path
     copy = card_place(place, form)
     if form.suffix and not (copy.exists() and copy.samefile(card)):
         write_with(copy, lambda temporary: shutil.copyfile(card, temporary))
+
+
+def in_float32(model: keras.Model) -> keras.Model:
+    """The same network and weights, computed in float32: ONNX Runtime and TFLite have no kernels for bfloat16.
+
+    Returns:
+        The model itself where it is in float32 already.
+    """
+    if all(layer.compute_dtype == "float32" for layer in model._flatten_layers()):
+        return model
+    config = json.loads(re.sub(r'"mixed_\w+"', '"float32"', json.dumps(keras.saving.serialize_keras_object(model))))
+    rebuilt = keras.saving.deserialize_keras_object(config)
+    rebuilt.set_weights(model.get_weights())
+    return rebuilt
 
 
 @contextlib.contextmanager

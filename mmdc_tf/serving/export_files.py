@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmdc_tf.errors import ConfigurationError
-from mmdc_tf.serving.card import CARD, MODEL, REQUIRED
+from mmdc_tf.serving.card import REQUIRED
+from mmdc_tf.serving.model_place import CARD, MODEL
 
 
 @dataclass(frozen=True)

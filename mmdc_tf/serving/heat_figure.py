@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from mmdc_tf.heatmaps.drawing import draw_heat, draw_image, draw_scale
+from mmdc_tf.heatmaps.drawing import UNIFORM, draw_heat, draw_image, draw_scale, is_uniform
 from mmdc_tf.heatmaps.heat_scores import HeatScore
 from mmdc_tf.serving.card import ModelCard
 from mmdc_tf.serving.explanation import GRAD_CAM, Explanation
@@ -30,7 +30,11 @@ SCORES = (
 
 
 def heat_figure(
-    explanation: Explanation, card: ModelCard, name: str, lesion: np.ndarray | None, scores: Mapping[str, HeatScore]
+    explanation: Explanation,
+    card: ModelCard,
+    name: str,
+    lesion: np.ndarray | None,
+    scores: Mapping[str, HeatScore | None],
 ) -> Figure:
     """The preprocessed image, then a panel a heatmap; the card's notice stands below.
 
@@ -39,7 +43,7 @@ def heat_figure(
         card: the model's.
         name: of the scan, for the title.
         lesion: bool (S, S), outlined; None where there is none.
-        scores: name of a heatmap to its score, which stands above it; empty without a lesion.
+        scores: name of a heatmap to its score, which stands above it; None for a uniform one; empty without a lesion.
     """
     width = max(LEAST_WIDTH, PANEL_WIDTH * (1 + len(explanation.heats)))
     meaning = MEANING if lesion is None else f"{MEANING} {SCORES}"
@@ -76,7 +80,7 @@ def _draw_panels(
     explanation: Explanation,
     class_name: str,
     lesion: np.ndarray | None,
-    scores: Mapping[str, HeatScore],
+    scores: Mapping[str, HeatScore | None],
 ) -> None:
     panels = figure.subplots(1, 1 + len(explanation.heats))
     image = explanation.scan.image[..., 0]  # of every recipe the grey image
@@ -94,17 +98,21 @@ def _title(explanation: Explanation, card: ModelCard, name: str) -> str:
     return "\n".join(map(printable, (shown, f"{kind}: {each}{card.mark}")))
 
 
-def _panel_title(kind: str, heat: np.ndarray, class_name: str, scores: Mapping[str, HeatScore]) -> str:
+def _panel_title(kind: str, heat: np.ndarray, class_name: str, scores: Mapping[str, HeatScore | None]) -> str:
     lines = [f"{kind} for {class_name}" if kind == GRAD_CAM else kind]
     if not heat.any():
         lines.append("no heat: nothing speaks for this class")
+    elif is_uniform(heat):
+        lines.append(UNIFORM + "; score n/a" * bool(scores))
     elif kind in scores:
         lines.append(score_text(scores[kind]))
     return "\n".join(map(printable, lines))
 
 
-def score_text(score: HeatScore) -> str:
+def score_text(score: HeatScore | None) -> str:
     """A score in words, as it stands beside a heatmap."""
+    if score is None:
+        return "n/a (uniform)"
     hit = "hit" if score.hit else "miss"
     return f"{hit}; {100 * score.heat_inside:.1f} % inside (chance {100 * score.lesion_area:.1f} %)"
 

@@ -8,7 +8,8 @@ import keras
 
 from mmdc_tf.errors import ConfigurationError
 from mmdc_tf.models.saved_model import load_saved_model
-from mmdc_tf.serving.card import ModelCard, model_file, read_card
+from mmdc_tf.serving.card import ModelCard, read_card
+from mmdc_tf.serving.model_place import model_file
 
 
 def load_model(path: str | Path, card: ModelCard | None = None) -> tuple[keras.Model, ModelCard]:

@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 from mmdc_tf.errors import ConfigurationError
-from mmdc_tf.serving.card import MODEL, ModelCard, read_card
+from mmdc_tf.serving.card import ModelCard, read_card
+from mmdc_tf.serving.model_place import MODEL
 
 MOST = 5
 """Models of a row that are asked at most, the given one among them: each takes memory and time."""

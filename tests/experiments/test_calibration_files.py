@@ -19,7 +19,7 @@ from mmdc_tf.experiments import learners
 from mmdc_tf.experiments.calibration import calibrate, calibrated_row
 from mmdc_tf.experiments.grid import Plan
 from mmdc_tf.experiments.rows import Row
-from mmdc_tf.report.calibration_figures import write_calibration
+from mmdc_tf.report.calibration_figures import decision_figure, write_calibration
 from mmdc_tf.training.recipe import load_profile
 
 COLUMNS = ["p_benign", "p_cancer", "p_normal"]
@@ -238,3 +238,21 @@ def test_probabilities_that_are_no_numbers_fail_the_row_and_not_the_run(dataset,
     assert execute(plan) == (1, 1)
     status = json.loads((plan.folder / "hog" / CELLS[0] / "status.json").read_text())
     assert status["error"].startswith("TrainingDivergedError: Expected finite probabilities.")
+
+
+def test_probabilities_of_0_and_1_leave_no_threshold_to_choose(copied):
+    """The lowest of them finds every positive and calls everything positive: that is no threshold."""
+    for cell in CELLS[1:]:
+        folder = folder_of(copied, cell)
+        for name in PARTS.values():
+            part = pd.read_csv(folder / name)
+            part[COLUMNS] = [[float(f"p_{guess}" == column) for column in COLUMNS] for guess in part["y_pred"]]
+            part.to_csv(folder / name, index=False)
+        content = calibrate(folder)
+        assert content["positive_class"] == "cancer" and content["threshold"] is None
+        assert content["validation"]["at_threshold"] is content["test"]["at_threshold"] is None
+        (folder / "calibration.json").write_text(json.dumps(content))
+    row = calibrated_row(FUSED, copied.folder / "fused" / "leak-free")
+    assert set(row.reached.values()) == {None}
+    figure = decision_figure(copied.table, [row], copied.shared_config())
+    assert "sensitivity n/a (asked 90 %), specificity n/a" in figure.axes[0].get_title(loc="left")

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
+from small_run import FUSED, make_plan
 
 from mmdc_tf.errors import ConfigurationError
-from mmdc_tf.experiments.rows import TABLES, Row, choose_rows, load_table
+from mmdc_tf.experiments.grid import make_cells
+from mmdc_tf.experiments.rows import TABLES, Row, choose_rows, load_table, tables_in
+from mmdc_tf.models import ModelSettings, build_model
+from mmdc_tf.report.formatting import made_from
+from mmdc_tf.training.recipe import load_profile
 
 PAPER = Path(__file__).parents[3] / "shared" / "paper.txt"
 
@@ -256,3 +264,68 @@ def test_an_empty_choice_is_refused():
 def test_the_paper_has_two_tables_and_one_figure_with_numbers(name):
     with pytest.raises(ConfigurationError, match=f"table of table1, table2, figure3. Received: table='{name}'"):
         load_table(name)
+
+
+@pytest.mark.parametrize(
+    ("table", "row", "asked", "size"),
+    [
+        ("table1", "moon_densenet161", 16, 32),
+        ("table1", "moon_vgg_like", 8, 16),
+        ("table1", "swin", 33, 36),
+        ("table1", "vit_b16", 100, 112),
+        ("table2", "brint_custom_cnn", 8, 14),
+        ("table2", "mmdcnet_alpha", 16, 61),
+        ("table2", "mmdcnet_beta", 16, 33),
+        ("table2", "mmdcnet_gamma", 16, 64),
+        ("figure3", "mmdcnet", 16, 61),
+        ("table2", "kacher_inception", 16, 75),
+        ("table2", "mmdcnet_beta", 224, 224),
+    ],
+)
+def test_a_size_that_the_network_does_not_take_is_raised_to_the_next(table, row, asked, size, dataset, tmp_path):
+    chosen = choose_rows(load_table(table), [row])
+    profile = load_profile("quick", image_size=asked, folds=2)
+    plan = make_plan(dataset, tmp_path, chosen, table=load_table(table), profile=profile, protocols=("paper",))
+    assert [cell.image_size for cell in make_cells(plan)] == [size]
+
+
+@pytest.mark.parametrize(
+    ("table", "row"),
+    [("table1", "moon_vgg_like"), ("table1", "swin"), ("table1", "vit_b16"), ("table1", "convmixer")]
+    + [("table1", "moon_densenet161"), ("table1", "moon_densenet40"), ("table2", "brint_custom_cnn")]
+    + [("table2", name) for name in ("mmdcnet_alpha", "mmdcnet_beta", "mmdcnet_gamma")],
+)
+def test_the_declared_smallest_size_is_the_smallest_that_the_network_takes(table, row):
+    """At it the network predicts in a graph, as in training; one pixel less is refused by name."""
+    (one,) = choose_rows(load_table(table), [row])
+    size = max(one.smallest_image_size, one.image_size_step)
+    with pytest.raises(ConfigurationError, match=f"image_size={size - 1}|Received: 1 by 1"):
+        build_model(str(one.model), ModelSettings(size - 1), **one.arguments)
+    model = build_model(str(one.model), ModelSettings(size), **one.arguments)
+    specs = {tensor.name: tf.TensorSpec(tensor.shape, "float32") for tensor in model.inputs}
+    graph = tf.function(lambda given: model(given, training=True)).get_concrete_function(specs)
+    assert graph.outputs[0].shape == (None, 3)
+
+
+@pytest.mark.parametrize(
+    ("run", "title"),
+    [
+        ({"dataset": "mini-ddsm"}, "Table II: performance on Mini-DDSM"),
+        ({"dataset": "busi"}, "Table II: performance on busi"),
+        ({"dataset": "phantom-mammogram"}, "Table II: performance on phantom-mammogram"),
+        ({"dataset": "folder", "dataset_title": "our scans"}, "Table II: performance on our scans"),
+    ],
+)
+def test_a_title_names_the_dataset_that_was_used(run, title, tmp_path):
+    assert load_table("table2").made_from(run).title == title
+    (tmp_path / "table2").mkdir()
+    (tmp_path / "table2" / "run.json").write_text(json.dumps(run))
+    assert [table.title for table in tables_in(tmp_path)] == [title]
+
+
+def test_a_users_own_folder_is_named_in_the_run(dataset, tmp_path):
+    own = replace(dataset, info=replace(dataset.info, name="folder", title="our\x1bscans"))
+    shared = make_plan(own, tmp_path, (FUSED,)).shared_config()
+    assert shared["dataset_title"] == "our?scans"
+    assert "Made from our?scans (" in " ".join(made_from(shared))
+    assert "dataset_title" not in make_plan(dataset, tmp_path, (FUSED,)).shared_config()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mmdc_tf.errors import InputError, UnreadableImageError
+from mmdc_tf.heatmaps.drawing import is_uniform
 from mmdc_tf.heatmaps.heat_scores import HeatScore, heat_score, read_lesion
 from mmdc_tf.opencv import cv2
 from mmdc_tf.preprocessing import PreprocessedScan, get_recipe, preprocess_scan
@@ -39,9 +40,13 @@ def test_scores_by_hand(marked, expected):
     assert heat_score(HEAT, marked) == expected
 
 
-def test_a_flat_or_empty_map_hits_nothing():
+def test_a_uniform_map_has_no_score_and_an_empty_one_hits_nothing():
     marked = lesion((0, 0), (0, 1))
-    assert heat_score(np.full((2, 4), 0.3), marked) == HeatScore(False, pytest.approx(0.25), 0.25)
+    for share, expected in ((0.0, True), (0.049, True), (0.051, False)):  # the stated limit is 5 % of the maximum
+        heat = np.full((2, 4), 0.3)
+        heat[1] -= share * 0.3
+        assert is_uniform(heat) is expected
+        assert (heat_score(heat, marked) is None) is expected
     assert heat_score(np.zeros((2, 4)), marked) == HeatScore(False, 0.0, 0.25)
 
 

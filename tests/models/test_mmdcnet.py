@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from mmdc_tf.errors import ConfigurationError
 from mmdc_tf.layers import MetadataEmbedding
 from mmdc_tf.models import ModelSettings, build_model
 
@@ -114,11 +115,17 @@ def test_dropout_acts_in_training_only(model):
 
 
 def test_a_real_backbone_at_the_smallest_size():
-    # VGG16's feature map of a 32-pixel image is one position; the grid of 4 × 4 still has 16 tokens.
-    model = build_model("mmdcnet", SETTINGS, backbone="vgg16")
-    assert model.get_layer("block5_pool").output.shape == (None, 1, 1, 512)
+    # VGG16's feature map of a 64-pixel image is two by two; the grid of 4 × 4 still has 16 tokens, also in a graph.
+    model = build_model("mmdcnet", ModelSettings(64, 3), backbone="vgg16")
+    assert model.get_layer("block5_pool").output.shape == (None, 2, 2, 512)
     assert model.get_layer("fusion").output.shape == (None, 17, 128)
-    assert np.isfinite(probabilities(model, [[50.0, 2.0], [NAN, NAN]])).all()
+    inputs = {"image": np.zeros((2, 64, 64, 3)), "metadata": np.array([[50.0, 2.0], [NAN, NAN]])}
+    assert np.isfinite(model.predict(inputs, verbose=0)).all()
+
+
+def test_a_map_of_one_position_is_refused_by_its_cause():
+    with pytest.raises(ConfigurationError, match=r"at least 2 by 2 positions\. Received: 1 by 1\. Use a larger"):
+        build_model("mmdcnet", ModelSettings(63, 3), backbone="vgg16")
 
 
 def test_a_saved_model_takes_raw_and_unknown_values(model, tmp_path):

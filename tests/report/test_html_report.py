@@ -13,6 +13,7 @@ from made_up_run import PHANTOM, made_up_table, write_row, write_run_file
 from parsed_page import Page
 
 from mmdc_tf.errors import ConfigurationError
+from mmdc_tf.experiments import rows
 from mmdc_tf.experiments.command_log import remember_command
 from mmdc_tf.experiments.rows import Row
 from mmdc_tf.opencv import cv2
@@ -60,7 +61,7 @@ def written(output, tmp_path_factory) -> Path:
     for name in EARLIER:
         (place / "figures" / name).write_text("of an earlier report")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(html, "load_table", lambda name: replace(TABLE, name=name))
+        patch.setattr(rows, "load_table", lambda name: replace(TABLE, name=name))
         assert write_report(output, place, nowhere, 0) == []
     return place
 
@@ -126,7 +127,7 @@ def test_the_tables_numbers_stand_in_it(page):
 
 def test_several_tables_of_a_run_are_sections_of_one_page(output, tmp_path, monkeypatch):
     monkeypatch.setattr(html, "table_pictures", lambda *arguments: [])
-    monkeypatch.setattr(html, "load_table", lambda name: replace(TABLE, name=name, title=f"Title of {name}"))
+    monkeypatch.setattr(rows, "load_table", lambda name: replace(TABLE, name=name, title=f"Title of {name}: scans"))
     other = tmp_path / "out"
     for name, synthetic in (("table1", False), ("table2", True)):
         write_run_file(other / name, class_names=["a", "b"], synthetic=synthetic)

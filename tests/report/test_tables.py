@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
 import re
 import unicodedata
@@ -15,6 +16,7 @@ from made_up_run import PHANTOM, RUN
 
 from mmdc_tf.experiments.results import table_results
 from mmdc_tf.experiments.rows import TABLES, PaperTable, load_table
+from mmdc_tf.report.html_tables import main_grid
 from mmdc_tf.report.tables import latex, markdown, write_tables
 
 # Under `paper`, then in the two leak-free folds, how many of four samples are right.
@@ -232,7 +234,8 @@ def test_latex_is_well_formed(written):
     check_latex((written / "table2.tex").read_text(encoding="utf-8"))
 
 
-AWKWARD = r"ValueError: 50 % of {x} | #1 a_b & c~d ^ $5 \path"
+AWKWARD = "\x1b[1mValueError: 50 % of {x} | #1 a_b & c~d ^ $5 \\path\x1b[0m • <b>\n→ end"
+PLAIN = r"failed: ValueError: 50 % of {x} | #1 a_b & c~d ^ $5 \path • <b> → end"
 
 
 def awkward_table(tmp_path: Path) -> tuple[PaperTable, object]:
@@ -240,6 +243,20 @@ def awkward_table(tmp_path: Path) -> tuple[PaperTable, object]:
     table = replace(table, rows=tuple(row for row in table.rows if row.name == "mmdcnet_alpha"))
     write_run(tmp_path, RUN, failure=AWKWARD)
     return table, table_results(table, tmp_path / "table2")
+
+
+def test_an_error_is_plain_text_in_every_format(tmp_path):
+    """Without a terminal's colours or line breaks; a spreadsheet gets it as it is, the others escaped."""
+    table, results = awkward_table(tmp_path)
+    write_tables(table, tmp_path)
+    assert pd.read_csv(tmp_path / "table2.csv")["status"][0] == PLAIN
+    for suffix in (".csv", ".md", ".tex"):
+        text = (tmp_path / f"table2{suffix}").read_text(encoding="utf-8")
+        assert "\x1b" not in text and "[1m" not in text and "[0m" not in text
+    escaped = PLAIN.replace("\\", "\\\\").replace("|", "\\|").replace("<", "\\<")
+    assert escaped in (tmp_path / "table2.md").read_text(encoding="utf-8")
+    cell = str(main_grid(table, results, RUN)[0].lines[0][3])
+    assert cell == f'<span class="reason">{html.escape(PLAIN)}</span>'
 
 
 def test_an_errors_text_does_not_break_a_markdown_line(tmp_path):

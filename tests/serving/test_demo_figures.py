@@ -73,7 +73,10 @@ def test_a_figure_a_heatmap_with_or_without_heat(tmp_path):
     image = np.random.default_rng(0).integers(0, 255, (64, 64, 3)).astype(np.uint8)
     scan = PreprocessedScan(image, 64, 64, (0, 0, 64, 64), "L", ())
     heats = {GRAD_CAM: np.zeros((64, 64)), "fusion, by the clinical token": np.random.default_rng(1).random((64, 64))}
-    empty, full = heat_panels(Explanation(scan, np.array([0.5, 0.3, 0.2]), 1, heats), made_card(tmp_path))
+    heats["fusion, by the image tokens"] = np.full((64, 64), 0.97) + np.eye(64) * 0.03
+    empty, full, flat = heat_panels(Explanation(scan, np.array([0.5, 0.3, 0.2]), 1, heats), made_card(tmp_path))
+    assert flat.axes[0].get_title() == "fusion, by the image tokens\nuniform: no heat drawn"
+    assert np.isnan(flat.axes[0].images[1].get_array().filled(np.nan)).all()
     assert is_whole(empty) and is_whole(full)
     assert empty.axes[0].get_title() == "Grad-CAM for cancer\nno heat: nothing speaks for this class"
     np.testing.assert_array_equal(full.axes[0].images[1].get_array(), heats["fusion, by the clinical token"])

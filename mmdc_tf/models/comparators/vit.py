@@ -23,7 +23,8 @@ def vit(
     Definition: A. Dosovitskiy et al., "An Image is Worth 16x16 Words: Transformers for Image Recognition at Scale",
     ICLR 2021, section 3.1. Patch embedding → class token and learned position embeddings → ``depth`` times
     {x + attention(LayerNorm(x)), then x + MLP(LayerNorm(x))}, the MLP with exact GELU → LayerNorm → Dense with softmax
-    on the class token. It starts from random weights: Keras has no official ones, so ``settings.weights`` is not used.
+    on the class token. It starts from random weights: KerasHub's ImageNet weights are not wired in, so
+    ``settings.weights`` is not used.
 
     Assumed: that the "Vision Transformer" of section II-B is ViT-B/16; no dropout; pixels scaled to [−1, 1]; Glorot's
     uniform initialisation throughout, also of the last layer, which that paper starts at zero.

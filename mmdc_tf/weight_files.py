@@ -1,0 +1,47 @@
+"""The official weight files of the backbones by name, and whether a folder holds them; without TensorFlow."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+
+from mmdc_tf.errors import WeightsError, did_you_mean
+
+NONE, IMAGENET = "none", "imagenet"
+
+
+def official_files(backbones: Iterable[str]) -> dict[str, str]:
+    """The file of each backbone; names that ``backbones.toml`` does not list are passed over."""
+    text = resources.files("mmdc_tf").joinpath("models/backbones.toml").read_text(encoding="utf-8")
+    files = {entry["name"]: entry["weights_file"] for entry in tomllib.loads(text)["backbone"]}
+    return {name: files[name] for name in sorted(set(backbones)) if name in files}
+
+
+def require_weights(weights: str, files: Mapping[str, str]) -> None:
+    """Refuses a value of ``--weights`` that cannot be used.
+
+    Args:
+        weights: ``"none"``, ``"imagenet"`` or a folder.
+        files: backbone to the file that the folder must hold.
+
+    Raises:
+        WeightsError: it is no folder, or lacks files; names them all.
+    """
+    folder = Path(weights).expanduser()
+    if weights in (NONE, IMAGENET):
+        return
+    if not folder.is_dir():
+        hint = did_you_mean(weights, (NONE, IMAGENET), "Correct the path, or use --weights none (random weights).")
+        raise WeightsError(
+            f"Expected imagenet, none or a folder of weight files. Received: --weights {weights} (no such folder). "
+            f"{hint}"
+        )
+    missing = [f"{file} for {name}" for name, file in files.items() if not (folder / file).is_file()]
+    if missing:
+        raise WeightsError(
+            f"Expected the file{'s' * (len(missing) > 1)} {', '.join(missing)}. Received: --weights {weights} without "
+            f"{'them' if len(missing) > 1 else 'it'}. Put the official keras-applications files there, or use "
+            "--weights none (random initialisation)."
+        )
