@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from mmdc_tf.experiments.rows import PaperTable, Row
 from mmdc_tf.experiments.run_folder import cells_of, finished_files
+from mmdc_tf.notices import counted
 from mmdc_tf.report.formatting import PROTOCOL_TITLES, made_from
 from mmdc_tf.report.panels import panel_title, panels_figure, style_axes
 
@@ -89,7 +90,7 @@ def _draw(figure: SubFigure, place: SubplotSpec, history: RowHistory, is_left: b
     lower.set(ylim=(0, 100), ylabel="accuracy (per cent)" if is_left else "", xlabel="epoch" if is_last else "")
     lower.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     count = len(history.trainings)
-    panel_title(upper, history.row, f"{count} training{'' if count == 1 else 's'}")
+    panel_title(upper, history.row, counted(count, "training"))
     style_axes(upper)
     style_axes(lower)
 

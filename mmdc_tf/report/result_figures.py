@@ -193,6 +193,7 @@ def _draw_roc(axes: Axes, curves: Sequence[ClassCurve], labels: Sequence[str]) -
         axes.plot(one.false_positive_rate, one.true_positive_rate, **_look(index), label=label)
     axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8, linestyle=":")
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="false positive rate", ylabel="true positive rate (recall)")
+    axes.set_box_aspect(1)  # as high as the confusion matrix beside it
 
 
 def _draw_precision_recall(axes: Axes, curves: Sequence[ClassCurve], labels: Sequence[str]) -> None:
@@ -202,6 +203,7 @@ def _draw_precision_recall(axes: Axes, curves: Sequence[ClassCurve], labels: Seq
         axes.plot(one.recall, precision, **look, drawstyle="steps-post", label=label)
         axes.axhline(one.share, color=look["color"], linewidth=0.8, linestyle=":")
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
+    axes.set_box_aspect(1)
 
 
 def _look(index: int) -> dict[str, Any]:

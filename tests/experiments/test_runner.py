@@ -26,7 +26,7 @@ def test_a_second_run_trains_nothing(run, capsys):
     before = snapshot(run.output)
     assert execute(run) == (0, 0)
     assert snapshot(run.output) == before
-    assert "3 of 3 trainings are already finished" in capsys.readouterr().out
+    assert "3 of 3 trainings already finished" in capsys.readouterr().out
 
 
 def test_a_lost_fold_is_done_again_alone_and_gives_the_same_bytes(copied):
