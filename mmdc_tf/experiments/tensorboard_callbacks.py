@@ -105,9 +105,10 @@ def bring_together(folder: Path) -> None:
     Args:
         folder: the training's, which holds a ``tb`` of its own.
     """
-    for path in folder.joinpath(FOLDER).glob("*"):
-        target = folder.parent / FOLDER / path.name
-        target.parent.mkdir(exist_ok=True)
-        path.replace(target)
+    place = folder.parent / FOLDER
     if folder.joinpath(FOLDER).is_dir():
+        forget(folder.parent, folder.name)
+        place.mkdir(exist_ok=True)
+        for path in folder.joinpath(FOLDER).iterdir():
+            path.replace(place / path.name)
         folder.joinpath(FOLDER).rmdir()
