@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -39,7 +40,7 @@ def plans(monkeypatch) -> list[Plan]:
     """Collects the plans instead of training them."""
     seen: list[Plan] = []
 
-    def run_cells(plan, cells, after_cell, fresh=False, where=None):
+    def run_cells(plan, cells, after_cell, progress=None, fresh=False, where=None):
         seen.append(plan)
         return 0
 
@@ -275,14 +276,25 @@ def test_a_run_ends_with_a_report_that_names_its_command(finished):
 RERUN = "--table 2 --rows vgg16 --image-size 32 --folds 2 --epochs"
 
 
-def test_the_same_command_trains_nothing_and_prints_the_table(finished, capsys):
+def test_the_same_command_trains_nothing_and_ends_for_people(finished, capsys):
     models = {path: path.stat().st_mtime_ns for path in finished.rglob("model.keras")}
     assert len(models) == 3
     assert main(["run", *RERUN.split(), "1", "--output", str(finished), "--resume"]) == 0
     assert {path: path.stat().st_mtime_ns for path in finished.rglob("model.keras")} == models
     out = capsys.readouterr().out
-    assert "3 of 3 trainings are already finished" in out
-    assert (finished / "table2.md").read_text(encoding="utf-8") in out
+    assert "3 of 3 trainings already finished" in out
+    *_, end = out.partition(f"Table II: performance on phantom-mammogram ({PHANTOM})")
+    table, conclusion, *_, last = end.strip().split("\n\n")
+    assert [line[:8].strip() for line in table.splitlines()] == ["accuracy", "VGG16"]
+    assert "95 % interval" in table and "not run" not in out
+    assert "Best leak-free accuracy: VGG16, " in conclusion
+    _, report, _, *commands = last.splitlines()
+    assert report == f"report: {finished / 'report.html'}"
+    explain, tensorboard = (shlex.split(line) for line in commands)
+    assert tensorboard[1:] == ["--logdir", str(finished)]
+    assert main(explain[1:]) == 0
+    assert list((finished / "heatmaps").glob("*.heatmap.png"))
+    shutil.rmtree(finished / "heatmaps")
 
 
 def test_another_option_for_the_same_folder_is_refused(finished, capsys):

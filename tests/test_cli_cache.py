@@ -121,7 +121,7 @@ def test_clear_leaves_what_is_in_use(folder, capsys):
     entries = open_views(folder)
     assert cache("clear", folder) == 0
     assert capsys.readouterr().out == (
-        f"freed 160 B in {folder}: 2 views of datasets\nnote: 2 views are in use by a running process, and were left\n"
+        f"freed 160 B in {folder}: 2 views of datasets\nnote: in use by a running process, and left: 2 views\n"
     )
     assert [info.bytes for info in list_entries(folder)] == [VIEW_BYTES] * len(entries)
 

@@ -140,12 +140,11 @@ def test_each_epoch_is_told_with_its_numbers(capsys):
 
     split = SimpleNamespace(protocol="leak-free", fold=1, folds=5)
     cell = SimpleNamespace(row=SimpleNamespace(name="mmdcnet_beta"), split=split, seed=3)
-    with events.json_events():
-        progress = Progress(1, 4)
+    with events.json_events(), Progress() as progress:
+        progress.begin(1, 4)
         callback = progress.callback(cell)
         callback.on_epoch_begin(1)
         callback.on_epoch_end(1, {"loss": 0.5, "val_loss": math.nan})
-        progress.close()
     (epoch,) = parsed(capsys.readouterr().out)
     expected = {"row": "mmdcnet_beta", "protocol": "leak-free", "fold": 1, "folds": 5, "seed": 3}
     assert {name: epoch[name] for name in expected} == expected

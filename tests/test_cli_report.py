@@ -113,14 +113,14 @@ def test_another_folder_and_no_examples(run, without_figures, tmp_path):
     assert "Examples" not in page_of(tmp_path / "elsewhere").text
 
 
-def test_after_a_run_a_failure_is_one_line(run, capsys, monkeypatch):
+def test_after_a_run_a_failure_is_one_line(run, monkeypatch):
     def broken(*arguments):
         raise RuntimeError("no\nway")
 
     dataset = phantom_mammograms(run / "phantom-mammogram", patients=12, height=64, seed=1)
     monkeypatch.setattr("mmdc_tf.report.html.write_report", broken)
-    write_after_run(run, "table2", dataset)
-    assert capsys.readouterr().out == f"note: no report (RuntimeError: no way); try mmdc-tf report {run}\n"
+    line = f"note: no report (RuntimeError: no way); try mmdc-tf report {run}"
+    assert write_after_run(run, "table2", dataset) == (None, [line])
     assert not (run / "report.html").exists()
 
 

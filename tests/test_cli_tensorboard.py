@@ -19,7 +19,7 @@ def run(output: Path, *options: str) -> int:
 
 def test_a_finished_run_shows_its_test_parts(shared_output):
     assert run(shared_output) == 0
-    tags = events(shared_output / "table2" / "metadata_only" / "paper" / "tb" / "test").Tags()["tensors"]
+    tags = events(shared_output / "table2" / "metadata_only" / "paper" / "tb").Tags()["tensors"]
     assert {"test/accuracy (%)", "test/cancer/pr_curves", "test/confusion matrix"} <= set(tags)
     assert "_hparams_/session_start_info" in tags
 

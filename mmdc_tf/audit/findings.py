@@ -14,6 +14,7 @@ from mmdc_tf.audit.metadata import MetadataReport
 from mmdc_tf.audit.near_twins import CONFIRMED_SSIM, NearTwins
 from mmdc_tf.audit.probe_scores import ProbeResult
 from mmdc_tf.datasets.schema import TWIN_UNIT, Dataset
+from mmdc_tf.notices import counted
 
 USE_LEAK_FREE = "Use --protocol leak-free"
 WITHOUT_IMAGES = "Only the table was read: no image was looked at."
@@ -138,7 +139,7 @@ def metadata_section(dataset: Dataset, metadata: MetadataReport) -> Section:
     one = across == 1
     findings = (
         (
-            f"{across:,} set{'' if one else 's'} of files that {'is' if one else 'are'} the same to the byte "
+            f"{counted(across, 'set')} of files that {'is' if one else 'are'} the same to the byte "
             f"{'has' if one else 'have'} more than one label. Use --near-twins drop-conflicts, or correct the labels.",
         )
         if across
@@ -174,12 +175,12 @@ def _twin_findings(dataset: Dataset, twins: NearTwins, confirmed: pd.DataFrame, 
     conflicting, across = int(confirmed["conflicting"].sum()), int(confirmed["across_groups"].sum())
     if conflicting:
         found.append(
-            f"{_pairs(conflicting)} of near-twins {'has' if conflicting == 1 else 'have'} conflicting labels: at "
-            "least one of the two is wrong. Use --near-twins drop-conflicts, or have the labels checked."
+            f"{counted(conflicting, 'pair')} of near-twins {'has' if conflicting == 1 else 'have'} conflicting labels: "
+            "at least one of the two is wrong. Use --near-twins drop-conflicts, or have the labels checked."
         )
     if across:
         found.append(
-            f"{_pairs(across)} of near-twins {'lies' if across == 1 else 'lie'} in different groups "
+            f"{counted(across, 'pair')} of near-twins {'lies' if across == 1 else 'lie'} in different groups "
             f"({dataset.info.group_unit}s): leak-free does not keep {'it' if across == 1 else 'them'} together. Give "
             "both images one group_id, or use --near-twins one-per-cluster."
         )
@@ -193,8 +194,8 @@ def _twin_remarks(twins: NearTwins, confirmed: int) -> tuple[str, ...]:
     if not refused:
         return ("Every candidate that was compared was confirmed.",)
     return (
-        f"{_pairs(refused)} within {twins.max_bits} bits {'was' if refused == 1 else 'were'} not alike at full size; "
-        "groups by the hash alone join them.",
+        f"{counted(refused, 'pair')} within {twins.max_bits} bits {'was' if refused == 1 else 'were'} not alike at "
+        "full size; groups by the hash alone join them.",
     )
 
 
@@ -206,7 +207,3 @@ def _leak_text(probe: ProbeResult) -> str:
     if probe.finding:
         return probe.sentence
     return f"{probe.sentence} The difference is small, but its interval excludes 0 and groups hold several images."
-
-
-def _pairs(count: int) -> str:
-    return f"{count:,} pair{'' if count == 1 else 's'}"

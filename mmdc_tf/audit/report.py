@@ -19,7 +19,7 @@ from mmdc_tf.datasets.integrity import NEAR_TWIN_BITS, require_bits
 from mmdc_tf.datasets.phantom_folder import NOTICE, is_phantom
 from mmdc_tf.datasets.schema import Dataset
 from mmdc_tf.errors import ConfigurationError
-from mmdc_tf.notices import RESEARCH_USE
+from mmdc_tf.notices import RESEARCH_USE, counted
 
 TABLE_ALONE = "Only the table was read: nothing is known of copies and of shortcuts in the pixels."
 
@@ -64,7 +64,7 @@ class AuditReport:
         count = len(self.findings)
         where = ", ".join(section.title.lower() for section in self.sections if section.unfit)
         result = (
-            f"Unfit for an image-level split: {count} finding{'' if count == 1 else 's'} ({where})."
+            f"Unfit for an image-level split: {counted(count, 'finding')} ({where})."
             if count
             else "Nothing was found that would make an image-level split unfit."
         )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmdc_tf.commands import EXIT_OK
 from mmdc_tf.commands.arguments import add_debug, positive
+from mmdc_tf.notices import counted
 
 if TYPE_CHECKING:
     from mmdc_tf.training.feature_folder import EntryInfo
@@ -65,9 +66,9 @@ def _clear(options: argparse.Namespace) -> int:
         print(NOTHING.format(folder))
         return EXIT_OK
     cleared = clear(folder, options.older_than)
-    print(f"freed {readable(cleared.bytes)} in {folder}: {cleared.entries} views of datasets")
+    print(f"freed {readable(cleared.bytes)} in {folder}: {counted(cleared.entries, 'view')} of datasets")
     if cleared.in_use:
-        print(f"note: {cleared.in_use} views are in use by a running process, and were left")
+        print(f"note: in use by a running process, and left: {counted(cleared.in_use, 'view')}")
     return EXIT_OK
 
 

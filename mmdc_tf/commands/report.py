@@ -45,8 +45,8 @@ def add_report(parser: argparse.ArgumentParser) -> None:
     add_debug(parser)
 
 
-def write_after_run(output: Path, table: str, dataset: Dataset) -> None:
-    """Writes the report of a run that has just ended, and says where it is.
+def write_after_run(output: Path, table: str, dataset: Dataset) -> tuple[Path | None, list[str]]:
+    """Writes the report of a run that has just ended.
 
     What goes wrong is one line: the trainings are finished, and the report can be made again.
 
@@ -54,6 +54,9 @@ def write_after_run(output: Path, table: str, dataset: Dataset) -> None:
         output: the run's folder.
         table: the one that was run.
         dataset: from which.
+
+    Returns:
+        Where it is, None where it could not be written; and lines on what is missing.
     """
 
     def paths(wanted: PaperTable) -> Mapping[str, str]:
@@ -69,11 +72,8 @@ def write_after_run(output: Path, table: str, dataset: Dataset) -> None:
         reason = one_line(error)
         line = f"note: no report ({type(error).__name__}: {reason}); try mmdc-tf report {output}"
         log_failure(output, f"mmdc-tf report {output}", line, error)
-        print(line)
-        return
-    for problem in problems:
-        print(f"note: {problem}")
-    events.tell("report", f"report: {output / REPORT}", path=str(output / REPORT))
+        return None, [line]
+    return output / REPORT, [f"note: {problem}" for problem in problems]
 
 
 def _report(options: argparse.Namespace) -> int:

@@ -12,6 +12,7 @@ from mmdc_tf.commands.run_dataset import dataset_of_run
 from mmdc_tf.errors import ConfigurationError
 from mmdc_tf.experiments.native_log import native_messages_to
 from mmdc_tf.experiments.rows import TABLES, PaperTable, choose_rows, tables_in
+from mmdc_tf.notices import counted
 
 
 def add_robustness(parser: argparse.ArgumentParser) -> None:
@@ -57,7 +58,7 @@ def _score(table: PaperTable, options: argparse.Namespace) -> int:
             f"Expected finished trainings with a saved model. Received: none of the chosen rows in {folder}. "
             "Train them first (mmdc-tf run), or choose others."
         )
-    print("\n".join([table.title, *made_from(run), f"{len(places)} trainings"]))
+    print("\n".join([table.title, *made_from(run), counted(len(places), "training")]))
     dataset = dataset_of_run(run, options.run, options.dataset_root, options.dataset)
     failures = score_trainings(places, dataset.table, print)
     if not write_noise_table(table, options.run).empty:

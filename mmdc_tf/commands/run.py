@@ -7,15 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmdc_tf import events
 from mmdc_tf.commands import EXIT_FAILED_ROW, EXIT_OK
 from mmdc_tf.commands.arguments import protocols_of, require_root
 from mmdc_tf.commands.machines import RAY, absolute_paths, require_fitting, training_workers
 from mmdc_tf.commands.report import write_after_run
-from mmdc_tf.commands.run_events import tell_plan, tell_table
+from mmdc_tf.commands.run_events import next_commands, tell_plan, tell_table
 from mmdc_tf.commands.run_options import add_options
 from mmdc_tf.errors import ConfigurationError
 from mmdc_tf.experiments.native_log import native_messages_to
 from mmdc_tf.experiments.rows import TABLES, PaperTable, Row, choose_rows, load_table
+from mmdc_tf.notices import counted
 from mmdc_tf.storage import present
 from mmdc_tf.weight_files import official_files, require_weights
 
@@ -220,14 +222,15 @@ def _real_dataset(name: str, root: Path, without_images: bool) -> Dataset:
 
 
 def _train(plan: Plan, fresh: bool, where: CellWorkers | None) -> int:
-    """Runs the plan; the tables are brought up to date after each fold and printed at the end."""
+    """Runs the plan; the tables are brought up to date after each fold, and their end is printed last."""
     from mmdc_tf.experiments.grid import make_cells
+    from mmdc_tf.experiments.progress import Progress
     from mmdc_tf.experiments.runner import run_cells
     from mmdc_tf.report.calibration_figures import write_calibration
     from mmdc_tf.report.details import write_details
     from mmdc_tf.report.figures import draw_bars
     from mmdc_tf.report.metadata_table import write_metadata_table
-    from mmdc_tf.report.tables import markdown, write_tables
+    from mmdc_tf.report.tables import write_tables
 
     def bring_up_to_date() -> None:
         write_tables(plan.table, plan.output)
@@ -235,16 +238,25 @@ def _train(plan: Plan, fresh: bool, where: CellWorkers | None) -> int:
 
     cells = make_cells(plan)
     tell_plan(plan, len(cells), _introduction(plan, cells))
-    failures = run_cells(plan, cells, after_cell=bring_up_to_date, fresh=fresh, where=where)
-    results = write_tables(plan.table, plan.output)
-    _show_in_tensorboard(plan, is_over=True)
-    if plan.table.figure:
-        draw_bars(plan.table, results, plan.shared_config(), plan.output / f"{plan.table.name}.png")
-    write_details(plan.table, plan.output, results)
-    write_metadata_table(plan.table, plan.output)
-    write_calibration(plan.table, plan.output)
-    tell_table(plan, results, markdown(plan.table, results, plan.shared_config()))
-    write_after_run(plan.output, plan.table.name, plan.dataset)
+    with Progress() as progress:
+        failures = run_cells(plan, cells, bring_up_to_date, progress, fresh=fresh, where=where)
+        progress.phase("tables")
+        progress.say(f"writing tables, figures and the report into {plan.output}")
+        results = write_tables(plan.table, plan.output)
+        _show_in_tensorboard(plan, is_over=True)
+        if plan.table.figure:
+            draw_bars(plan.table, results, plan.shared_config(), plan.output / f"{plan.table.name}.png")
+        write_details(plan.table, plan.output, results)
+        write_metadata_table(plan.table, plan.output)
+        write_calibration(plan.table, plan.output)
+        progress.phase("report")
+        report, notes = write_after_run(plan.output, plan.table.name, plan.dataset)
+    tell_table(plan, results)
+    for note in notes:
+        print(note)
+    if report is not None:
+        events.tell("report", f"report: {report}", path=str(report))
+    print("next:", *next_commands(plan, results), sep="\n  ")
     return EXIT_FAILED_ROW if failures else EXIT_OK
 
 
@@ -266,9 +278,10 @@ def _introduction(plan: Plan, cells: list[Cell]) -> str:
     groups = plan.dataset.table["group_id"].nunique()
     lines = [
         *made_from(plan.shared_config()),
-        f"{len(plan.dataset.table)} images ({counts}), {groups} {plan.dataset.info.group_unit}s",
+        f"{counted(len(plan.dataset.table), 'image')} ({counts}), {counted(groups, plan.dataset.info.group_unit)}",
     ]
     asked, rows = plan.profile.recipe.image_size, {cell.row.name: cell.image_size for cell in cells}
     other = [f"{name} {size}" for name, size in rows.items() if size != asked]
     sizes = [f"in pixels, not {asked}, as the networks need it: {', '.join(other)}"] if other else []
-    return "\n".join([plan.table.title, *lines, f"{len(plan.rows)} rows, {len(cells)} trainings", *sizes])
+    counts_line = f"{counted(len(plan.rows), 'row')}, {counted(len(cells), 'training')}"
+    return "\n".join([plan.table.title, *lines, counts_line, *sizes])

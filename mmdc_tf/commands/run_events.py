@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
+import shutil
+import sys
+import textwrap
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmdc_tf import events
@@ -12,6 +18,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from mmdc_tf.experiments.grid import Plan
+
+WIDTH = 110
+"""Of what is printed, in characters."""
 
 
 def tell_plan(plan: Plan, trainings: int, text: str) -> None:
@@ -25,26 +34,72 @@ def tell_plan(plan: Plan, trainings: int, text: str) -> None:
     events.tell("run", text, message=plan.table.title, **_facts(plan, trainings))
 
 
-def tell_table(plan: Plan, results: pd.DataFrame, text: str) -> None:
-    """Says the finished table, and the files that hold it.
+def tell_table(plan: Plan, results: pd.DataFrame) -> None:
+    """Says the finished table, what follows from it, and the files that hold it.
 
     Args:
         plan: what was run.
         results: the table's numbers, as from ``mmdc_tf.report.tables.write_tables``.
-        text: the table for people.
     """
+    from mmdc_tf.datasets.phantom_folder import NOTICE
+    from mmdc_tf.report.conclusion import conclusion, terminal_table
+
     written = sorted(path for path in plan.output.glob(f"{plan.table.name}[._]*") if path.is_file())
-    names = ", ".join(path.name for path in written)
-    line = f"in {plan.output}: {names}; tensorboard --logdir {plan.output} shows them too"
+    line = f"in {plan.output}: {', '.join(path.name for path in written)}"
+    notice = f" ({NOTICE})" if plan.dataset.info.synthetic else ""
+    said = conclusion(plan.table, results, plan.folder)
+    parts = [
+        plan.table.title + notice,
+        terminal_table(results),
+        "\n".join(textwrap.fill(text, WIDTH) for text in said),
+        RESEARCH_USE,
+    ]
     events.tell(
         "table",
-        f"{text}\n{line}",
+        "\n" + "\n\n".join(parts) + f"\n\nfiles: {plan.output}/{plan.table.name}.md, .csv, .tex and more",
         message=line,
         table=plan.table.name,
         rows=json.loads(results.to_json(orient="records")),
+        conclusion=said,
         files=[str(path) for path in written],
         **_notices(plan),
     )
+
+
+def next_commands(plan: Plan, results: pd.DataFrame) -> list[str]:
+    """Two commands to go on with: where the best network looked, or an audit of the data; and TensorBoard.
+
+    Args:
+        plan: what was run.
+        results: the table's numbers, as from ``mmdc_tf.report.tables.write_tables``.
+    """
+    free = results[(results["protocol"] == "leak-free") & (results["status"] == "ok")]
+    best = free.sort_values("accuracy", ascending=False, kind="stable")["row"]
+    models = [folder for row in best for folder in sorted((plan.folder / row / "leak-free").glob("*/model.keras"))[:1]]
+    dataset = plan.dataset
+    first = ["mmdc-tf", "audit", "--dataset", plan.table.dataset, "--root", dataset.root, "--output", plan.output]
+    if models:
+        first = ["mmdc-tf", "explain", "--model", models[0].parent, "--output", plan.output / "heatmaps"]
+        first += _scan(models[0].parent, dataset.table)
+    return [_typed(first), _typed(["tensorboard", "--logdir", plan.output])]
+
+
+def _scan(training: Path, table: pd.DataFrame) -> list[Any]:
+    """The first test image with a lesion mask, or the first of all, with what is known of its patient."""
+    import pandas as pd
+
+    tested = table[table["sample_id"].isin(pd.read_csv(training / "predictions.csv")["sample_id"])]
+    one = tested.sort_values("lesion_masks", key=lambda masks: masks.str.len() == 0, kind="stable").iloc[0]
+    known = {name: one[name] for name in ("age", "density") if pd.notna(one[name])}
+    return [*(word for name, value in known.items() for word in (f"--{name}", f"{value:g}")), one["image_path"]]
+
+
+def _typed(words: list[Any]) -> str:
+    """As it can be typed here: a program beside this Python, where it is not on the path, is named with its folder."""
+    program, *others = map(str, words)
+    if shutil.which(program) is None:
+        program = os.path.relpath(Path(sys.executable).with_name(program))
+    return shlex.join([program, *others])
 
 
 def _facts(plan: Plan, trainings: int) -> dict[str, Any]:

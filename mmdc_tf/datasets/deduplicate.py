@@ -10,6 +10,7 @@ import pandas as pd
 from mmdc_tf.datasets.integrity import NEAR_TWIN_BITS, near_twin_clusters
 from mmdc_tf.datasets.schema import TWIN_UNIT, Dataset
 from mmdc_tf.errors import ConfigurationError, DatasetError, did_you_mean
+from mmdc_tf.notices import counted
 
 
 def without_conflicts(dataset: Dataset) -> Dataset:
@@ -29,7 +30,9 @@ def without_conflicts(dataset: Dataset) -> Dataset:
         UnreadableImageError: an image cannot be decoded.
     """
     keep = ~_conflicting(dataset, _clusters(dataset))
-    return _with_rows(dataset, keep, f"near-twins with conflicting labels left out: {_images(~keep)}")
+    return _with_rows(
+        dataset, keep, f"near-twins with conflicting labels left out: {counted(int((~keep).sum()), 'image')}"
+    )
 
 
 def one_per_cluster(dataset: Dataset) -> Dataset:
@@ -48,8 +51,8 @@ def one_per_cluster(dataset: Dataset) -> Dataset:
     conflicting = _conflicting(dataset, clusters)
     repeated = clusters.duplicated() & ~conflicting
     note = (
-        f"one image of each near-twin cluster kept: {_images(repeated)} left out as repeats, "
-        f"{_images(conflicting)} for conflicting labels"
+        f"one image of each near-twin cluster kept: {counted(int(repeated.sum()), 'image')} left out as repeats, "
+        f"{counted(int(conflicting.sum()), 'image')} for conflicting labels"
     )
     return _with_rows(dataset, ~(repeated | conflicting), note)
 
@@ -109,8 +112,3 @@ def _with_rows(dataset: Dataset, keep: pd.Series, note: str) -> Dataset:
             f"left ({note}). Keep the near-twins, or correct the labels."
         )
     return smaller
-
-
-def _images(which: pd.Series) -> str:
-    count = int(which.sum())
-    return f"{count:,} image{'' if count == 1 else 's'}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import time
 import traceback
 from typing import Any
@@ -24,6 +23,7 @@ from mmdc_tf.experiments.metadata_scoring import METADATA_PREDICTIONS, metadata_
 from mmdc_tf.experiments.model_card import write_model_card
 from mmdc_tf.experiments.progress import Listener
 from mmdc_tf.experiments.run_folder import FAILED, OK, PREDICTIONS
+from mmdc_tf.experiments.tensorboard_callbacks import forget
 from mmdc_tf.experiments.workshop import Workshop
 from mmdc_tf.failure_log import log_failure
 from mmdc_tf.preprocessing.recipes import get_recipe
@@ -91,13 +91,11 @@ def _forget(cell: Cell) -> None:
 def _remove_traces(cell: Cell) -> None:
     """Removes what an earlier attempt left and this one may not write again.
 
-    TensorBoard would draw the earlier curves together with the new ones, but those of a training that is gone on with.
+    TensorBoard would draw the earlier curves together with the new ones; those of a training that is gone on with stay.
     """
     for name in ("error.txt", VALIDATION, CALIBRATION, METADATA_PREDICTIONS):
         (cell.folder / name).unlink(missing_ok=True)
-    shutil.rmtree(cell.folder.parent / "tb", ignore_errors=True)  # it shows the test parts of all its trainings
-    if not (cell.folder / CHECKPOINT).is_file():
-        shutil.rmtree(cell.folder / "tb", ignore_errors=True)
+    forget(cell.folder.parent, "" if (cell.folder / CHECKPOINT).is_file() else cell.folder.name)
 
 
 def _run(plan: Plan, cell: Cell, workshop: Workshop, progress: Listener) -> tuple[dict[str, float], dict[str, Any]]:
@@ -108,6 +106,7 @@ def _run(plan: Plan, cell: Cell, workshop: Workshop, progress: Listener) -> tupl
     table = plan.dataset.table
     history = learner.fit(select(table, cell.split.train), select(table, cell.split.validation))
     write_table(cell.folder / "history.csv", history)
+    progress.phase("scoring", cell)
     metrics = _score(plan, cell, learner)
     learner.save(cell.folder)
     facts = learner.facts()

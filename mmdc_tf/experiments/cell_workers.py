@@ -20,6 +20,7 @@ from mmdc_tf.experiments.attempt import attempt
 from mmdc_tf.experiments.exchange import Exchange
 from mmdc_tf.experiments.grid import Cell, Plan
 from mmdc_tf.experiments.learners import NetworkLearner
+from mmdc_tf.experiments.tensorboard_callbacks import FOLDER, bring_together
 from mmdc_tf.experiments.workshop import Workshop
 from mmdc_tf.workers import Prepare, Workers
 from mmdc_tf.workers.on_ray import OnRay, TaskResources
@@ -65,6 +66,9 @@ class Outcome:
     def callback(self, cell: Cell) -> keras.callbacks.Callback:
         """One that does nothing: epochs are not told from elsewhere."""
         return keras.callbacks.Callback()
+
+    def phase(self, name: str, cell: Cell | None = None) -> None:
+        """Nothing, for the same reason."""
 
     def say(self, message: str) -> None:
         """Keeps a line."""
@@ -138,6 +142,7 @@ def outcomes(where: CellWorkers, task: Task, cells: list[Cell]) -> Iterator[tupl
         cell = cells[number]
         if exchange is not None:
             exchange.fetch(_place(task.plan, cell), cell.folder)
+            bring_together(cell.folder)
         yield cell, outcome
 
 
@@ -163,6 +168,8 @@ def train_cell(task: Task, cell: Cell) -> Outcome:
         here = replace(cell, folder=Path(scratch, cell.folder.name))
         require_same(here.folder / "config.json", config)
         outcome = _train(task, here, Path(scratch))
+        if (shown := here.folder.parent / FOLDER).is_dir():
+            shown.rename(here.folder / FOLDER)  # with what is sent
         task.exchange.send(here.folder, place)
     return outcome
 

@@ -69,6 +69,7 @@ class NetworkLearner:
 
     def fit(self, train_table: pd.DataFrame, validation: pd.DataFrame) -> pd.DataFrame:
         cell = self._cell
+        self._progress.phase("features" if cell.cut and self._plan.cache else "building the network", cell)
         network, recipe, features = self.open()
         self._model = network.model
         self._features = None if features is None else features.kind

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mmdc_tf.datasets.schema import TWIN_UNIT
 from mmdc_tf.experiments.finished_training import FinishedTraining
+from mmdc_tf.notices import counted
 
 NO_EXTERNAL = "Tested on images of the dataset that it was trained on: there is no external validation."
 PHANTOM = "Trained on drawn images: it knows nothing of real ones."
@@ -41,9 +42,10 @@ def _few(training: FinishedTraining) -> list[str]:
     if part["groups"] is None:
         return [f"Trained on {part['images']:,} images."]
     rarest = min(part["counts"], key=part["counts"].get)
-    groups = f"{part['groups']:,} {training.unit}{'' if part['groups'] == 1 else 's'}"
+    groups = counted(part["groups"], training.unit)
     return [
-        f"Trained on {part['images']:,} images of {groups}; of the rarest class, {rarest}, {part['counts'][rarest]:,}."
+        f"Trained on {counted(part['images'], 'image')} of {groups}; of the rarest class, {rarest}, "
+        f"{part['counts'][rarest]:,}."
     ]
 
 

@@ -1,8 +1,11 @@
-"""One progress bar over all trainings: row, protocol, fold, epoch, time left."""
+"""One progress bar over a whole run: row, protocol, fold, phase, loss and accuracy, time left."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import threading
+import time
 from typing import Any, Protocol
 
 import keras
@@ -12,12 +15,18 @@ from mmdc_tf import events
 from mmdc_tf.experiments import artifacts
 from mmdc_tf.experiments.grid import Cell
 
+SILENT_S = 50.0
+"""After so many seconds without a line, one says how far the run is, where there is no bar."""
+
 
 class Listener(Protocol):
     """Who is told how a training goes."""
 
     def callback(self, cell: Cell) -> keras.callbacks.Callback:
         """A Keras callback that tells of the epochs."""
+
+    def phase(self, name: str, cell: Cell | None = None) -> None:
+        """What is being done now."""
 
     def say(self, message: str) -> None:
         """A line for people."""
@@ -29,37 +38,62 @@ class Listener(Protocol):
 class Progress:
     """A bar that counts epochs on a terminal, and a line a finished fold everywhere.
 
-    Args:
-        cells: number of trainings to come.
-        epochs: epochs of one training.
+    Where output is redirected, and for programs, a thread of its own says at least every minute how far the run is. To
+    be used in a ``with`` statement, which removes the bar.
     """
 
-    def __init__(self, cells: int, epochs: int) -> None:
-        self._epochs = epochs
-        self._ticked = 0
+    def __init__(self) -> None:
+        self._epochs = self._done = self._total = self._ticked = 0
+        self._phase = ""
+        self._started = self._said = time.monotonic()
         self._bar = tqdm(
-            total=cells * epochs,
-            unit="epoch",
+            total=0,
+            bar_format="{percentage:3.0f}% {elapsed}<{remaining} {desc} {bar}",
             disable=events.no_bars(),
             file=sys.stderr,
             dynamic_ncols=True,
             smoothing=0.1,
         )
+        self._over = threading.Event()
+        if self._bar.disable or not sys.stdout.isatty():
+            threading.Thread(target=self._beat, daemon=True).start()
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._bar.close()
+
+    def begin(self, cells: int, epochs: int) -> None:
+        """How many trainings are to come, and the epochs of each."""
+        self._epochs, self._total = epochs, cells * epochs
+        self._bar.reset(self._total)
+
+    def phase(self, name: str, cell: Cell | None = None) -> None:
+        """What is being done now: ``features``, ``epoch 2 of 12, …``, ``scoring``, ``report``."""
+        self._phase = name if cell is None else f"{describe(cell)}, {name}"
+        # the phase first: what is behind it is cut off on a narrow terminal
+        self._bar.set_description_str(name if cell is None else f"{name} · {describe(cell)}")
 
     def callback(self, cell: Cell) -> keras.callbacks.Callback:
         """A Keras callback that moves the bar one epoch on, and tells programs of each."""
-        progress, name = self, describe(cell)
+        progress = self
 
         class EpochTick(keras.callbacks.Callback):
+            reached = ""
+
             def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-                progress._bar.set_description(f"{name} epoch {epoch + 1}/{progress._epochs}")
+                progress.phase(f"epoch {epoch + 1} of {progress._epochs}{self.reached}", cell)
 
             def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+                numbers = {key: float(value) for key, value in (logs or {}).items()}
+                self.reached = _reached(numbers)
+                progress.phase(f"epoch {epoch + 1} of {progress._epochs}{self.reached}", cell)
                 progress._tick(1)
                 if events.in_json():
-                    numbers = {key: float(value) for key, value in (logs or {}).items()}
                     done: dict[str, Any] = {"epoch": epoch + 1, "epochs": progress._epochs, **numbers}
-                    events.tell("epoch", f"{name} epoch {epoch + 1}", **_place(cell), **done)
+                    events.tell("epoch", f"{describe(cell)} epoch {epoch + 1}", **_place(cell), **done)
 
         return EpochTick()
 
@@ -73,14 +107,33 @@ class Progress:
     def _tick(self, epochs: int) -> None:
         self._bar.update(epochs)
         self._ticked += epochs
+        self._done += epochs
 
     def say(self, message: str) -> None:
         """Prints a line without breaking the bar."""
+        self._said = time.monotonic()
         tqdm.write(message, file=sys.stdout)
 
-    def close(self) -> None:
-        """Removes the bar."""
-        self._bar.close()
+    def _beat(self) -> None:
+        while not self._over.wait(SILENT_S / 10):
+            now = time.monotonic()
+            if now - self._said < SILENT_S:
+                continue
+            self._said = now
+            minutes, share = (now - self._started) / 60, self._done / self._total if self._total else 0.0
+            left = f", about {minutes / share - minutes:.0f} min left" if 0 < share < 1 else ""
+            text = f"{minutes:.0f} min{left}: {self._phase}"
+            with contextlib.suppress(OSError):  # who does not take this line is met by the next one
+                events.tell("progress", text, show=self.say, done=self._done, total=self._total, phase=self._phase)
+
+
+def _reached(numbers: dict[str, float]) -> str:
+    """Loss and accuracy of the validation part; of the training part where that is all there is."""
+    part = "val_" if "val_loss" in numbers else ""
+    if f"{part}accuracy" not in numbers:
+        return ""
+    loss, accuracy = numbers[f"{part}loss"], 100 * numbers[f"{part}accuracy"]
+    return f", {'validation ' if part else ''}loss {loss:.3g}, accuracy {accuracy:.0f} %"
 
 
 def _facts(cell: Cell) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from mmdc_tf.evaluation.predictions import read_predictions
 from mmdc_tf.evaluation.statistics import interval_columns, metric_intervals
 from mmdc_tf.experiments.rows import PaperTable, Row
 from mmdc_tf.experiments.run_folder import (
+    NOT_RUN,
     OK,
     PREDICTIONS,
     Version,
@@ -97,6 +98,16 @@ def table_results(table: PaperTable, folder: Path) -> pd.DataFrame:
     rows = [row for row in table.rows if not row.extra or (folder / row.name).is_dir()]
     lines = [_line(row, protocol, folder) for row in rows for protocol in PROTOCOLS]
     return pd.DataFrame(lines, columns=list(COLUMNS)).astype(dict.fromkeys(COUNTS, "Int64"))
+
+
+def rows_that_ran(results: pd.DataFrame) -> pd.DataFrame:
+    """The lines of the rows that were run, or begun, under at least one protocol; all where none was.
+
+    Args:
+        results: as from ``table_results``.
+    """
+    ran = results["status"].ne(NOT_RUN).groupby(results["row"]).transform("any")
+    return results[ran] if ran.any() else results
 
 
 def _line(row: Row, protocol: str, folder: Path) -> dict[str, Any]:

@@ -16,12 +16,14 @@ from mmdc_tf.experiments.samples import FILE_NAME as SAMPLES
 from mmdc_tf.experiments.samples import write_samples
 from mmdc_tf.experiments.workshop import Workshop
 from mmdc_tf.models import resolve_weights
+from mmdc_tf.notices import counted
 
 
 def run_cells(
     plan: Plan,
     cells: list[Cell],
     after_cell: Callable[[], object],
+    progress: Progress | None = None,
     fresh: bool = False,
     where: CellWorkers | None = None,
 ) -> int:
@@ -31,6 +33,7 @@ def run_cells(
         plan: what the cells were made from.
         cells: in the order in which they run.
         after_cell: called after each cell, to bring the tables up to date.
+        progress: the bar of the whole run; None for one of the trainings alone.
         fresh: start over; an earlier result is renamed.
         where: other processes that train; None for this one.
 
@@ -41,19 +44,19 @@ def run_cells(
         InputError: a weight file, model, cut or run folder that does not fit; found before anything is trained, and
             the first three before anything is written, so that the corrected command starts from a clean folder.
     """
+    if progress is None:
+        with Progress() as progress:
+            return run_cells(plan, cells, after_cell, progress, fresh, where)
     workshop = _checked_workshop(plan, cells)
     _prepare_folder(plan, cells, fresh)
     open_cells = [cell for cell in cells if not _is_finished(cell)]
-    progress = Progress(len(open_cells), plan.profile.recipe.epochs)
-    if len(open_cells) < len(cells):
-        progress.say(f"{len(cells) - len(open_cells)} of {len(cells)} trainings are already finished in {plan.folder}")
+    progress.begin(len(open_cells), plan.profile.recipe.epochs)
+    if finished := len(cells) - len(open_cells):
+        progress.say(f"{finished} of {counted(len(cells), 'training')} already finished in {plan.folder}")
     failures = 0
-    try:
-        for succeeded in _attempts(plan, open_cells, workshop, progress, where):
-            failures += not succeeded
-            after_cell()
-    finally:
-        progress.close()
+    for succeeded in _attempts(plan, open_cells, workshop, progress, where):
+        failures += not succeeded
+        after_cell()
     return failures
 
 
@@ -63,6 +66,7 @@ def _attempts(
     """Runs the cells; a row that is the mean of others comes after all that are trained elsewhere."""
     if where is not None:
         elsewhere = [cell for cell in cells if not cell.row.members]
+        progress.phase(f"{counted(len(elsewhere), 'training')} in other processes")
         for cell, outcome in outcomes(where, Task(plan, _weight_files(plan), where.exchange), elsewhere):
             for note in outcome.notes:
                 progress.say(note)

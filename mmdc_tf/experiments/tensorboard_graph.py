@@ -7,26 +7,12 @@ shows no groups, and cannot be read back for layers that take a number or nothin
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 BLOCK = re.compile(r"(?!conv\dd)[a-z]+\d+[a-z]?")  # conv2, block1, block2a; conv2d is Keras' name for any convolution
-
-
-def write_graph(model: keras.Model, folder: Path) -> None:
-    """Writes ``model_graph`` as a run of TensorBoard.
-
-    Args:
-        model: functional.
-        folder: of the run.
-    """
-    writer = tf.summary.create_file_writer(str(folder))
-    with writer.as_default():
-        tf.summary.graph(model_graph(model))
-    writer.close()
 
 
 def model_graph(model: keras.Model) -> tf.compat.v1.GraphDef:

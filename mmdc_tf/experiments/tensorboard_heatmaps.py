@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -18,6 +17,7 @@ from mmdc_tf.heatmaps.drawing import UNIFORM, is_uniform, pixels
 from mmdc_tf.heatmaps.gradcam import grad_cam, grad_cam_layer, model_inputs
 from mmdc_tf.heatmaps.heat_rows import heat_rows
 from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset
+from mmdc_tf.notices import counted
 
 COUNT = 4
 BY_EPOCH, KEPT = "heatmaps/by epoch", "heatmaps/kept weights"
@@ -53,7 +53,7 @@ class HeatmapsByEpoch(keras.callbacks.Callback):
     Args:
         network: the whole network; what is fitted may be its tail.
         images: what is looked at.
-        folder: of the run that TensorBoard shows.
+        writer: of the run that TensorBoard shows.
         caption: what stands below each picture.
         say: prints a line.
 
@@ -62,12 +62,17 @@ class HeatmapsByEpoch(keras.callbacks.Callback):
     """
 
     def __init__(
-        self, network: keras.Model, images: FixedImages, folder: Path, caption: str, say: Callable[[str], object]
+        self,
+        network: keras.Model,
+        images: FixedImages,
+        writer: tf.summary.SummaryWriter,
+        caption: str,
+        say: Callable[[str], object],
     ) -> None:
         super().__init__()
         self._network, self._images, self._caption, self._say = network, images, caption, say
         self._layer = grad_cam_layer(network)
-        self._writer = tf.summary.create_file_writer(str(folder))
+        self._writer = writer
         self._epochs = 0
         self._goes_on = True
 
@@ -78,9 +83,8 @@ class HeatmapsByEpoch(keras.callbacks.Callback):
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Keras calls the training's own callbacks first, so the best epoch's weights are back in place."""
-        epochs = f", after {self._epochs} epoch(s)" if self._epochs else ""  # none where all were done before
+        epochs = f", after {counted(self._epochs, 'epoch')}" if self._epochs else ""  # none where all were done before
         self._show(KEPT, f"The weights that are kept{epochs}")
-        self._writer.close()
 
     def _show(self, tag: str, title: str) -> None:
         if not self._goes_on:

@@ -167,7 +167,7 @@ def _decided(row: CalibratedRow) -> dict[str, Any]:
     return {**row.reached, **shares}
 
 
-def _draw_reliability(figure: SubFigure, place: SubplotSpec, row: CalibratedRow, is_left: bool, is_last: bool) -> None:
+def _draw_reliability(figure: SubFigure, place: SubplotSpec, row: CalibratedRow, is_left: bool) -> None:
     grid = place.subgridspec(2, 1, height_ratios=(3, 1))
     upper = figure.add_subplot(grid[0])
     lower = figure.add_subplot(grid[1], sharex=upper)
@@ -177,7 +177,7 @@ def _draw_reliability(figure: SubFigure, place: SubplotSpec, row: CalibratedRow,
     upper.plot([0, 1], [0, 1], color="grey", linewidth=0.8, linestyle=":", label="confidence = accuracy")
     upper.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="accuracy (fraction)" if is_left else "")
     upper.tick_params(labelbottom=False)
-    lower.set(ylabel="predictions" if is_left else "", xlabel="confidence (fraction)" if is_last else "")
+    lower.set(ylabel="predictions" if is_left else "", xlabel="confidence (fraction)")
     lower.yaxis.set_major_locator(MaxNLocator(2, integer=True))
     before, after = (f"{row.scores[name]:.3f}" for name in ("ece_before", "ece_after"))
     panel_title(upper, row.row, f"T {row.temperature:.2f}, ECE {before} → {after}")
@@ -192,7 +192,7 @@ def _draw_bins(upper: Axes, lower: Axes, bins: pd.DataFrame, colour: str, style:
     lower.bar((bins["low"] + bins["high"]) / 2 + shift / len(bins), bins["n"], 0.42 / len(bins), color=colour)
 
 
-def _draw_decision(figure: SubFigure, place: SubplotSpec, row: CalibratedRow, is_left: bool, is_last: bool) -> None:
+def _draw_decision(figure: SubFigure, place: SubplotSpec, row: CalibratedRow, is_left: bool) -> None:
     axes = figure.add_subplot(place)
     truth, _ = row.decisions()
     curve = decision_curve(truth, row.after[f"p_{row.positive}"].to_numpy())
@@ -201,7 +201,7 @@ def _draw_decision(figure: SubFigure, place: SubplotSpec, row: CalibratedRow, is
     axes.plot(curve["threshold"], curve["treat_none"], color="black", linewidth=1, linestyle=":", label="treat none")
     share = truth.mean()
     axes.set(xlim=(0, 1), ylim=(-0.3 * share, 1.1 * share))  # treating all falls without limit
-    axes.set(ylabel="net benefit per image" if is_left else "", xlabel="threshold probability" if is_last else "")
+    axes.set(ylabel="net benefit per image" if is_left else "", xlabel="threshold probability")
     reached, asked = _decided(row), 100.0 * row.files[0]["sensitivity_asked"]
     texts = [f"{name} {'n/a' if reached[name] is None else f'{reached[name]:.1f} %'}" for name in SHARES[:2]]
     panel_title(axes, row.row, f"{texts[0]} (asked {asked:g} %), {texts[1]}")

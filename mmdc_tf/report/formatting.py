@@ -15,7 +15,7 @@ from mmdc_tf.experiments.artifacts import write_text
 from mmdc_tf.experiments.results import PLAIN_METRICS
 from mmdc_tf.experiments.rows import PaperTable
 from mmdc_tf.experiments.run_folder import run_of
-from mmdc_tf.notices import RESEARCH_USE
+from mmdc_tf.notices import RESEARCH_USE, counted
 from mmdc_tf.whole_files import write_table
 
 PROTOCOL_TITLES = {"paper": "Paper protocol", "leak-free": "Leak-free"}
@@ -154,7 +154,7 @@ def _facts(run: dict[str, Any]) -> str:
     return (
         f"Made from {run.get('dataset_title', run['dataset'])} (fingerprint {run['dataset_fingerprint']}), "
         f"{training['image_size']} pixels, "
-        f"at most {training['epochs']} epochs, {run['folds']} folds, "
+        f"at most {counted(training['epochs'], 'epoch')}, {counted(run['folds'], 'fold')}, "
         f"{names.get(run['weights'], 'weights from a folder')}, preprocessing {run['preprocessing']!r}, "
         f"seed {run['seed']}."
     )
@@ -166,8 +166,8 @@ def _frozen(run: dict[str, Any]) -> list[str]:
     if run.get("frozen_features") and _freezes(run):
         mixed = f", mixed with α = {training['feature_mixing']:g}" if training["feature_views"] > 1 else ""
         lines.append(
-            f"Rows with a frozen part: trained on its features of {training['feature_views']} fixed view(s) an image, "
-            f"kept as {training['feature_dtype']}{mixed}."
+            "Rows with a frozen part: trained on its features of "
+            f"{counted(training['feature_views'], 'fixed view')} an image, kept as {training['feature_dtype']}{mixed}."
         )
     if run.get("precision", "float32") != "float32":
         lines.append(f"Computed in {run['precision']}.")

@@ -18,8 +18,9 @@ from mmdc_tf.experiments.run_folder import run_of
 from mmdc_tf.html_page import page_templates, picture_address
 from mmdc_tf.notices import RESEARCH_USE
 from mmdc_tf.report.audit_summary import audit_summary
+from mmdc_tf.report.conclusion import conclusion
 from mmdc_tf.report.formatting import PROTOCOL_TITLES, made_from
-from mmdc_tf.report.html_tables import four_numbers_grid, in_short, main_grid, statistics_grid
+from mmdc_tf.report.html_tables import four_numbers_grid, main_grid, statistics_grid
 from mmdc_tf.report.marks import with_marks
 from mmdc_tf.report.pictures import Picture, table_pictures
 from mmdc_tf.report.run_facts import environment_lines
@@ -79,7 +80,7 @@ def _section(table: PaperTable, output: Path, figures: Path, paths: Paths, count
         "table": table,
         "run": run,
         "head": made_from(run),
-        "short": in_short(results),
+        "conclusion": conclusion(table, results, folder),
         "grid": grid,
         "below": below,
         "four_numbers": four_numbers_grid(results),
@@ -110,7 +111,7 @@ def _examples(table: PaperTable, results: Any, folder: Path, paths: Paths, count
 
 
 def _by_kind(pictures: list[Picture]) -> dict[str, list[Picture]]:
-    kinds = dict.fromkeys(picture.kind for picture in pictures)
+    kinds = dict.fromkeys(["accuracy", *(picture.kind for picture in pictures)])
     return {kind: [picture for picture in pictures if picture.kind == kind] for kind in kinds}
 
 

@@ -12,8 +12,10 @@ from markupsafe import Markup, escape
 
 from mmdc_tf.datasets.splits import PROTOCOLS
 from mmdc_tf.evaluation.metrics import METRICS
+from mmdc_tf.experiments.results import rows_that_ran
 from mmdc_tf.experiments.rows import PaperTable
 from mmdc_tf.experiments.run_folder import FAILED, OK
+from mmdc_tf.notices import counted
 from mmdc_tf.report.details import STATISTICS
 from mmdc_tf.report.figures import NAMES
 from mmdc_tf.report.footnotes import Footnotes
@@ -40,17 +42,20 @@ class Grid:
 
 
 def main_grid(table: PaperTable, results: pd.DataFrame, run: dict[str, Any]) -> tuple[Grid, list[str]]:
-    """The table itself, the best of each column in bold, and the lines that stand below it.
+    """The rows of the table that ran, the best of each column in bold, and the lines that stand below it.
 
     Args:
         table: the paper's table.
         results: as from ``mmdc_tf.report.tables.write_tables``.
         run: the content of ``run.json``.
     """
-    footnotes = Footnotes(table, results, run)
-    cells = table_cells(table, results, footnotes, _cell, lambda text: Markup("<b>{}</b>").format(text))
+    shown = rows_that_ran(results)
+    footnotes = Footnotes(table, shown, run)
+    cells = table_cells(table, shown, footnotes, _cell, lambda text: Markup("<b>{}</b>").format(text))
     lines = tuple((EXTRA,) if line[0] == EXTRA else tuple(line) for line in cells)
-    return Grid(HEADER, lines), below(table, results, run, footnotes)
+    others = results["row"].nunique() - shown["row"].nunique()
+    absent = [f"Not run: {counted(others, 'other row')}; {table.name}.md has the published numbers."] if others else []
+    return Grid(HEADER, lines), [*absent, *below(table, shown, run, footnotes)]
 
 
 def four_numbers_grid(results: pd.DataFrame) -> Grid:
@@ -69,30 +74,6 @@ def statistics_grid(results: pd.DataFrame) -> Grid:
     header = ("Method", "Source", "Protocol", *STATISTICS.values())
     lines = _finished(results).to_dict("records")
     return Grid(header, tuple(_statistics(line) for line in lines if line["status"] == OK), words=3)
-
-
-def in_short(results: pd.DataFrame) -> list[str]:
-    """What the table says, in sentences.
-
-    Args:
-        results: as from ``mmdc_tf.experiments.results.table_results``.
-    """
-    finished = results[results["status"] == OK]
-    free = finished[finished["protocol"] == "leak-free"]
-    accuracies = finished.pivot(index="row", columns="protocol", values="accuracy").reindex(columns=list(PROTOCOLS))
-    falls = (accuracies["leak-free"] - accuracies["paper"]).dropna()
-    sentences = [f"Finished leak-free: {len(free)} of {results['row'].nunique()} rows."]
-    if len(free):
-        best = free.sort_values("accuracy", ascending=False, kind="stable").to_dict("records")[0]
-        text = f"{number(best['accuracy'])} %{limits(best, 'accuracy', decimals_of('accuracy'))}"
-        sentences.append(f"Best leak-free accuracy: {best['label']} ({best['citation']}), {text}.")
-    if len(falls):
-        rows = "1 row" if len(falls) == 1 else f"{len(falls)} rows"
-        sentences.append(
-            f"From the paper protocol to leak-free the accuracy changes by {falls.mean():+.2f} points on average "
-            f"({rows}; {falls.min():+.2f} to {falls.max():+.2f})."
-        )
-    return sentences
 
 
 def _cell(text: str) -> Markup:

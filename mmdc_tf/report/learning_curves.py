@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from mmdc_tf.experiments.rows import PaperTable, Row
 from mmdc_tf.experiments.run_folder import cells_of, finished_files
+from mmdc_tf.notices import counted
 from mmdc_tf.report.formatting import PROTOCOL_TITLES, made_from
 from mmdc_tf.report.panels import panel_title, panels_figure, style_axes
 
@@ -77,7 +78,7 @@ def learning_figure(table: PaperTable, rows: Sequence[RowHistory], run: dict[str
     return panels_figure(rows, HEIGHT, _draw, title, " ".join([*made_from(run), CAPTION, CHOSEN[protocol]]))
 
 
-def _draw(figure: SubFigure, place: SubplotSpec, history: RowHistory, is_left: bool, is_last: bool) -> None:
+def _draw(figure: SubFigure, place: SubplotSpec, history: RowHistory, is_left: bool) -> None:
     grid = place.subgridspec(2, 1)
     upper = figure.add_subplot(grid[0])
     lower = figure.add_subplot(grid[1], sharex=upper)
@@ -86,10 +87,10 @@ def _draw(figure: SubFigure, place: SubplotSpec, history: RowHistory, is_left: b
     upper.set(ylabel="loss (nats)" if is_left else "")
     upper.set_ylim(0, 1.08 * upper.dataLim.y1)
     upper.tick_params(labelbottom=False)
-    lower.set(ylim=(0, 100), ylabel="accuracy (per cent)" if is_left else "", xlabel="epoch" if is_last else "")
+    lower.set(ylim=(0, 100), ylabel="accuracy (per cent)" if is_left else "", xlabel="epoch")
     lower.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     count = len(history.trainings)
-    panel_title(upper, history.row, f"{count} training{'' if count == 1 else 's'}")
+    panel_title(upper, history.row, counted(count, "training"))
     style_axes(upper)
     style_axes(lower)
 

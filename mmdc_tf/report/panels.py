@@ -17,8 +17,8 @@ from mmdc_tf.experiments.rows import Row
 ACROSS = 4  # panels beside each other
 PANEL_WIDTH, LEAST_WIDTH = 3.2, 6.0  # inches
 Item = TypeVar("Item")
-Draw = Callable[[SubFigure, SubplotSpec, Item, bool, bool], None]
-"""Draws an item at a place; it is told whether that is at the left and whether nothing stands below it."""
+Draw = Callable[[SubFigure, SubplotSpec, Item, bool], None]
+"""Draws an item at a place; it is told whether that is at the left."""
 
 
 def panels_figure(
@@ -86,4 +86,4 @@ def panel_title(axes: Axes, row: Row, facts: str) -> None:
 def _draw_panels(figure: SubFigure, items: Sequence[Item], across: int, draw: Draw[Item]) -> None:
     grid = figure.add_gridspec(math.ceil(len(items) / across), across)
     for index, item in enumerate(items):
-        draw(figure, grid[divmod(index, across)], item, index % across == 0, index + across >= len(items))
+        draw(figure, grid[divmod(index, across)], item, index % across == 0)

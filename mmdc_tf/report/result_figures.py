@@ -166,26 +166,24 @@ def _overview(
     return panels_figure(rows, height, draw, title, " ".join([*made_from(run), caption]), draw != _confusion_panel)
 
 
-def _confusion_panel(figure: SubFigure, place: SubplotSpec, part: RowPredictions, is_left: bool, is_last: bool) -> None:
+def _confusion_panel(figure: SubFigure, place: SubplotSpec, part: RowPredictions, is_left: bool) -> None:
     axes = figure.add_subplot(place)
     draw_confusion(axes, confusion_counts(part.predictions), class_names(part.predictions))
     panel_title(axes, part.row, "")
 
 
-def _roc_panel(figure: SubFigure, place: SubplotSpec, part: RowPredictions, is_left: bool, is_last: bool) -> None:
+def _roc_panel(figure: SubFigure, place: SubplotSpec, part: RowPredictions, is_left: bool) -> None:
     axes = figure.add_subplot(place)
     _draw_roc(axes, part.curves, [one.class_name for one in part.curves])
     panel_title(axes, part.row, f"AUC {_listed({one.class_name: one.auc for one in part.curves})}")
-    _finish(axes, is_left, is_last)
+    _finish(axes, is_left)
 
 
-def _precision_recall_panel(
-    figure: SubFigure, place: SubplotSpec, part: RowPredictions, is_left: bool, is_last: bool
-) -> None:
+def _precision_recall_panel(figure: SubFigure, place: SubplotSpec, part: RowPredictions, is_left: bool) -> None:
     axes = figure.add_subplot(place)
     _draw_precision_recall(axes, part.curves, [one.class_name for one in part.curves])
     panel_title(axes, part.row, f"AP {_listed({one.class_name: one.average_precision for one in part.curves})}")
-    _finish(axes, is_left, is_last)
+    _finish(axes, is_left)
 
 
 def _draw_roc(axes: Axes, curves: Sequence[ClassCurve], labels: Sequence[str]) -> None:
@@ -193,6 +191,7 @@ def _draw_roc(axes: Axes, curves: Sequence[ClassCurve], labels: Sequence[str]) -
         axes.plot(one.false_positive_rate, one.true_positive_rate, **_look(index), label=label)
     axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8, linestyle=":")
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="false positive rate", ylabel="true positive rate (recall)")
+    axes.set_box_aspect(1)  # as high as the confusion matrix beside it
 
 
 def _draw_precision_recall(axes: Axes, curves: Sequence[ClassCurve], labels: Sequence[str]) -> None:
@@ -202,6 +201,7 @@ def _draw_precision_recall(axes: Axes, curves: Sequence[ClassCurve], labels: Seq
         axes.plot(one.recall, precision, **look, drawstyle="steps-post", label=label)
         axes.axhline(one.share, color=look["color"], linewidth=0.8, linestyle=":")
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
+    axes.set_box_aspect(1)
 
 
 def _look(index: int) -> dict[str, Any]:
@@ -214,10 +214,8 @@ def _listed(numbers: dict[str, float]) -> str:
     return ", ".join(f"{name} {number:.2f}" for name, number in numbers.items())
 
 
-def _finish(axes: Axes, is_left: bool, is_last: bool) -> None:
-    """Names of axes at the edge of the figure alone."""
+def _finish(axes: Axes, is_left: bool) -> None:
+    """Names of vertical axes at the left edge of the figure alone; those below keep all panels equally high."""
     style_axes(axes)
     if not is_left:
         axes.set_ylabel("")
-    if not is_last:
-        axes.set_xlabel("")

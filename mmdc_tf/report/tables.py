@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mmdc_tf.datasets.phantom_folder import NOTICE
 from mmdc_tf.experiments.artifacts import write_text
-from mmdc_tf.experiments.results import table_results
+from mmdc_tf.experiments.results import rows_that_ran, table_results
 from mmdc_tf.experiments.rows import PaperTable
 from mmdc_tf.experiments.run_folder import run_of
 from mmdc_tf.report import marks
@@ -82,25 +84,34 @@ def markdown(table: PaperTable, results: pd.DataFrame, run: dict[str, Any]) -> s
 
 
 def latex(table: PaperTable, results: pd.DataFrame, run: dict[str, Any]) -> str:
-    """The same as a ``table*`` environment; needs the package ``graphicx``."""
+    """The rows that ran as a ``table*`` environment; its first line names the packages that it needs."""
+    results = rows_that_ran(results)
     footnotes = Footnotes(table, results, run)
-    titles = [_latex_text(title) for title in HEADER]
-    lines = [titles, *table_cells(table, results, footnotes, _latex_text, lambda text: rf"\textbf{{{text}}}")]
-    header, *body = [" & ".join(line) + r" \\" for line in lines]
-    texts = [table.title + ".", *made_from(run), *below(table, results, run, footnotes)]
-    caption = _latex_text(" ".join(texts))
+    cells = table_cells(table, results, footnotes, _latex_text, lambda text: rf"\textbf{{{text}}}")
+    titles = [r"\shortstack{" + r" \\ ".join(textwrap.wrap(_latex_text(title), 17)) + "}" for title in HEADER]
+    header, *body = [" & ".join(line) + r" \\" for line in (titles, *cells)]
+    in_paper, _, subject = table.title.partition(": ")
+    caption = f"{subject[:1].upper()}{subject[1:]} ({in_paper} of the paper), published and ours"
+    notice = f"; {NOTICE}" if run.get("synthetic") else ""
+    notes = [_latex_text(line) + r"\par" for line in (*made_from(run), *below(table, results, run, footnotes))]
     return "\n".join(
         [
+            r"% Needs \usepackage{booktabs,graphicx}.",
             r"\begin{table*}",
-            rf"\caption{{{caption}}}",
+            r"\centering",
+            rf"\caption{{{_latex_text(caption + notice)}.}}",
+            rf"\label{{tab:{table.name}}}",
             r"\resizebox{\textwidth}{!}{%",
             r"\begin{tabular}{ll" + "r" * (len(HEADER) - 2) + "}",
-            r"\hline",
+            r"\toprule",
             header,
-            r"\hline",
+            r"\midrule",
             *body,
-            r"\hline",
+            r"\bottomrule",
             r"\end{tabular}}",
+            r"\par\medskip\begin{minipage}{\textwidth}\scriptsize",
+            *notes,
+            r"\end{minipage}",
             r"\end{table*}",
             "",
         ]

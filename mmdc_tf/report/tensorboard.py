@@ -1,13 +1,13 @@
 """What TensorBoard shows of a row's test parts: a trial with its metrics, PR curves, confusion matrix, examples.
 
-Everything is made from the run's files, in a run of TensorBoard a row and protocol (``ROW/PROTOCOL/tb/test``). What
-was written before for other predictions is removed first, so that no curve or trial of an earlier state stays.
+Everything is made from the run's files, in the run of TensorBoard that holds the curves of the row and protocol too
+(``ROW/PROTOCOL/tb``). What was written before for other predictions is removed first, so that no trial or PR curve of
+an earlier state stays.
 """
 
 from __future__ import annotations
 
 import hashlib
-import shutil
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,17 +32,17 @@ from mmdc_tf.evaluation.predictions import class_names, read_predictions
 from mmdc_tf.experiments.artifacts import read_json, write_json
 from mmdc_tf.experiments.rows import PaperTable, Row
 from mmdc_tf.experiments.run_folder import FAILED, OK, PREDICTIONS, cells_of, run_of, status_of
+from mmdc_tf.experiments.tensorboard_callbacks import FOLDER, MADE_FROM, TEST, forget
 from mmdc_tf.experiments.tensorboard_heatmaps import EXPECTED
 from mmdc_tf.heatmaps.drawing import pixels
-from mmdc_tf.notices import RESEARCH_USE
+from mmdc_tf.notices import RESEARCH_USE, counted
 from mmdc_tf.preprocessing.recipes import get_recipe
 from mmdc_tf.preprocessing.scan_file import preprocess_file
 from mmdc_tf.report.example_figure import examples_figure
 from mmdc_tf.report.formatting import PROTOCOL_TITLES, made_from, markdown_text
 from mmdc_tf.report.result_figures import confusion_figure
-from mmdc_tf.report.tensorboard_trial import inputs_of, trial_metrics, trial_settings
+from mmdc_tf.report.tensorboard_trial import COLUMNS, TAGS, inputs_of, trial_metrics, trial_settings
 
-FOLDER, RUN, MADE_FROM = "tb", "test", "made_from.json"
 EXAMPLES = "Test images as the network saw them: the errors that it was surest of, then the surest right answers."
 
 
@@ -59,8 +59,7 @@ class _Shown:
 
     @property
     def title(self) -> str:
-        count = f"{len(self.cells)} training{'s' if len(self.cells) > 1 else ''}"
-        return f"{self.row.label}, {PROTOCOL_TITLES[self.protocol].lower()}, {count}"
+        return f"{self.row.label}, {PROTOCOL_TITLES[self.protocol].lower()}, {counted(len(self.cells), 'training')}"
 
     @property
     def notice(self) -> str:
@@ -110,12 +109,12 @@ def _write_row(row: Row, folder: Path, paths: dict[str, str], unfinished: bool) 
     before = read_json(place / MADE_FROM) or {}
     if before.get("predictions") == version and (before["whole"] or not unfinished):
         return False
-    shutil.rmtree(place, ignore_errors=True)
+    forget(folder, "")
     predictions = read_predictions([cell["folder"] / PREDICTIONS for cell in finished])
     shown = _Shown(row, folder.name, status, finished, predictions, run_of(folder.parent.parent))
     whole = False
     try:
-        _write_events(place / RUN, shown, paths)
+        _write_events(place, shown, paths)
         whole = True
     finally:
         write_json(place / MADE_FROM, {"whole": whole, "predictions": version})
@@ -129,7 +128,7 @@ def _version(cells: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _write_events(folder: Path, shown: _Shown, paths: dict[str, str]) -> None:
-    writer = tf.summary.create_file_writer(str(folder))
+    writer = tf.summary.create_file_writer(str(folder), filename_suffix=f".{TEST}")
     try:
         with writer.as_default(step=0):
             tf.summary.text("about", "  \n".join([shown.title, *map(markdown_text, made_from(shown.run))]))
@@ -143,6 +142,8 @@ def _write_events(folder: Path, shown: _Shown, paths: dict[str, str]) -> None:
 
 def _write_trial(shown: _Shown) -> None:
     settings = trial_settings(shown.row, shown.protocol, shown.cells[0])
+    # without it each curve of each fold would be a column of the page
+    hparams.hparams_config([hparams.HParam(name) for name in COLUMNS], [hparams.Metric(tag) for tag in TAGS.values()])
     hparams.hparams(settings, trial_id=f"{shown.row.name} {shown.protocol}")
     for tag, value in trial_metrics(shown.predictions).items():
         tf.summary.scalar(tag, value)

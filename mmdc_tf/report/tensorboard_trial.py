@@ -20,6 +20,21 @@ TAGS = {  # of each metric; TensorBoard groups by what stands before the slash
     "auc": "test/macro AUC (0 to 1)",
 }
 TRAININGS = "test/trainings scored"
+COLUMNS = (
+    "row",
+    "protocol",
+    "method",
+    "backbone",
+    "weights",
+    "frozen up to",
+    "takes age and density",
+    "dataset",
+    "preprocessing",
+    "image size (pixels)",
+    "learning rate (highest)",
+    "batch size",
+    "epochs (at most)",
+)
 WEIGHTS = {"none": "random", "imagenet": "ImageNet"}
 
 

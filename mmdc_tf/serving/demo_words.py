@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mmdc_tf.html_page import page_templates, picture_address
+from mmdc_tf.notices import counted
 from mmdc_tf.opencv import cv2
 from mmdc_tf.page_text import fixed
 from mmdc_tf.serving.card import ModelCard
@@ -122,7 +123,7 @@ def verdict(answer: Answer, card: ModelCard, spread: Spread | None = None, note:
 
 def waiting(models: int) -> str:
     """What stands in place of the interval until so many more models have answered."""
-    return f"Interval: {models} more trained model(s) of this row are being asked …" if models else ONE_MODEL
+    return f"Interval: waiting for {counted(models, 'more trained model')} of this row …" if models else ONE_MODEL
 
 
 def _interval(spread: Spread) -> str:

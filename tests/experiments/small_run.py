@@ -31,7 +31,6 @@ DOCUMENTED = {
     "model.keras",
     "model.json",
     "model_card.md",
-    "tb",
 }
 WITH_METADATA = DOCUMENTED | {"predictions-metadata.csv"}
 CELLS = ["paper/fold0-seed3", "leak-free/fold0-seed3", "leak-free/fold1-seed3"]

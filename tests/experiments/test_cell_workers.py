@@ -116,6 +116,9 @@ def test_a_cluster_without_a_common_folder_that_loses_a_node_gives_the_files_of_
     assert execute(plan, where=tiny_workers.on_ray(exchange)) == (0, 1)
     assert "was finished in s3://runs/run" in capsys.readouterr().out
     assert contents(plan.output) == alone
+    curves = [path.relative_to(plan.folder).parts for path in plan.output.rglob("*tfevents*")]
+    assert {parts[2] for parts in curves} == {"tb"}  # of the row and protocol, for all its folds
+    assert len(curves) == len(CELLS)  # the mean has none
 
 
 def test_a_folder_of_scans_on_a_cluster_gives_the_files_of_one_machine(cluster, dataset, tmp_path):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import keras
 import numpy as np
 import pandas as pd
 import pytest
-from event_files import events, images
+import tensorflow as tf
+from event_files import events, images, values
 from small_run import CELLS, NUMBERS, PLAIN, execute, folder_of, make_plan
 
 from mmdc_tf.datasets.splits import Split, select
@@ -53,6 +55,11 @@ def one_cell(dataset, tiny_backbone, tmp_path) -> Plan:
     return make_plan(dataset, tmp_path, (PLAIN,), profile=ONE_EPOCH, protocols=("paper",), tensorboard="full")
 
 
+def shown_in(plan: Plan, row: str = "fused", protocol: str = "leak-free") -> Path:
+    """What TensorBoard reads as one run."""
+    return plan.folder / row / protocol / "tb"
+
+
 def validation_of(plan: Plan, cell: str) -> pd.DataFrame:
     split = Split.from_json((folder_of(plan, cell) / "split.json").read_text())
     return select(plan.dataset.table, split.validation)
@@ -68,12 +75,19 @@ def test_a_training_gives_the_same_bytes_with_and_without_it(run, full):
     assert (full.folder / "run.json").read_bytes() == (run.folder / "run.json").read_bytes()
 
 
-def test_curves_are_of_every_fold_and_the_rest_of_the_first(run, full):
-    for cell in FOLDS:
-        assert "epoch_accuracy" in events(folder_of(full, cell) / "tb/validation").Tags()["tensors"]
-        assert (folder_of(full, cell) / "tb/network").is_dir() == ("fold0" in cell)
-        assert not (folder_of(run, cell) / "tb/network").exists()
-    assert events(folder_of(full, FIRST) / "tb/network").Tags()["graph"]
+def test_a_row_and_protocol_is_one_run_and_its_folds_are_tags(run, full):
+    """Whose numbers are those of ``history.csv``; graph and heatmaps are of the first fold."""
+    assert {path.parent for path in full.output.rglob("*tfevents*")} == {shown_in(full)}
+    tags = {"loss": "training loss", "val_accuracy": "validation accuracy", "learning_rate": "training learning rate"}
+    for fold, cell in enumerate(FOLDS, start=1):
+        for column, tag in tags.items():
+            history = pd.read_csv(folder_of(full, cell) / "history.csv")
+            shown = values(shown_in(full), f"{tag}/fold {fold} seed 3")
+            assert [step for step, _ in shown] == history["epoch"].tolist()
+            np.testing.assert_allclose([value for _, value in shown], history[column], rtol=1e-5)
+    assert events(shown_in(full)).Tags()["graph"]
+    assert [step for step, _ in images(shown_in(full), KEPT)] == [2]
+    assert not events(shown_in(run)).Tags()["graph"]
 
 
 @pytest.fixture
@@ -82,7 +96,8 @@ def watched(dataset, tiny_backbone, tmp_path):
     model = build_model("backbone_classifier", ModelSettings(32), backbone="tiny")
     settings = InputSettings("paper", 32, 8, dataset.info.class_names, ("image",))
     said: list[str] = []
-    callback = HeatmapsByEpoch(model, fixed_images(dataset.table, settings), tmp_path, "", said.append)
+    writer = tf.summary.create_file_writer(str(tmp_path))
+    callback = HeatmapsByEpoch(model, fixed_images(dataset.table, settings), writer, "", said.append)
     callback.said = said
     return callback
 
@@ -125,15 +140,15 @@ def test_each_picture_is_of_the_network_at_its_time(full):
     model = keras.models.load_model(folder / "model.keras")
     settings = InputSettings("paper", 32, 8, full.dataset.info.class_names, ("image", "metadata"))
     shown = fixed_images(validation_of(full, FIRST), settings)
-    ((_, kept),) = images(folder / "tb/network", KEPT)
+    ((_, kept),) = images(shown_in(full), KEPT)
     caption = (
         f"Fused. {tensorboard_heatmaps.MEANING} phantom: not a reproduction. Research use only, not a medical device."
     )
-    title = "The weights that are kept, after 2 epoch(s)"
+    title = "The weights that are kept, after 2 epochs"
     expected = pixels(heatmap_figure(model, shown, grad_cam_layer(model), title, caption))[..., ::-1]
     assert kept.shape == expected.shape
     assert (np.abs(kept.astype(int) - expected).max(axis=2) > 8).mean() < 0.001  # rounding of another summation
-    first, second = (picture for _, picture in images(folder / "tb/network", BY_EPOCH))
+    first, second = (picture for _, picture in images(shown_in(full), BY_EPOCH))
     assert (np.abs(first.astype(int) - second).max(axis=2) > 8).mean() > 0.01
 
 
@@ -144,10 +159,11 @@ def test_a_tail_that_is_trained_on_features_is_shown_with_the_whole_network(data
     plans = [make_plan(dataset, tmp_path / kind, (PLAIN,), tensorboard=kind, **changes) for kind in ("curves", "full")]
     assert [execute(plan)[0] for plan in plans] == [0, 0]
     first, second = (plan.folder / "plain/paper/fold0-seed3" for plan in plans)
+    shown = shown_in(plans[1], "plain", "paper")
     assert json.loads((second / "status.json").read_text())["frozen_features"] == "stored"
     assert (first / "predictions.csv").read_bytes() == (second / "predictions.csv").read_bytes()
-    assert len(images(second / "tb/network", BY_EPOCH)) == 1
-    nodes = {node.name.split("/")[-1] for node in events(second / "tb/network").Graph().node}
+    assert len(images(shown, BY_EPOCH)) == 1
+    nodes = {node.name.split("/")[-1] for node in events(shown).Graph().node}
     assert {"image", "tiny_conv1", "probabilities"} <= nodes
 
 
@@ -189,20 +205,26 @@ def test_a_network_without_a_feature_map_trains_and_one_line_says_so(one_cell, m
     lines = [line for line in capsys.readouterr().out.splitlines() if "TensorBoard" in line]
     assert len(lines) == 1
     assert "TensorBoard does not show all of flat: ConfigurationError: Expected a model with a feature map" in lines[0]
-    assert events(plan.folder / "flat/paper/fold0-seed3/tb/network").Tags()["graph"]
+    assert events(shown_in(plan, "flat", "paper")).Tags()["graph"]
 
 
 def test_what_was_shown_of_a_row_goes_when_one_of_its_trainings_is_done_again(copied, monkeypatch):
-    """Trials and curves of predictions that are no more would stay, where the run goes on without them."""
+    """Trials and curves of predictions that are no more would stay, where the run goes on without them.
+
+    The other fold's curves stay: its run is the same.
+    """
 
     def train(*_):
         raise RuntimeError("enough seen")
 
     monkeypatch.setattr("mmdc_tf.experiments.learners.train", train)
-    shown = {name: folder_of(copied, name).parent / "tb" / "test" for name in CELLS}
-    for folder in shown.values():
-        folder.mkdir(parents=True, exist_ok=True)
+    for protocol in ("paper", "leak-free"):
+        (shown_in(copied, protocol=protocol) / "events.tfevents.test").touch()
+        (shown_in(copied, protocol=protocol) / "made_from.json").write_text("{}")
+    before = {path.name for path in shown_in(copied).iterdir()}
     (folder_of(copied, CELLS[2]) / "status.json").unlink()
     execute(copied)
-    assert shown[CELLS[0]].is_dir()
-    assert not shown[CELLS[2]].parent.exists()
+    assert (shown_in(copied, protocol="paper") / "made_from.json").is_file()
+    left = before & {path.name for path in shown_in(copied).iterdir()}
+    assert [name.rpartition(".")[2] for name in left] == ["fold0-seed3"]
+    assert {path.suffix for path in shown_in(copied, protocol="paper").iterdir()} > {".fold0-seed3", ".test"}

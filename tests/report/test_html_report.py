@@ -84,7 +84,7 @@ def test_the_page_parses_and_needs_nothing_beside_it(written, page):
 def test_every_link_leads_to_a_place_on_the_page(page):
     places = {attributes.get("id") for _, attributes in page.tags}
     links = [one["href"] for one in page.attributes("a")]
-    assert len(links) > 8
+    assert len(links) == 8
     assert all(link.startswith("#") and link[1:] in places for link in links)
 
 
@@ -105,6 +105,13 @@ def test_it_says_what_it_is_and_what_it_was_made_with(page):
     assert "Examples" not in page.text
 
 
+def test_the_conclusion_and_its_figure_come_first(page):
+    tags = [tag for tag, _ in page.tags]
+    assert tags.index("img") < tags.index("table")
+    conclusion = page.text.index("Best leak-free accuracy")
+    assert conclusion < page.text.index("Published numbers and ours") < page.text.index("0123456789abcdef")
+
+
 def test_figures_are_written_as_png_and_pdf_and_the_page_shows_the_same(written, page):
     names = {path.name for path in (written / "figures").iterdir()} - set(EARLIER)
     assert names == {f"table2-{kind}.{suffix}" for kind in KINDS for suffix in ("png", "pdf")}
@@ -121,7 +128,8 @@ def test_figures_are_written_as_png_and_pdf_and_the_page_shows_the_same(written,
 def test_the_tables_numbers_stand_in_it(page):
     assert "50.00 ± 35.36" not in page.text  # alpha: 75 and 50
     assert "62.50 ± 17.68" in page.text
-    assert "not run" in page.text  # gamma
+    assert "Not run: 1 other row" in page.text  # gamma
+    assert "not run" in page.text  # beta under the paper protocol
     assert "Accuracy: published" in page.text
 
 
@@ -150,7 +158,7 @@ def test_before_any_result_there_is_a_page(tmp_path):
     write_run_file(tmp_path / "table2")
     write_report(tmp_path, tmp_path, nowhere, 0)
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
-    assert "Finished leak-free: 0 of 17 rows." in page.text
+    assert "No row has a finished leak-free result." in page.text
     assert page.attributes("img") == []
 
 

@@ -11,7 +11,7 @@ from made_up_run import RUN, made_up_table, write_row, write_run_file
 
 from mmdc_tf.experiments.results import table_results
 from mmdc_tf.experiments.rows import Row
-from mmdc_tf.report.html_tables import four_numbers_grid, in_short, main_grid, statistics_grid
+from mmdc_tf.report.html_tables import four_numbers_grid, main_grid, statistics_grid
 from mmdc_tf.report.tables import EXTRA, HEADER
 
 EVIL = "Net <b> & co"
@@ -35,13 +35,13 @@ def results(tmp_path) -> pd.DataFrame:
 def test_cells_are_those_of_the_markdown_and_escaped(results):
     grid, below = main_grid(TABLE, results, RUN)
     assert grid.header == HEADER
-    alpha, beta, between, probe = grid.lines
+    alpha, between, probe = grid.lines
     assert alpha[0].startswith("Net &lt;b&gt; &amp; co [")
     assert alpha[2] == "<b>91.00</b>"
     assert alpha[3] == "<b>75.00</b>"
     assert str(alpha[4]).startswith("50.00 ± 0.00 (")
     assert alpha[5] == "-25.00"
-    assert beta[3:5] == ("not run", "not run")
+    assert below[0] == "Not run: 1 other row; table2.md has the published numbers."
     assert between == (EXTRA,)
     assert probe[2] == ""
     assert "<b>75.00</b>" in probe[4].replace(" ± 0.00 (50.00–100.00)", "")
@@ -54,7 +54,7 @@ def test_the_reason_of_a_failure_is_short_and_plain(tmp_path):
     error = f"ValueError: \x1b[1mno <b>\x1b[0m {'way ' * 99}"
     write_row(folder, "beta", ["10"], status={"status": "failed", "error": error, "seconds": 1.0})
     (grid, _) = main_grid(TABLE, table_results(TABLE, folder), RUN)
-    cell = grid.lines[1][4]
+    cell = grid.lines[0][4]
     assert cell.startswith('<span class="reason">failed: ValueError: no &lt;b&gt; way way')
     assert cell.endswith("way …</span>")
     assert len(cell) < 230
@@ -82,15 +82,6 @@ def test_other_numbers_are_a_line_a_row_and_protocol(results):
     assert grid.lines[0][5].split(" ")[0] == "0.500"  # kappa: (3/4 − 1/2) / (1 − 1/2)
 
 
-def test_what_the_table_says_in_short(results):
-    """From 75 to 50 and from 25 to 75: −25 and +50."""
-    finished, best, falls = in_short(results)
-    assert finished == "Finished leak-free: 2 of 3 rows."
-    assert best.startswith("Best leak-free accuracy: Probe (here), 75.00 % (")
-    assert falls.endswith("changes by +12.50 points on average (2 rows; -25.00 to +50.00).")
-
-
-def test_before_any_result_there_is_little_to_say(tmp_path):
+def test_before_any_result_there_are_no_numbers(tmp_path):
     results = table_results(TABLE, tmp_path)
-    assert in_short(results) == ["Finished leak-free: 0 of 2 rows."]
     assert four_numbers_grid(results).lines == statistics_grid(results).lines == ()

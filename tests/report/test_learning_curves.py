@@ -62,3 +62,13 @@ def test_each_protocol_says_what_its_validation_part_is(folder):
 
 def test_a_protocol_without_trainings_has_none(folder):
     assert row_histories(TABLE, "paper", folder) == []
+
+
+def test_the_panels_of_one_line_are_equally_high(folder):
+    """Five panels: nothing stands below the fourth, and nothing beside the fifth."""
+    figure = learning_figure(TABLE, row_histories(TABLE, "leak-free", folder) * 5, RUN, "leak-free")
+    figure.draw_without_rendering()
+    for row in (0, 1):  # losses, accuracies
+        heights = [axes.get_window_extent().height for axes in figure.axes[row::2][:4]]
+        assert max(heights) == pytest.approx(min(heights), rel=0.01)
+        assert min(heights) > 50  # pixels

@@ -114,6 +114,11 @@ def test_a_row_alone_has_a_line_a_protocol(folder):
     parts = [part for name in ("paper", "leak-free") for part in finished_predictions(TABLE, name, folder)[:1]]
     figure = row_figure(parts, RUN)
     assert len(figure.axes) == 6
+    figure.draw_without_rendering()
+    boxes = [axes.get_window_extent() for axes in figure.axes]
+    for line in (boxes[:3], boxes[3:]):  # the panels of a protocol are equally high, and side by side
+        assert max(box.y0 for box in line) - min(box.y0 for box in line) < 3  # pixels
+        assert max(box.height for box in line) == pytest.approx(min(box.height for box in line), rel=0.02)
     titles = [axes.get_title(loc="left") for axes in figure.axes[::3]]
     assert titles == ["Paper protocol: n = 4", "Leak-free: n = 8"]
     labels = [text.get_text() for text in figure.axes[4].get_legend().get_texts()]

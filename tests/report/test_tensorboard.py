@@ -58,7 +58,7 @@ class Made:
         return self.output / "table2" / row / protocol
 
     def shown(self, row: str, protocol: str = "leak-free") -> Path:
-        return self.folder(row, protocol) / "tb" / "test"
+        return self.folder(row, protocol) / "tb"
 
     def predictions(self, row: str, protocol: str = "leak-free") -> pd.DataFrame:
         files = sorted(self.folder(row, protocol).glob("fold*/predictions.csv"))
@@ -162,6 +162,14 @@ def test_every_row_and_protocol_is_a_trial_with_its_settings(seen):
     }
 
 
+def test_the_page_of_trials_has_the_settings_and_the_test_metrics_as_columns(seen):
+    """Not the curves of each fold, which are in the same run."""
+    content = events(seen.shown("net")).PluginTagToContent("hparams")["_hparams_/experiment"]
+    experiment = metadata.parse_experiment_plugin_data(content)
+    assert {info.name.tag for info in experiment.metric_infos} == set(TAGS.values())
+    assert {info.name for info in experiment.hparam_infos} == set(trial(seen.shown("net"))[1])
+
+
 def test_metrics_are_the_mean_over_folds_of_scikit_learns(seen):
     scores = {tag: [] for tag in TAGS.values()}
     for _, fold in seen.predictions("net").groupby("fold"):
@@ -240,7 +248,7 @@ def test_nothing_is_written_again_and_nothing_old_stays(made):
     table["y_pred"] = table["y_true"]  # all right now
     table.to_csv(path, index=False)
     assert made.write() == ["net/leak-free/tb"]
-    assert len(list(made.shown("net").iterdir())) == 1
+    assert len(list(made.shown("net").glob("events*"))) == 1
     ((_, accuracy),) = values(made.shown("net"), "test/accuracy (%)")
     second = made.predictions("net").query("fold == 1")
     assert float(accuracy) == pytest.approx(50 + 50 * accuracy_score(second["y_true"], second["y_pred"]), abs=1e-4)

@@ -103,7 +103,10 @@ def test_the_interval_is_told_with_the_trainings_it_comes_from(card):
     assert "0.125–0.875" in text
     assert "left:12.5%;right:12.5%" in text
     assert "over 2 trained models of this row (fold0-seed0, fold1-seed0)" in text
-    assert "3 more trained model(s)" in demo_words.waiting(3) and demo_words.waiting(0) == demo_words.ONE_MODEL
+    assert (
+        "waiting for 3 more trained models of" in demo_words.waiting(3)
+        and demo_words.waiting(0) == demo_words.ONE_MODEL
+    )
     assert "No interval: why" in demo_words.verdict(Answer("a.png", prediction(), ""), card, note="No interval: why")
 
 
