@@ -115,7 +115,7 @@ def test_without_data_the_quick_profile_runs_on_the_phantom(capsys, tmp_path, mo
     monkeypatch.chdir(tmp_path)
     assert main(["run", "--table", "1"]) == 0
     (plan,) = plans
-    assert (plan.dataset.info.name, plan.preprocessing, plan.weights) == ("phantom-ultrasound", "ultrasound", "none")
+    assert (plan.dataset.info.name, plan.preprocessing, plan.weights) == ("phantom-ultrasound", "plain", "none")
     assert (plan.profile.name, plan.protocols, plan.seeds) == ("quick", ("paper", "leak-free"), 1)
     assert [row.name for row in plan.rows] == [row.name for row in load_table("table1").rows if not row.extra]
     assert plan.output == Path("runs/phantom-ultrasound-quick")
@@ -127,7 +127,7 @@ def test_real_data_run_in_full(capsys, busi, tmp_path, monkeypatch, plans):
     monkeypatch.chdir(tmp_path)
     assert main(["run", "--table", "1", "--dataset-root", str(busi)]) == 0
     (plan,) = plans
-    assert (plan.dataset.info.name, plan.preprocessing, plan.weights) == ("busi", "ultrasound", "imagenet")
+    assert (plan.dataset.info.name, plan.preprocessing, plan.weights) == ("busi", "plain", "imagenet")
     assert (plan.profile.name, plan.profile.folds, plan.profile.recipe.image_size) == ("full", 5, 224)
     assert plan.output == Path("runs/busi-full")
     out = capsys.readouterr().out
@@ -164,7 +164,7 @@ def test_features_are_kept_in_the_users_cache_unless_another_place_or_none_is_as
     assert none.cache is None
 
 
-@pytest.mark.parametrize(("table", "recipe"), [("1", "ultrasound"), ("2", "lesion-safe")])
+@pytest.mark.parametrize(("table", "recipe"), [("1", "plain"), ("2", "lesion-safe")])
 def test_a_users_own_folder_is_preprocessed_as_the_tables_images_are(busi, tmp_path, plans, table, recipe):
     """Otsu and contours are specified for mammograms only."""
     lines = [f"{n}{i},{n}/{n} ({i}).png,{n},p{n}{i}" for n in ("benign", "normal") for i in range(1, 7)]

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup, escape
 
-from mmdc_tf.datasets.splits import PROTOCOLS
 from mmdc_tf.evaluation.metrics import METRICS
 from mmdc_tf.experiments.rows import PaperTable
 from mmdc_tf.experiments.run_folder import FAILED, OK
@@ -19,7 +18,7 @@ from mmdc_tf.report.details import STATISTICS
 from mmdc_tf.report.figures import NAMES
 from mmdc_tf.report.footnotes import Footnotes
 from mmdc_tf.report.formatting import PROTOCOL_TITLES, decimals_of, limits, number
-from mmdc_tf.report.tables import EXTRA, HEADER, below, table_cells
+from mmdc_tf.report.tables import EXTRA, below, header, table_cells
 from mmdc_tf.serving.output import printable
 
 NONE = "–"
@@ -53,7 +52,7 @@ def main_grid(table: PaperTable, results: pd.DataFrame, run: dict[str, Any]) -> 
     footnotes = Footnotes(table, results, run)
     cells = table_cells(table, results, footnotes, _cell, lambda text: Markup("<b>{}</b>").format(text))
     lines = tuple((EXTRA,) if line[0] == EXTRA else tuple(line) for line in cells)
-    return Grid(HEADER, lines), below(table, results, run, footnotes)
+    return Grid(header(results), lines), below(table, results, run, footnotes)
 
 
 def four_numbers_grid(results: pd.DataFrame) -> Grid:
@@ -62,7 +61,8 @@ def four_numbers_grid(results: pd.DataFrame) -> Grid:
     Args:
         results: as from ``mmdc_tf.experiments.results.table_results``.
     """
-    sides = ("published", *(PROTOCOL_TITLES[name].lower() for name in PROTOCOLS))
+    protocols = list(dict.fromkeys(results["protocol"]))
+    sides = ("published", *(PROTOCOL_TITLES[name].lower() for name in protocols))
     header = ("Method", "Source", *(f"{NAMES[name].capitalize()}: {side}" for name in METRICS for side in sides))
     return Grid(header, tuple(_four_numbers(part) for _, part in _finished(results).groupby("row", sort=False)))
 
@@ -82,7 +82,9 @@ def in_short(results: pd.DataFrame) -> list[str]:
     """
     finished = results[results["status"] == OK]
     free = finished[finished["protocol"] == "leak-free"]
-    accuracies = finished.pivot(index="row", columns="protocol", values="accuracy").reindex(columns=list(PROTOCOLS))
+    accuracies = finished.pivot(index="row", columns="protocol", values="accuracy").reindex(
+        columns=list(PROTOCOL_TITLES)
+    )
     falls = (accuracies["leak-free"] - accuracies["paper"]).dropna()
     sentences = [f"Finished leak-free: {len(free)} of {results['row'].nunique()} rows."]
     if len(free):
@@ -93,7 +95,12 @@ def in_short(results: pd.DataFrame) -> list[str]:
         rows = "1 row" if len(falls) == 1 else f"{len(falls)} rows"
         sentences.append(
             f"From the paper protocol to leak-free the accuracy changes by {falls.mean():+.2f} points on average "
-            f"({rows}; {falls.min():+.2f} to {falls.max():+.2f})."
+            f"({rows}; {falls.min():+.2f} to {falls.max():+.2f}); the two also train on unequal numbers of images."
+        )
+    if len(worth := free["leak_worth"].dropna()):
+        sentences.append(
+            f"With as many training images, leak-free less image-level folds: {worth.mean():+.2f} points on average "
+            f"({worth.min():+.2f} to {worth.max():+.2f}): what the leak is worth."
         )
     return sentences
 
@@ -107,7 +114,7 @@ def _cell(text: str) -> Markup:
 
 
 def _finished(results: pd.DataFrame) -> pd.DataFrame:
-    """Both lines of each row that has a result under at least one protocol."""
+    """All lines of each row that has a result under at least one protocol."""
     return results[results["row"].isin(results.loc[results["status"] == OK, "row"])]
 
 
@@ -117,7 +124,7 @@ def _four_numbers(part: pd.DataFrame) -> tuple[str, ...]:
     cells = [
         cell
         for name in METRICS
-        for cell in (number(first[f"paper_{name}"]), *(_interval(sides[protocol], name) for protocol in PROTOCOLS))
+        for cell in (number(first[f"paper_{name}"]), *(_interval(line, name) for line in sides.values()))
     ]
     return (first["label"], first["citation"], *(cell or NONE for cell in cells))
 
