@@ -60,7 +60,7 @@ def near_twin_section(dataset: Dataset, twins: NearTwins | None) -> Section:
     alike = twins.images_in_confirmed_groups
     looked_at = (
         f"All pairs of {len(dataset.table):,} images by a perceptual hash of 256 bits (candidates: at most "
-        f"{twins.max_bits} bits apart) and by the correlation of thumbnails once one is shifted over the other; "
+        f"{twins.max_bits} bits apart), in ultrasound also by the correlation of thumbnails once one is shifted; "
         f"candidates then at full size by structural similarity after alignment (confirmed from {CONFIRMED_SSIM:g} on)."
     )
     numbers = {

@@ -109,7 +109,7 @@ def find_near_twins(
     table, paths = dataset.table, list(dataset.table["image_path"])
     looks = looks_of(tqdm(paths, desc="hashes", disable=not show_progress))
     joined = join_near_twins(paths, looks.hashes, max_bits)
-    shifted, unsearched = shifted_pairs(looks, joined)
+    shifted, unsearched = shifted_pairs(looks, joined, dataset.info.modality)
     count, near = candidate_pairs(table, looks.hashes, joined, max_bits, most_compared)
     beyond = compare_pairs(table, shifted, show_progress).query("confirmed")
     compared = pd.concat([compare_pairs(table, near, show_progress), beyond]).sort_values(

@@ -50,7 +50,7 @@ def load_busi(root: str | Path, info: DatasetInfo = BUSI) -> Dataset:
         UnreadableImageError: an image cannot be decoded.
     """
     listed = list_busi(root, info)
-    clusters, unsearched = near_twin_clusters(listed.table["image_path"])
+    clusters, unsearched = near_twin_clusters(listed.table["image_path"], info.modality)
     groups = listed.table.groupby(clusters)["sample_id"].transform("first")
     table = listed.table.assign(group_id=groups)
     return replace(listed, table=table, notes=(*listed.notes, _twin_note(table), *unsearched))

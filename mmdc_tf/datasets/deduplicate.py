@@ -92,7 +92,7 @@ def _clusters(dataset: Dataset) -> tuple[Dataset, pd.Series]:
         )
     if dataset.info.group_unit == TWIN_UNIT:
         return dataset, dataset.table["group_id"]
-    clusters, unsearched = near_twin_clusters(dataset.table["image_path"])
+    clusters, unsearched = near_twin_clusters(dataset.table["image_path"], dataset.info.modality)
     return replace(dataset, notes=(*dataset.notes, *unsearched)), pd.Series(clusters, index=dataset.table.index)
 
 

@@ -74,3 +74,9 @@ def test_copies_of_busi_that_a_review_named(real_data):
     pairs = [[f"{classes[x[0]]}/{classes[x[0]]} ({x[1:]})" for x in pair.split()] for pair in named.split(", ")]
     apart = [pair for pair, (one, other) in zip(named.split(", "), pairs, strict=True) if groups[one] != groups[other]]
     assert apart == ["m85 m86", "b403 m93"]
+
+
+def test_mammograms_are_compared_by_their_hash_alone(paths):
+    """Breasts before black film are all alike to the correlation."""
+    clusters, notes = near_twin_clusters(paths, "mammography")
+    assert (clusters.tolist(), notes) == ([0, 1, 2, 3, 4], ())
