@@ -175,12 +175,14 @@ def test_a_users_own_folder_is_preprocessed_as_the_tables_images_are(busi, tmp_p
     assert plans[0].preprocessing == recipe
 
 
-def test_the_published_recipe_and_the_treatment_of_near_twins_can_be_chosen(busi, shared_output, plans, tmp_path):
+def test_recipe_protocols_and_the_treatment_of_near_twins_can_be_chosen(busi, shared_output, plans, tmp_path):
     assert main(["run", "--table", "2", "--recipe", "paper", "--output", str(shared_output)]) == 0
     assert plans[0].preprocessing == "paper"
     (busi / "benign" / "benign (7).png").write_bytes((busi / "benign" / "benign (1).png").read_bytes())
     options = ["--dataset-root", str(busi), "--output", str(tmp_path / "out"), "--weights", "none", "--folds", "2"]
     assert main(["run", "--table", "1", "--near-twins", "one-per-cluster", "--sensitivity", "0.8", *options]) == 0
+    assert main(["run", "--table", "1", "--protocol", "all", *options]) == 0
+    assert plans[2].protocols == ("paper", "image-level", "leak-free")
     table = plans[1].dataset.table
     assert table["group_id"].is_unique and len(table) == 18
     assert plans[1].sensitivity == 0.8
@@ -190,7 +192,7 @@ def test_the_published_recipe_and_the_treatment_of_near_twins_can_be_chosen(busi
 def test_a_recipe_that_is_not_for_ultrasound_is_refused(busi, tmp_path, capsys, option, value):
     options = ["--dataset-root", str(busi), "--output", str(tmp_path / "out")]
     assert main(["run", "--table", "1", option, value, *options]) == 2
-    assert "Expected recipe for ultrasound to be one of 'ultrasound', 'plain'" in capsys.readouterr().err
+    assert "Expected recipe for ultrasound to be one of 'plain', 'ultrasound'" in capsys.readouterr().err
 
 
 def test_check_counts_and_says_usable(capsys, busi):

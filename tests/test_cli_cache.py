@@ -57,14 +57,14 @@ def test_the_table_has_a_line_for_what_differs_in_the_view_only(folder, capsys):
         "densenet121",
         "pool4_pool",
         "224",
-        "plain",
+        "ultrasound",
         "float16",
         "2",
         "20/20",
         "400",
         "B",
     ]
-    assert second.split()[1:10] == ["vgg16", "pool4_pool", "224", "plain", "float16", "2", "8/20", "160", "B"]
+    assert second.split()[1:10] == ["vgg16", "pool4_pool", "224", "ultrasound", "float16", "2", "8/20", "160", "B"]
     assert total == f"560 B in {folder}"
 
 

@@ -43,7 +43,7 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
     add(
         "--recipe",
         help="preprocessing: lesion-safe (the default for mammograms), paper (Otsu and the largest contour, as "
-        "published) or plain; ultrasound (the default for BUSI) or plain",
+        "published) or plain; for BUSI plain (the default) or ultrasound (with CLAHE)",
     )
     add(
         "--near-twins",

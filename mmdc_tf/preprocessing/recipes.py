@@ -122,7 +122,7 @@ ULTRASOUND = Recipe(
     name="ultrasound",
     description=(
         "An option for ultrasound: grey, CLAHE, resized, RGB. The paper prescribes CLAHE for mammograms, after the "
-        "breast is isolated; on BUSI it makes features of ImageNet networks worse (docs/preprocessing.md)."
+        "breast is isolated; on BUSI it makes features of VGG16 worse, of MobileNet no better (docs/preprocessing.md)."
     ),
     source="ours; CLAHE is that of section II-A, which prescribes it for mammograms",
     steps=(Step("grey", steps.grey), _CLAHE, Step("resize", steps.resize), Step("rgb", steps.rgb)),
