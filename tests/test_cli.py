@@ -117,7 +117,7 @@ def test_without_data_the_quick_profile_runs_on_the_phantom(capsys, tmp_path, mo
     monkeypatch.chdir(tmp_path)
     assert main(["run", "--table", "1"]) == 0
     (plan,) = plans
-    assert (plan.dataset.info.name, plan.preprocessing, plan.weights) == ("phantom-ultrasound", "ultrasound", "none")
+    assert (plan.dataset.info.name, plan.preprocessing, plan.weights) == ("phantom-ultrasound", "plain", "none")
     assert (plan.profile.name, plan.protocols, plan.seeds) == ("quick", ("paper", "leak-free"), 1)
     assert [row.name for row in plan.rows] == [row.name for row in load_table("table1").rows if not row.extra]
     assert plan.output == Path("runs/phantom-ultrasound-quick")
@@ -129,7 +129,7 @@ def test_real_data_run_in_full(capsys, busi, tmp_path, monkeypatch, plans):
     monkeypatch.chdir(tmp_path)
     assert main(["run", "--table", "1", "--dataset-root", str(busi)]) == 0
     (plan,) = plans
-    assert (plan.dataset.info.name, plan.preprocessing, plan.weights) == ("busi", "ultrasound", "imagenet")
+    assert (plan.dataset.info.name, plan.preprocessing, plan.weights) == ("busi", "plain", "imagenet")
     assert (plan.profile.name, plan.profile.folds, plan.profile.recipe.image_size) == ("full", 5, 224)
     assert plan.output == Path("runs/busi-full")
     out = capsys.readouterr().out
@@ -168,7 +168,7 @@ def test_features_are_kept_in_the_users_cache_unless_another_place_or_none_is_as
     assert none.cache is None
 
 
-@pytest.mark.parametrize(("table", "recipe"), [("1", "ultrasound"), ("2", "lesion-safe")])
+@pytest.mark.parametrize(("table", "recipe"), [("1", "plain"), ("2", "lesion-safe")])
 def test_a_users_own_folder_is_preprocessed_as_the_tables_images_are(busi, tmp_path, plans, capsys, table, recipe):
     """Otsu and contours are specified for mammograms only."""
     lines = [f"{n}{i},{n}/{n} ({i}).png,{n},p{n}{i}" for n in ("benign", "normal") for i in range(1, 7)]
@@ -187,12 +187,14 @@ def test_a_users_own_folder_is_preprocessed_as_the_tables_images_are(busi, tmp_p
     assert plans[0].preprocessing == recipe
 
 
-def test_the_published_recipe_and_the_treatment_of_near_twins_can_be_chosen(busi, shared_output, plans, tmp_path):
+def test_recipe_protocols_and_the_treatment_of_near_twins_can_be_chosen(busi, shared_output, plans, tmp_path):
     assert main(["run", "--table", "2", "--recipe", "paper", "--output", str(shared_output)]) == 0
     assert plans[0].preprocessing == "paper"
     (busi / "benign" / "benign (7).png").write_bytes((busi / "benign" / "benign (1).png").read_bytes())
     options = ["--dataset-root", str(busi), "--output", str(tmp_path / "out"), "--weights", "none", "--folds", "2"]
     assert main(["run", "--table", "1", "--near-twins", "one-per-cluster", "--sensitivity", "0.8", *options]) == 0
+    assert main(["run", "--table", "1", "--protocol", "all", *options]) == 0
+    assert plans[2].protocols == ("paper", "image-level", "leak-free")
     table = plans[1].dataset.table
     assert table["group_id"].is_unique and len(table) == 18
     assert plans[1].sensitivity == 0.8
@@ -202,7 +204,7 @@ def test_the_published_recipe_and_the_treatment_of_near_twins_can_be_chosen(busi
 def test_a_recipe_that_is_not_for_ultrasound_is_refused(busi, tmp_path, capsys, option, value):
     options = ["--dataset-root", str(busi), "--output", str(tmp_path / "out")]
     assert main(["run", "--table", "1", option, value, *options]) == 2
-    assert "Expected recipe for ultrasound to be one of 'ultrasound', 'plain'" in capsys.readouterr().err
+    assert "Expected recipe for ultrasound to be one of 'plain', 'ultrasound'" in capsys.readouterr().err
 
 
 def test_check_counts_and_says_usable(capsys, busi):

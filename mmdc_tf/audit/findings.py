@@ -11,8 +11,9 @@ from typing import Any
 import pandas as pd
 
 from mmdc_tf.audit.metadata import MetadataReport
-from mmdc_tf.audit.near_twins import CONFIRMED_SSIM, NearTwins
+from mmdc_tf.audit.near_twins import NearTwins
 from mmdc_tf.audit.probe_scores import ProbeResult
+from mmdc_tf.datasets.copies import CONFIRMED_SSIM
 from mmdc_tf.datasets.schema import TWIN_UNIT, Dataset
 from mmdc_tf.notices import counted
 
@@ -60,8 +61,8 @@ def near_twin_section(dataset: Dataset, twins: NearTwins | None) -> Section:
     alike = twins.images_in_confirmed_groups
     looked_at = (
         f"All pairs of {len(dataset.table):,} images by a perceptual hash of 256 bits (candidates: at most "
-        f"{twins.max_bits} bits apart), then {len(twins.pairs):,} candidates at full size by structural similarity "
-        f"after alignment (confirmed from {CONFIRMED_SSIM:g} on)."
+        f"{twins.max_bits} bits apart), in ultrasound also by the correlation of thumbnails once one is shifted; "
+        f"candidates then at full size by structural similarity after alignment (confirmed from {CONFIRMED_SSIM:g} on)."
     )
     numbers = {
         "candidate_pairs": twins.candidates,
@@ -169,8 +170,8 @@ def _twin_findings(dataset: Dataset, twins: NearTwins, confirmed: pd.DataFrame, 
         else "Use --near-twins one-per-cluster, or --protocol leak-free with copies in one group."
     )
     found = [
-        f"{alike:,} of {len(dataset.table):,} images have a near-twin within {twins.max_bits} bits that is confirmed "
-        f"at full size: an image-level split puts copies on both sides. {advice}"
+        f"{alike:,} of {len(dataset.table):,} images have a near-twin that is confirmed at full size: an "
+        f"image-level split puts copies on both sides. {advice}"
     ]
     conflicting, across = int(confirmed["conflicting"].sum()), int(confirmed["across_groups"].sum())
     if conflicting:
@@ -192,7 +193,7 @@ def _twin_remarks(twins: NearTwins, confirmed: int) -> tuple[str, ...]:
         return (f"No pair of images lies within {twins.max_bits} bits.",)
     refused = len(twins.pairs) - confirmed
     if not refused:
-        return ("Every candidate that was compared was confirmed.",)
+        return (f"Every pair within {twins.max_bits} bits that was compared was confirmed.",)
     return (
         f"{counted(refused, 'pair')} within {twins.max_bits} bits {'was' if refused == 1 else 'were'} not alike at "
         "full size; groups by the hash alone join them.",

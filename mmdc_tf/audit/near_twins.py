@@ -1,7 +1,7 @@
-"""Near-twins of a dataset: candidates by perceptual hash, confirmed at full size, with what their labels say.
+"""Near-twins of a dataset: candidates by perceptual hash and correlation, confirmed at full size, and their labels.
 
-The hash is blind to fine detail and quick, so that all pairs can be searched; a confirmed pair is one that stays alike
-when one image is laid over the other (``aligned_similarity``).
+The hash is blind to fine detail and quick; what it misses for a shift is found by correlation (``datasets.copies``).
+A confirmed pair is one that stays alike when one image is laid over the other (``aligned_similarity``).
 """
 
 from __future__ import annotations
@@ -15,22 +15,20 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from mmdc_tf.audit.aligned_similarity import aligned_similarity
+from mmdc_tf.datasets.aligned_similarity import aligned_similarity
+from mmdc_tf.datasets.copies import CONFIRMED_SSIM, join_pairs, shifted_pairs
 from mmdc_tf.datasets.hash_pairs import Pairs, pair_blocks, spanning_forest, unique_hashes
 from mmdc_tf.datasets.integrity import (
     NEAR_TWIN_BITS,
     connected_clusters,
     is_textured,
     join_near_twins,
-    perceptual_hashes,
+    looks_of,
     read_grey,
     require_bits,
 )
 from mmdc_tf.datasets.schema import Dataset
 from mmdc_tf.errors import ConfigurationError
-
-CONFIRMED_SSIM = 0.6
-"""From BUSI: all 207 candidate pairs within 40 bits have 0.80 or more, 400 random other pairs at most 0.37."""
 
 SWEEP_BITS = (0, 10, 20, 30, 40, 50, 60)
 MOST_COMPARED = 2000
@@ -56,12 +54,12 @@ class NearTwins:
     """What was found.
 
     Args:
-        pairs: the pairs that were compared, columns ``PAIR_COLUMNS``: conflicting ones first, then those across groups,
-            then by distance. ``distance`` in bits of 256, ``ssim`` in [-1, 1].
-        clusters: the cluster of each image, named after its first image, indexed by ``sample_id``; by hash alone, as
-            the groups of a dataset without patients are made.
-        sweep: ``threshold_sweep``.
-        candidates: the number of pairs within ``max_bits``, compared or not.
+        pairs: the pairs within ``max_bits`` that were compared and the confirmed ones beyond, columns ``PAIR_COLUMNS``:
+            conflicting ones first, then those across groups, then by distance (bits of 256); ``ssim`` in [-1, 1].
+        clusters: the cluster of each image, named after its first image, indexed by ``sample_id``: all pairs within
+            ``max_bits``, and the confirmed ones beyond, as the groups of a dataset without patients are made.
+        sweep: ``threshold_sweep``, by the hash alone.
+        candidates: the number of pairs within ``max_bits``, compared or not, and of those confirmed beyond.
         max_bits: the limit of the hash.
         notes: one clear line each on what was not compared.
     """
@@ -98,8 +96,7 @@ def find_near_twins(
 
     Args:
         dataset: with images on disk.
-        max_bits: the largest hash distance of a candidate, of 256. A wider limit finds copies that the
-            default misses, crops above all, for more pairs to compare.
+        max_bits: the largest hash distance of a candidate, of 256; a wider limit has more pairs to compare.
         most_compared: at most so many pairs are compared at full size and listed; a note says how many were not.
         show_progress: a progress bar on stderr.
 
@@ -110,13 +107,19 @@ def find_near_twins(
     _require_images(dataset)
     require_bits(max_bits)
     table, paths = dataset.table, list(dataset.table["image_path"])
-    hashes = perceptual_hashes(tqdm(paths, desc="hashes", disable=not show_progress))
-    joined = join_near_twins(paths, hashes, max_bits)
-    count, pairs = candidate_pairs(table, hashes, joined, max_bits, most_compared)
-    compared = compare_pairs(table, pairs, show_progress)
-    clusters = _named_after_first(joined, pd.Index(table["sample_id"]))
-    sweep = threshold_sweep(hashes, table["label"])
-    return NearTwins(compared, clusters, sweep, count, max_bits, _notes(hashes, count, len(pairs.i)))
+    looks = looks_of(tqdm(paths, desc="hashes", disable=not show_progress))
+    joined = join_near_twins(paths, looks.hashes, max_bits)
+    shifted, unsearched = shifted_pairs(looks, joined, dataset.info.modality)
+    count, near = candidate_pairs(table, looks.hashes, joined, max_bits, most_compared)
+    beyond = compare_pairs(table, shifted, show_progress).query("confirmed")
+    compared = pd.concat([compare_pairs(table, near, show_progress), beyond]).sort_values(
+        ["conflicting", "across_groups", "distance"], ascending=[False, False, True], kind="stable", ignore_index=True
+    )
+    clusters = join_pairs(joined, shifted.i[beyond.index], shifted.j[beyond.index])
+    named = _named_after_first(clusters, pd.Index(table["sample_id"]))
+    notes = (*_notes(looks.hashes, count, len(near.i), len(shifted.i), len(beyond)), *unsearched)
+    count += len(beyond)
+    return NearTwins(compared, named, threshold_sweep(looks.hashes, table["label"]), count, max_bits, notes)
 
 
 def candidate_pairs(
@@ -284,13 +287,13 @@ def _require_images(dataset: Dataset) -> None:
         )
 
 
-def _notes(hashes: np.ndarray, candidates: int, compared: int) -> tuple[str, ...]:
-    notes = []
-    if compared < candidates:
-        notes.append(
-            f"of {candidates:,} candidate pairs, {compared:,} were compared at full size and are listed: conflicting "
-            "labels first, then different groups, then small distances"
-        )
-    if flat := int((~is_textured(hashes)).sum()):
-        notes.append(f"flat images, near-twins only where every pixel is equal and not in the sweep: {flat:,}")
-    return tuple(notes)
+def _notes(hashes: np.ndarray, candidates: int, compared: int, shifted: int, confirmed: int) -> tuple[str, ...]:
+    flat = int((~is_textured(hashes)).sum())
+    notes = {
+        f"of {candidates:,} candidate pairs, {compared:,} were compared at full size and are listed: conflicting "
+        "labels first, then different groups, then small distances": candidates - compared,
+        f"flat images, near-twins only where every pixel is equal and not in the sweep: {flat:,}": flat,
+        f"pairs that are alike once one image is shifted, whatever their hashes: {shifted:,}, of which {confirmed:,} "
+        "were confirmed at full size and are listed": shifted,
+    }
+    return tuple(note for note, number in notes.items() if number)

@@ -78,15 +78,20 @@ def size(text: str) -> int | None:
     return int(_number(text, in_bytes, lambda value: 1 <= value < math.inf, "a size such as 20GB, 500MiB or none"))
 
 
-def protocols_of(option: str) -> tuple[str, ...]:
-    """The protocols that ``--protocol`` names.
+PROTOCOL_SETS = {
+    "paper": ("paper",),
+    "image-level": ("image-level",),
+    "leak-free": ("leak-free",),
+    "both": ("paper", "leak-free"),
+    "all": ("paper", "image-level", "leak-free"),
+}
+"""The protocols that each value of ``--protocol`` names."""
 
-    Args:
-        option: ``"paper"``, ``"leak-free"`` or ``"both"``.
-    """
-    from mmdc_tf.datasets.splits import PROTOCOLS
 
-    return PROTOCOLS if option == "both" else (option,)
+def add_protocol(parser: argparse.ArgumentParser, default: str) -> None:
+    """Adds ``--protocol``, a key of ``PROTOCOL_SETS``."""
+    words = f"both: paper and leak-free; all: image-level folds as a control too; default: {default}"
+    parser.add_argument("--protocol", choices=tuple(PROTOCOL_SETS), default=default, help=words)
 
 
 def require_root(root: Path | None) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmdc_tf.commands import EXIT_OK
-from mmdc_tf.commands.arguments import add_debug, names, protocols_of
+from mmdc_tf.commands.arguments import PROTOCOL_SETS, add_debug, add_protocol, names
 from mmdc_tf.errors import ConfigurationError, did_you_mean
 from mmdc_tf.experiments.rows import TABLES, load_table
 
@@ -42,7 +42,7 @@ class Comparison:
     """The rows of one table and protocol, compared with the baseline.
 
     Args:
-        protocol: ``"leak-free"`` or ``"paper"``.
+        protocol: one of ``splits.PROTOCOLS``.
         lines: as from ``compare_rows``, with percentages; None where there was nothing to compare.
         left_out: rows that could not be compared, and why.
     """
@@ -59,7 +59,7 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
     add("run", type=Path, metavar="RUN", help="a run's folder, or the folder of one of its tables")
     add("--baseline", required=True, help="the row that the others are compared with")
     add("--rows", type=names, help="the others by name, separated by commas; default: all of the run")
-    add("--protocol", choices=("leak-free", "paper", "both"), default="leak-free", help="default: leak-free")
+    add_protocol(parser, "leak-free")
     add("--json", action="store_true", help="for programs")
     add_debug(parser)
 
@@ -68,7 +68,7 @@ def _compare(options: argparse.Namespace) -> int:
     folders = _with_baseline(_table_folders(options.run), options.baseline)
     options.folder = folders[0].parent
     _require_known(folders, options.rows)
-    protocols = protocols_of(options.protocol)[::-1]  # leak-free first
+    protocols = PROTOCOL_SETS[options.protocol][::-1]  # leak-free first
     compared = {folder: [_comparison(folder, options, protocol) for protocol in protocols] for folder in folders}
     _require_result(compared, options.baseline)
     texts = [_write(folder, options.baseline, comparisons) for folder, comparisons in compared.items()]

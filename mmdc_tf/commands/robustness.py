@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from mmdc_tf.commands import EXIT_FAILED_ROW, EXIT_OK
-from mmdc_tf.commands.arguments import add_debug, add_json_log, names, protocols_of, require_root
+from mmdc_tf.commands.arguments import PROTOCOL_SETS, add_debug, add_json_log, add_protocol, names, require_root
 from mmdc_tf.commands.datasets import DATASETS
 from mmdc_tf.commands.run_dataset import dataset_of_run
 from mmdc_tf.errors import ConfigurationError
@@ -22,7 +22,7 @@ def add_robustness(parser: argparse.ArgumentParser) -> None:
     add("run", type=Path, metavar="RUN", help="a run's folder, as given to mmdc-tf run --output")
     add("--table", choices=TABLES, help="default: all tables in the run")
     add("--rows", type=names, help="rows by name, separated by commas; default: all that have a saved model")
-    add("--protocol", choices=("paper", "leak-free", "both"), default="both", help="default: both")
+    add_protocol(parser, "both")
     add("--dataset-root", type=Path, help="the dataset's folder; a phantom lies in the run and needs none")
     add("--dataset", choices=DATASETS, help="what --dataset-root holds; default: what the run was made from")
     add_json_log(parser)
@@ -52,7 +52,7 @@ def _score(table: PaperTable, options: argparse.Namespace) -> int:
     folder = options.run / table.name
     run = run_of(folder)
     rows = table.rows if options.rows is None else choose_rows(table, options.rows)
-    places = saved_trainings(folder, rows, protocols_of(options.protocol))
+    places = saved_trainings(folder, rows, PROTOCOL_SETS[options.protocol])
     if not places:
         raise ConfigurationError(
             f"Expected finished trainings with a saved model. Received: none of the chosen rows in {folder}. "

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from mmdc_tf import events
 from mmdc_tf.commands import EXIT_FAILED_ROW, EXIT_OK
-from mmdc_tf.commands.arguments import protocols_of, require_root
+from mmdc_tf.commands.arguments import PROTOCOL_SETS, require_root
 from mmdc_tf.commands.machines import RAY, absolute_paths, require_fitting, training_workers
 from mmdc_tf.commands.report import write_after_run
 from mmdc_tf.commands.run_events import next_commands, tell_plan, tell_table
@@ -156,7 +156,7 @@ def _plan(table: PaperTable, options: argparse.Namespace, output: Path) -> Plan:
         profile=profile,
         weights=options.weights or ("imagenet" if real else "none"),
         cut=options.cut,
-        protocols=protocols_of(options.protocol),
+        protocols=PROTOCOL_SETS[options.protocol],
         seed=options.seed,
         seeds=options.seeds,
         output=output,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mmdc_tf.commands.arguments import add_debug, add_json_log, names, positive, share, size, whole
+from mmdc_tf.commands.arguments import add_debug, add_json_log, add_protocol, names, positive, share, size, whole
 from mmdc_tf.commands.datasets import DATASETS
 from mmdc_tf.commands.machines import add_training_machines
 
@@ -43,7 +43,7 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
     add(
         "--recipe",
         help="preprocessing: lesion-safe (the default for mammograms), paper (Otsu and the largest contour, as "
-        "published) or plain; ultrasound (the default for BUSI) or plain",
+        "published) or plain; for BUSI plain (the default) or ultrasound (with CLAHE)",
     )
     add(
         "--near-twins",
@@ -61,9 +61,9 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
 
 def _add_training(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--protocol", choices=("paper", "leak-free", "both"), default="both", help="default: both")
+    add_protocol(parser, "both")
     add("--profile", choices=("quick", "full"), help="default: quick on the phantom, full on real data")
-    add("--folds", type=positive, help="folds of the leak-free protocol; default: the profile's")
+    add("--folds", type=positive, help="folds of the leak-free and image-level protocols; default: the profile's")
     add("--seeds", type=positive, default=1, help="trainings a fold, with different seeds; default: 1")
     add("--seed", type=whole, default=0, help="seed of the splits and of the first training; default: 0")
     add("--image-size", type=positive, help="height and width in pixels; default: the profile's")

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
+from mmdc_tf.datasets.copies import near_twin_clusters
 from mmdc_tf.datasets.files import (
     content_of,
     index_files,
@@ -19,7 +20,6 @@ from mmdc_tf.datasets.files import (
     sub_folders,
 )
 from mmdc_tf.datasets.images import IMAGE_SUFFIXES
-from mmdc_tf.datasets.integrity import near_twin_clusters
 from mmdc_tf.datasets.schema import TWIN_UNIT, Dataset, DatasetInfo, check_sample_table
 from mmdc_tf.errors import DatasetError
 
@@ -62,10 +62,10 @@ def load_busi(root: str | Path, info: DatasetInfo = BUSI) -> Dataset:
         UnreadableImageError: an image cannot be decoded.
     """
     listed = list_busi(root, info)
-    clusters = near_twin_clusters(listed.table["image_path"])
+    clusters, unsearched = near_twin_clusters(listed.table["image_path"], info.modality)
     groups = listed.table.groupby(clusters)["sample_id"].transform("first")
     table = listed.table.assign(group_id=groups)
-    return replace(listed, table=table, notes=(*listed.notes, _twin_note(table)))
+    return replace(listed, table=table, notes=(*listed.notes, _twin_note(table), *unsearched))
 
 
 def list_busi(root: str | Path, info: DatasetInfo = BUSI) -> Dataset:

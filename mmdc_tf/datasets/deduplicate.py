@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from mmdc_tf.datasets.integrity import NEAR_TWIN_BITS, near_twin_clusters
+from mmdc_tf.datasets.copies import near_twin_clusters
 from mmdc_tf.datasets.schema import TWIN_UNIT, Dataset
 from mmdc_tf.errors import ConfigurationError, DatasetError, did_you_mean
 from mmdc_tf.notices import counted
@@ -29,10 +29,10 @@ def without_conflicts(dataset: Dataset) -> Dataset:
         DatasetError: a class would be left without an image.
         UnreadableImageError: an image cannot be decoded.
     """
-    keep = ~_conflicting(dataset, _clusters(dataset))
-    return _with_rows(
-        dataset, keep, f"near-twins with conflicting labels left out: {counted(int((~keep).sum()), 'image')}"
-    )
+    dataset, clusters = _clusters(dataset)
+    keep = ~_conflicting(dataset, clusters)
+    count = counted(int((~keep).sum()), "image")
+    return _with_rows(dataset, keep, f"near-twins with conflicting labels left out: {count}")
 
 
 def one_per_cluster(dataset: Dataset) -> Dataset:
@@ -47,7 +47,7 @@ def one_per_cluster(dataset: Dataset) -> Dataset:
     Raises:
         ConfigurationError, DatasetError, UnreadableImageError: as ``without_conflicts``.
     """
-    clusters = _clusters(dataset)
+    dataset, clusters = _clusters(dataset)
     conflicting = _conflicting(dataset, clusters)
     repeated = clusters.duplicated() & ~conflicting
     note = (
@@ -85,15 +85,17 @@ def treat_near_twins(dataset: Dataset, treatment: str) -> Dataset:
     return NEAR_TWIN_TREATMENTS[treatment](dataset)
 
 
-def _clusters(dataset: Dataset) -> pd.Series:
+def _clusters(dataset: Dataset) -> tuple[Dataset, pd.Series]:
+    """The cluster of each image; the dataset's notes say what was not searched for."""
     if not dataset.has_images:
         raise ConfigurationError(
             f"Expected a dataset with images to look for near-twins in. Received: {dataset.info.name} from its table "
             "alone. Keep the near-twins, or give the folder with the images."
         )
     if dataset.info.group_unit == TWIN_UNIT:
-        return dataset.table["group_id"]
-    return pd.Series(near_twin_clusters(dataset.table["image_path"], NEAR_TWIN_BITS), index=dataset.table.index)
+        return dataset, dataset.table["group_id"]
+    clusters, unsearched = near_twin_clusters(dataset.table["image_path"], dataset.info.modality)
+    return replace(dataset, notes=(*dataset.notes, *unsearched)), pd.Series(clusters, index=dataset.table.index)
 
 
 def _conflicting(dataset: Dataset, clusters: pd.Series) -> pd.Series:

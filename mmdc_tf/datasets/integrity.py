@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import imagehash
 import numpy as np
@@ -24,6 +25,7 @@ from mmdc_tf.opencv import cv2
 
 HASH_SIZE = 16
 HASH_BITS = HASH_SIZE**2
+THUMBNAIL = 32
 NEAR_TWIN_BITS = 40
 
 # The hash marks the coefficients above their median, so a textured image sets half of its bits. An image that
@@ -31,8 +33,20 @@ NEAR_TWIN_BITS = 40
 _FEWEST_BITS = HASH_BITS // 4
 
 
-def perceptual_hashes(paths: Iterable[str | Path]) -> np.ndarray:
-    """Hashes what images look like, so that resized and re-encoded copies get nearly equal hashes.
+class Looks(NamedTuple):
+    """What n images look like.
+
+    Args:
+        hashes: bool, (n, 256): of ``perceptual_hashes``.
+        thumbnails: uint8 grey, (n, 32, 32): averaged over areas.
+    """
+
+    hashes: np.ndarray
+    thumbnails: np.ndarray
+
+
+def looks_of(paths: Iterable[str | Path]) -> Looks:
+    """Reads each image once, for its hash and its thumbnail.
 
     ``imagehash.phash`` (C. Zauner, "Implementation and benchmarking of perceptual image hash functions", 2010) of
     the grey image: the 16 x 16 lowest frequencies of its 64 x 64 cosine transform, each above the median or not.
@@ -40,48 +54,49 @@ def perceptual_hashes(paths: Iterable[str | Path]) -> np.ndarray:
     Args:
         paths: n image files.
 
+    Raises:
+        UnreadableImageError: a file cannot be decoded.
+    """
+    hashes, thumbnails = [], []
+    for path in paths:
+        grey = read_grey(path)
+        hashes.append(imagehash.phash(Image.fromarray(grey), hash_size=HASH_SIZE).hash.ravel())
+        thumbnails.append(cv2.resize(grey, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA))
+    return Looks(
+        np.array(hashes, dtype=bool).reshape(-1, HASH_BITS),
+        np.array(thumbnails, dtype=np.uint8).reshape(-1, THUMBNAIL, THUMBNAIL),
+    )
+
+
+def perceptual_hashes(paths: Iterable[str | Path]) -> np.ndarray:
+    """Hashes what images look like, so that resized and re-encoded copies get nearly equal hashes.
+
+    Args:
+        paths: n image files.
+
     Returns:
-        bool, (n, 256). The number of differing bits is the distance of two images; 128 is expected by chance.
+        bool, (n, 256), as ``looks_of`` makes them. The number of differing bits is the distance of two images; 128 is
+        expected by chance.
 
     Raises:
         UnreadableImageError: a file cannot be decoded.
     """
-    hashes = [imagehash.phash(Image.fromarray(read_grey(path)), hash_size=HASH_SIZE).hash.ravel() for path in paths]
-    return np.array(hashes, dtype=bool).reshape(-1, HASH_BITS)
+    return looks_of(paths).hashes
 
 
-def near_twin_clusters(paths: Iterable[str | Path], max_bits: int = NEAR_TWIN_BITS) -> np.ndarray:
-    """Joins images that are near-twins, directly or through others, into clusters (single linkage).
+def join_near_twins(paths: Sequence[str | Path], hashes: np.ndarray, max_bits: int = NEAR_TWIN_BITS) -> np.ndarray:
+    """Joins images whose hashes are near, directly or through others, into clusters (single linkage).
 
     Flat images (no texture to hash) are joined only where their pixels are identical.
 
     Args:
-        paths: n image files, in a fixed order.
+        paths: n image files, in a fixed order; only those of flat images are read.
+        hashes: bool, (n, 256), as ``perceptual_hashes`` returns them.
         max_bits: the largest number of differing hash bits, of 256, at which two images are near-twins. On BUSI
             the distances leave a gap here: 316 of 780 images have a near-twin within 40 bits, 319 within 50.
 
     Returns:
         int64, (n,): cluster indices 0, 1, … in the order in which the clusters first appear.
-
-    Raises:
-        ConfigurationError: ``max_bits`` is not between 0 and 255.
-        UnreadableImageError: a file cannot be decoded.
-    """
-    require_bits(max_bits)
-    paths = list(paths)
-    return join_near_twins(paths, perceptual_hashes(paths), max_bits)
-
-
-def join_near_twins(paths: Sequence[str | Path], hashes: np.ndarray, max_bits: int = NEAR_TWIN_BITS) -> np.ndarray:
-    """As ``near_twin_clusters``, of images whose hashes are known.
-
-    Args:
-        paths: n image files; only those of flat images are read.
-        hashes: bool, (n, 256), as ``perceptual_hashes`` returns them.
-        max_bits: as for ``near_twin_clusters``.
-
-    Returns:
-        int64, (n,), as ``near_twin_clusters``.
 
     Raises:
         ConfigurationError: ``max_bits`` is not between 0 and 255.

@@ -1,8 +1,10 @@
-"""The two protocols' splits: how such numbers are usually made, and how they should be.
+"""The protocols' splits: how such numbers are usually made, how they should be, and the control between the two.
 
 ``paper``: one stratified image-level 80/20 split; the 20 % both choose the epoch and give the score.
 ``leak-free``: stratified group k-fold; inside each training part a group-disjoint validation part chooses
 the epoch, and the test fold is scored once.
+``image-level``: folds of the same sizes and classes as leak-free's, in every part, but drawn image by image. Leak-free
+less image-level is what the leak is worth; ``paper`` differs from both in the number of training images too.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -20,7 +22,10 @@ from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 from mmdc_tf.datasets.schema import Dataset
 from mmdc_tf.errors import SplitError
 
-PROTOCOLS = ("paper", "leak-free")
+PAPER, CONTROL, LEAK_FREE = PROTOCOLS = ("paper", "image-level", "leak-free")
+USUAL = (PAPER, LEAK_FREE)
+"""Those that every table has; the control is added where it was run."""
+
 PARTS = ("train", "validation", "test")
 PAPER_TEST_SHARE = 0.2
 VALIDATION_FOLDS = 5  # one fifth of the groups of each training part validates
@@ -79,20 +84,29 @@ def make_splits(dataset: Dataset, protocol: str, folds: int, seed: int) -> list[
 
     Args:
         dataset: its sample table gives labels and groups.
-        protocol: ``"paper"`` (one split, whatever ``folds`` says) or ``"leak-free"`` (``folds`` splits).
+        protocol: ``"paper"`` (one split, whatever ``folds`` says), ``"image-level"`` or ``"leak-free"`` (``folds``
+            splits).
         folds: at least 2.
         seed: the same seed gives the same splits, whatever the row.
 
     Raises:
         SplitError: unknown protocol, a class with too few images or groups, or an overlap of groups.
     """
-    if protocol == "paper":
-        return [_paper_split(dataset, seed)]
-    if protocol == "leak-free":
-        return list(_leak_free_splits(dataset, folds, seed))
+    makers = {
+        PAPER: lambda: [_paper_split(dataset, seed)],
+        CONTROL: lambda: list(_image_level_splits(dataset, folds, seed)),
+        LEAK_FREE: lambda: list(_leak_free_splits(dataset, folds, seed)),
+    }
+    if protocol in makers:
+        return makers[protocol]()
     raise SplitError(
         f"Expected a protocol of {', '.join(PROTOCOLS)}. Received: protocol={protocol!r}. Choose one of them."
     )
+
+
+def folds_of(protocol: str, folds: int) -> int:
+    """How many splits a protocol makes of a run's ``folds``."""
+    return 1 if protocol == PAPER else folds
 
 
 def select(table: pd.DataFrame, sample_ids: tuple[str, ...]) -> pd.DataFrame:
@@ -129,7 +143,7 @@ def _paper_split(dataset: Dataset, seed: int) -> Split:
         table["sample_id"].to_numpy(), test_size=size, stratify=table["label"], random_state=seed
     )
     held_out = tuple(sorted(test))
-    split = Split("paper", 0, 1, seed, dataset.info.name, tuple(sorted(train)), held_out, held_out)
+    split = Split(PAPER, 0, 1, seed, dataset.info.name, tuple(sorted(train)), held_out, held_out)
     _require_every_class(split, dataset)
     return split
 
@@ -148,10 +162,21 @@ def _leak_free_splits(dataset: Dataset, folds: int, seed: int) -> Iterator[Split
         inner = table.iloc[rest]
         train, validation = _training_and_validation(inner, seed)
         parts = (inner.iloc[train], inner.iloc[validation], table.iloc[test])
-        split = Split("leak-free", fold, folds, seed, dataset.info.name, *(tuple(part["sample_id"]) for part in parts))
+        split = Split(LEAK_FREE, fold, folds, seed, dataset.info.name, *(tuple(part["sample_id"]) for part in parts))
         check_groups_disjoint(split, groups)
         _require_every_class(split, dataset)
         yield split
+
+
+def _image_level_splits(dataset: Dataset, folds: int, seed: int) -> Iterator[Split]:
+    """Leak-free's splits after each image has changed places with another of its class, without regard to groups."""
+    samples = dataset.table["sample_id"]
+    drawn = samples.groupby(dataset.table["label"]).transform(np.random.default_rng(seed).permutation)
+    stand_in = pd.Series(drawn.to_numpy(), index=samples)
+    for split in _leak_free_splits(dataset, folds, seed):
+        parts = (stand_in.loc[list(getattr(split, name))] for name in PARTS)
+        train, validation, test = (tuple(samples[samples.isin(part)]) for part in parts)
+        yield replace(split, protocol=CONTROL, train=train, validation=validation, test=test)
 
 
 def _training_and_validation(table: pd.DataFrame, seed: int) -> tuple[np.ndarray, np.ndarray]:

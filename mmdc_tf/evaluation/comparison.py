@@ -96,6 +96,51 @@ def compare_alike(predictions: Mapping[str, pd.DataFrame], baseline: str) -> tup
     return _compared(alike, baseline, ALPHA, RESAMPLES, seed=0), left_out
 
 
+def paired_difference(
+    predictions: pd.DataFrame,
+    control: pd.DataFrame,
+    alpha: float = ALPHA,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> tuple[float, float, float]:
+    """The difference of a row's accuracies under two ways of making folds of the same samples, and its interval.
+
+    Whole groups are drawn (``group_draws``), for both tables together and over all folds, since in one of the two a
+    group stands in several. Each prediction weighs as much as it does in the mean over folds and seeds.
+
+    Args:
+        predictions, control: predictions tables of the same samples and seeds, each sample once a seed.
+        alpha, resamples, seed: as for ``compare_rows``.
+
+    Returns:
+        The accuracy of ``predictions`` less that of ``control`` (fractions), and the limits that cover 1 − ``alpha``.
+
+    Raises:
+        InputError: the two were not scored on the same samples and seeds.
+    """
+    keys = ["seed", "sample_id", "y_true", "group_id"]
+    scored = [set(table[keys].itertuples(index=False, name=None)) for table in (predictions, control)]
+    if scored[0] != scored[1] or not (len(scored[0]) == len(predictions) == len(control)):
+        raise InputError(
+            "Expected predictions of the same samples and seeds, each once. Received: "
+            f"{len(predictions):,} and {len(control):,} lines, {len(scored[0] ^ scored[1]):,} in one only. "
+            "Train the row again under both protocols, with as many seeds."
+        )
+    groups = np.unique(predictions["group_id"].to_numpy(dtype=str))
+    sums = np.zeros((len(groups), 4))
+    for column, table in ((0, predictions), (2, control)):
+        cells = table.groupby(["fold", "seed"])["sample_id"]
+        weights = 1.0 / (cells.transform("size") * cells.ngroups).to_numpy(dtype=float)
+        index = np.searchsorted(groups, table["group_id"].to_numpy(dtype=str))
+        sums[:, column] = np.bincount(index, _right(table) * weights)
+        sums[:, column + 1] = np.bincount(index, weights)
+    rng = np.random.default_rng(seed)
+    totals = np.concatenate([[sums.sum(axis=0)], *(draws @ sums for draws in group_draws(len(groups), resamples, rng))])
+    gains = np.round(totals[:, 0] / totals[:, 1] - totals[:, 2] / totals[:, 3], 12)
+    low, high = np.quantile(gains[1:], [alpha / 2.0, 1.0 - alpha / 2.0], method="weibull")
+    return float(gains[0]), float(low), float(high)
+
+
 def voted_right(predictions: pd.DataFrame) -> pd.Series:
     """Whether a row gets each sample right, by the vote over its seeds.
 

@@ -164,6 +164,7 @@ def _card(plan: Plan, cell: Cell) -> dict[str, Any]:
         "inputs": list(cell.inputs),
         "image_size": cell.image_size,
         "preprocessing": get_recipe(cell.preprocessing).to_config(),
+        "modality": plan.modality,
         **{name: calibration.get(name) for name in CARD},
         "split_hash": cell.split.hash,
         "versions": artifacts.environment(plan.dataset.fingerprint)["packages"],

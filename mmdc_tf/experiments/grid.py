@@ -38,7 +38,7 @@ class Plan:
         profile: training recipe and folds.
         weights: ``"imagenet"``, ``"none"`` or a folder of weight files.
         cut: ``"auto"`` (the row's cut for pretrained weights, none for random ones), ``"none"``, or a layer's name.
-        protocols: ``"paper"``, ``"leak-free"`` or both.
+        protocols: some of ``splits.PROTOCOLS``.
         seed: of the splits, and of the first training.
         seeds: trainings a fold.
         output: the run's folder.
@@ -77,6 +77,12 @@ class Plan:
     def folder(self) -> Path:
         """Holds all trainings of this table."""
         return self.output / self.table.name
+
+    @property
+    def modality(self) -> str:
+        """Of the images; a user's own folder holds those of the table."""
+        info = self.dataset.info
+        return self.table.modality if info.name == "folder" else info.modality
 
     def shared_config(self) -> dict[str, Any]:
         """What must be the same for all rows of one table, so that they can be compared."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mmdc_tf.datasets.schema import TWIN_UNIT
+from mmdc_tf.datasets.splits import folds_of
 from mmdc_tf.experiments.finished_training import FinishedTraining
 from mmdc_tf.notices import counted
 
@@ -65,6 +66,6 @@ def _fitted(training: FinishedTraining) -> list[str]:
 def _one_training(training: FinishedTraining) -> str:
     config = training.config
     which = f"seed {config['training_seed']}"
-    if config["protocol"] == "leak-free":
+    if folds_of(config["protocol"], config["folds"]) > 1:
         which = f"fold {config['fold'] + 1} of {config['folds']}, {which}"
     return f"This is one training ({which}); another one gives other numbers. {config['table']}.md of the run has all."

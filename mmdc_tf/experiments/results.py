@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mmdc_tf.datasets.splits import PROTOCOLS
+from mmdc_tf.datasets.splits import CONTROL, LEAK_FREE
+from mmdc_tf.errors import InputError
+from mmdc_tf.evaluation.comparison import paired_difference
 from mmdc_tf.evaluation.metrics import METRICS, THRESHOLD_METRICS, metrics_by_fold
 from mmdc_tf.evaluation.predictions import read_predictions
 from mmdc_tf.evaluation.statistics import interval_columns, metric_intervals
@@ -22,6 +24,7 @@ from mmdc_tf.experiments.run_folder import (
     cells_of,
     finished_cells,
     finished_files,
+    protocols_in,
     status_of,
     version_of,
 )
@@ -72,6 +75,10 @@ COLUMNS = (
     "ece",
     "ece_ci_low",
     "ece_ci_high",
+    "leak_worth",
+    "leak_worth_ci_low",
+    "leak_worth_ci_high",
+    "layer_cut",
 )
 PLAIN_METRICS = ("auc", "kappa", "brier", "ece")  # plain numbers; the others are percentages
 PLAIN_COLUMNS = tuple(name for name in COLUMNS if name.split("_ci_")[0] in PLAIN_METRICS)
@@ -80,7 +87,7 @@ COUNTS = ("n_samples", "n_groups", "folds", "image_size")
 
 
 def table_results(table: PaperTable, folder: Path) -> pd.DataFrame:
-    """One line a row and protocol, in the paper's order; extra rows follow where they were run.
+    """One line a row and protocol of ``protocols_in``, in the paper's order; extra rows follow where they were run.
 
     Args:
         table: the paper's table.
@@ -93,10 +100,13 @@ def table_results(table: PaperTable, folder: Path) -> pd.DataFrame:
         bootstrap over groups (``metric_intervals``). A fold in which a number is not defined (the AUC with one class)
         has no part in its mean.
         ``n_samples``, ``n_groups``, ``folds`` and ``image_size`` (pixels) are whole numbers (Int64), <NA> where there
-        is no result. ``status`` is "ok", "not run", "incomplete: 2 of 5 folds" or "failed: …".
+        is no result. ``leak_worth``, on leak-free lines, is the accuracy less that of the control in points, with its
+        interval (``paired_difference``); NaN where one of the two is not finished, or has other seeds. ``layer_cut`` is
+        the layer up to which the network is frozen, "" where nothing is. ``status`` is
+        "ok", "not run", "incomplete: 2 of 5 folds" or "failed: …".
     """
     rows = [row for row in table.rows if not row.extra or (folder / row.name).is_dir()]
-    lines = [_line(row, protocol, folder) for row in rows for protocol in PROTOCOLS]
+    lines = [_line(row, protocol, folder) for row in rows for protocol in protocols_in(folder)]
     return pd.DataFrame(lines, columns=list(COLUMNS)).astype(dict.fromkeys(COUNTS, "Int64"))
 
 
@@ -122,7 +132,26 @@ def _line(row: Row, protocol: str, folder: Path) -> dict[str, Any]:
     seconds = sum(cell["seconds"] for cell in finished)
     config = finished[0]["config"]
     made = {"image_size": config["image_size"], "preprocessing": config["row_preprocessing"]}
-    return {**line, "status": status, **scores, "seconds": round(seconds, 1), **made}
+    made["layer_cut"] = config.get("layer_cut") or ""
+    worth = _leak_worth(finished_files(cells, PREDICTIONS), folder / row.name) if protocol == LEAK_FREE else {}
+    return {**line, "status": status, **scores, "seconds": round(seconds, 1), **made, **worth}
+
+
+def _leak_worth(free: list[Path], folder: Path) -> dict[str, float]:
+    """What a leak is worth at equal numbers of training images; nothing where the control is not finished."""
+    control = finished_files(cells_of(folder / CONTROL), PREDICTIONS)
+    return _difference(*(tuple(map(version_of, files)) for files in (free, control))) if control else {}
+
+
+@lru_cache(maxsize=256)
+def _difference(free: tuple[Version, ...], control: tuple[Version, ...]) -> dict[str, float]:
+    one, other = (read_predictions([path for path, *_ in files]) for files in (free, control))
+    try:
+        numbers = paired_difference(one, other)
+    except InputError:  # the control was run with another number of seeds
+        return {}
+    names = ("leak_worth", "leak_worth_ci_low", "leak_worth_ci_high")
+    return {name: 100.0 * value for name, value in zip(names, numbers, strict=True)}
 
 
 @lru_cache(maxsize=256)

@@ -35,7 +35,7 @@ def saved_trainings(folder: Path, rows: tuple[Row, ...], protocols: tuple[str, .
     Args:
         folder: the table's, as ``OUT/table1``.
         rows: in the order of the result.
-        protocols: ``"paper"``, ``"leak-free"`` or both.
+        protocols: some of ``splits.PROTOCOLS``.
     """
     cells = [cell for row in rows for protocol in protocols for cell in cells_of(folder / row.name / protocol)]
     finished = [cell["folder"] for cell in cells if cell["status"] == OK]

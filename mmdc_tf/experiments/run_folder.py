@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from mmdc_tf.datasets.splits import PROTOCOLS
+from mmdc_tf.datasets.splits import PROTOCOLS, USUAL, folds_of
 from mmdc_tf.errors import ConfigurationError, plain_line
 from mmdc_tf.evaluation.comparison import compare_alike
 from mmdc_tf.evaluation.predictions import read_predictions
@@ -41,6 +41,15 @@ def rows_in(folder: Path) -> list[str]:
     return sorted(path.name for path in rows)
 
 
+def protocols_in(folder: Path) -> tuple[str, ...]:
+    """The usual protocols, and the control where a row was run under it, in the order of ``PROTOCOLS``.
+
+    Args:
+        folder: of a table, as ``OUT/table1``.
+    """
+    return tuple(name for name in PROTOCOLS if name in USUAL or any(folder.glob(f"*/{name}")))
+
+
 def row_status(folder: Path, row: str, protocol: str) -> str:
     """``"ok"``, ``"not run"``, ``"incomplete: 2 of 5 folds"`` or ``"failed: …"``; arguments as ``row_predictions``."""
     return status_of(cells_of(folder / row / protocol))
@@ -52,7 +61,7 @@ def row_predictions(folder: Path, row: str, protocol: str) -> pd.DataFrame:
     Args:
         folder: of a table, as ``OUT/table1``.
         row: its name.
-        protocol: ``"paper"`` or ``"leak-free"``.
+        protocol: one of ``splits.PROTOCOLS``.
 
     Returns:
         The predictions table (``mmdc_tf.evaluation.predictions``).
@@ -80,7 +89,7 @@ def compare_in_folder(
         folder: of a table, as ``OUT/table1``.
         baseline: a row's name.
         rows: the others, by name, in the order of the result.
-        protocol: ``"paper"`` or ``"leak-free"``.
+        protocol: one of ``splits.PROTOCOLS``.
 
     Returns:
         The lines of ``mmdc_tf.evaluation.comparison.compare_alike``, None where there is nothing to compare; and why
@@ -125,8 +134,7 @@ def status_of(cells: list[dict[str, Any]]) -> str:
         return f"failed: {plain_line(failed[0]['error'])}"
     finished = [cell for cell in started if cell["status"] == OK]
     seeds = {cell["config"]["training_seed"] for cell in cells}
-    leak_free = cells[0]["config"]["protocol"] == "leak-free"
-    expected = len(seeds) * (cells[0]["config"]["folds"] if leak_free else 1)
+    expected = len(seeds) * folds_of(cells[0]["config"]["protocol"], cells[0]["config"]["folds"])
     return OK if len(finished) == expected else f"incomplete: {len(finished)} of {expected} folds"
 
 

@@ -121,12 +121,10 @@ PAPER = Recipe(
 ULTRASOUND = Recipe(
     name="ultrasound",
     description=(
-        "For ultrasound: grey, CLAHE, resized, RGB. No Otsu mask and no contour: the paper specifies them for "
-        "mammograms, and in ultrasound the lesion is often the darkest part. Colour is dropped: 764 of the 780 BUSI "
-        "images are grey, and in the other 16 it comes from marks added on the screen, from which a model could "
-        "learn what the tissue does not show. The marks themselves stay, in grey."
+        "An option for ultrasound: grey, CLAHE, resized, RGB. The paper prescribes CLAHE for mammograms, after the "
+        "breast is isolated; on BUSI it makes features of VGG16 worse, of MobileNet no better (docs/preprocessing.md)."
     ),
-    source="Deep Multi-modal Breast Cancer Detection Network, section II-A (CLAHE and resizing)",
+    source="ours; CLAHE is that of section II-A, which prescribes it for mammograms",
     steps=(Step("grey", steps.grey), _CLAHE, Step("resize", steps.resize), Step("rgb", steps.rgb)),
 )
 
@@ -167,10 +165,12 @@ BRINT = Recipe(
 PLAIN = Recipe(
     name="plain",
     description=(
-        "For any image: grey, resized, RGB, and nothing else. For the probes that show what raw pixels alone are worth "
-        "(nearest neighbour, HOG)."
+        "For any image: grey, resized, RGB, and nothing else. The default for ultrasound, and for the probes that show "
+        "what raw pixels alone are worth (nearest neighbour, HOG). Colour is dropped: 764 of the 780 BUSI images are "
+        "grey, and in the other 16 it comes from marks added on the screen, from which a model could learn what the "
+        "tissue does not show. The marks themselves stay, in grey."
     ),
-    source="ours; the resizing is that of section II-A",
+    source="ours; the resizing is that of section II-A, which prescribes all else for mammograms",
     steps=(Step("grey", steps.grey), Step("resize", steps.resize), Step("rgb", steps.rgb)),
 )
 
@@ -206,7 +206,7 @@ LESION_SAFE = Recipe(
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (PAPER, ULTRASOUND, BRINT, PLAIN, LESION_SAFE)}
 RECIPES_BY_MODALITY: dict[str, tuple[Recipe, ...]] = {
     "mammography": (LESION_SAFE, PAPER, PLAIN),
-    "ultrasound": (ULTRASOUND, PLAIN),
+    "ultrasound": (PLAIN, ULTRASOUND),
 }
 """Which recipes a run of a table may use, the default first. "brint" leaves codes, not an image: its rows name it."""
 
@@ -245,7 +245,7 @@ def recipe_for(modality: str, name: str | None = None) -> Recipe:
 
     Args:
         modality: ``"mammography"`` or ``"ultrasound"``.
-        name: of the recipe; None for the default: "lesion-safe" for mammography, "ultrasound" for ultrasound.
+        name: of the recipe; None for the default: "lesion-safe" for mammography, "plain" for ultrasound.
 
     Raises:
         ConfigurationError: another modality, or a recipe that is not for it; the message suggests the nearest and

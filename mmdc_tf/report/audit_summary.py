@@ -21,7 +21,7 @@ class SplitLeak:
     """The test images of one protocol, over its folds.
 
     Args:
-        protocol: ``"paper"`` or ``"leak-free"``.
+        protocol: one of ``splits.PROTOCOLS``.
         images: in the test parts.
         related: of them, those with an image of the same group in the training part of their fold.
     """

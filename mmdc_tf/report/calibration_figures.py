@@ -95,7 +95,7 @@ def calibrated_rows(table: PaperTable, protocol: str, output: Path) -> list[Cali
 
     Args:
         table: the paper's table.
-        protocol: ``"paper"`` or ``"leak-free"``.
+        protocol: one of ``splits.PROTOCOLS``.
         output: the run's folder.
 
     Raises:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -15,14 +16,14 @@ from mmdc_tf.experiments.run_folder import OK
 from mmdc_tf.report.formatting import made_from
 from mmdc_tf.report.panels import framed_figure
 
-PUBLISHED, PAPER, FREE = "#000000", "#e69f00", "#0072b2"  # Okabe and Ito: told apart by colour-blind readers too
+PUBLISHED = "#000000"
+OURS = {  # colour (Okabe and Ito: told apart by colour-blind readers too), marker, words
+    "paper": ("#e69f00", "s", "ours, paper protocol (leaks)"),
+    "image-level": ("#d55e00", "D", "ours, image-level folds (leak)"),
+    "leak-free": ("#0072b2", "o", "ours, leak-free"),
+}
 WIDTH, ROW_HEIGHT = 8.6, 0.46  # inches
-SHIFT = 0.15  # of a line's height, between the two protocols
-LEGEND = (
-    Line2D([], [], color=PUBLISHED, marker="|", linestyle="", ms=13, mew=2.5, label="published"),
-    Line2D([], [], color=PAPER, marker="s", ms=6.5, linewidth=1.2, label="ours, paper protocol (leaks)"),
-    Line2D([], [], color=FREE, marker="o", ms=6.5, linewidth=1.2, label="ours, leak-free"),
-)
+SHIFT = 0.15  # of a line's height, from its middle to the first protocol and to the last
 
 
 def dot_plot(table: PaperTable, results: pd.DataFrame, run: dict[str, Any]) -> Figure:
@@ -38,7 +39,11 @@ def dot_plot(table: PaperTable, results: pd.DataFrame, run: dict[str, Any]) -> F
     height = 0.6 + ROW_HEIGHT * max(len(rows), 1)  # inches
     figure, top, middle = framed_figure(WIDTH, height, table.title, _caption(run))
     _draw(middle.subplots(), rows)
-    top.legend(handles=LEGEND, loc="lower center", ncols=len(LEGEND), frameon=False, fontsize=9)
+    legend = [Line2D([], [], color=PUBLISHED, marker="|", linestyle="", ms=13, mew=2.5, label="published")]
+    for protocol in dict.fromkeys(results["protocol"]):
+        colour, marker, words = OURS[protocol]
+        legend.append(Line2D([], [], color=colour, marker=marker, ms=6.5, linewidth=1.2, label=words))
+    top.legend(handles=legend, loc="lower center", ncols=len(legend), frameon=False, fontsize=9)
     return figure
 
 
@@ -52,8 +57,8 @@ def _draw(axes: Axes, rows: list[dict[Any, dict[Any, Any]]]) -> None:
     """A line a row, each its lines of the results by protocol; the first at the top."""
     for place, row in enumerate(rows):
         axes.plot(row["paper"]["paper_accuracy"], place, "|", color=PUBLISHED, ms=13, mew=2.5)
-        _draw_ours(axes, place - SHIFT, row["paper"], PAPER, "s")
-        _draw_ours(axes, place + SHIFT, row["leak-free"], FREE, "o")
+        for (protocol, line), shift in zip(row.items(), np.linspace(-SHIFT, SHIFT, len(row)), strict=True):
+            _draw_ours(axes, place + shift, line, *OURS[protocol][:2])
     axes.set_yticks(range(len(rows)), [_label(row["paper"]) for row in rows], parse_math=False)
     axes.set(xlim=(0, 100), ylim=(max(len(rows), 1) - 0.5, -0.5), xlabel="accuracy (per cent)")
     axes.tick_params(axis="y", labelsize=8)

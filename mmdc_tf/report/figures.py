@@ -21,6 +21,7 @@ NAMES = {"accuracy": "accuracy", "precision": "precision", "recall": "recall", "
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7")  # Okabe and Ito: told apart by colour-blind readers too
 TITLES = {
     "paper": "Paper protocol: one image-level 80/20 split",
+    "image-level": "Image-level folds of the same sizes as leak-free's, mean",
     "leak-free": "Leak-free: folds, mean; no {unit} on two sides",
 }
 
@@ -43,11 +44,12 @@ def bars(table: PaperTable, results: pd.DataFrame, run: dict[str, Any]) -> Figur
         results: as from ``table_results``; rows without a result are left out.
         run: the content of ``run.json``.
     """
-    figure = Figure(figsize=(11, 8), layout="constrained")
-    panels = figure.subplots(2, 1, sharey=True)
-    for axes, (protocol, title) in zip(panels, TITLES.items(), strict=True):
+    protocols = list(dict.fromkeys(results["protocol"]))
+    figure = Figure(figsize=(11, 4 * len(protocols)), layout="constrained")
+    panels = figure.subplots(len(protocols), 1, sharey=True, squeeze=False)[:, 0]
+    for axes, protocol in zip(panels, protocols, strict=True):
         lines = results[(results["protocol"] == protocol) & (results["status"] == OK)]
-        _panel(axes, lines, title.format(unit=run["group_unit"]), len(run["class_names"]))
+        _panel(axes, lines, TITLES[protocol].format(unit=run["group_unit"]), len(run["class_names"]))
     panels[0].legend(loc="lower center", bbox_to_anchor=(0.5, 1.08), ncols=len(METRICS) + 1, frameon=False)
     figure.suptitle(table.title, fontsize=13, parse_math=False)
     caption = f"{' '.join(made_from(run))} Bars: our runs; whiskers: 95 % bootstrap over groups within each fold."

@@ -22,9 +22,15 @@ class Footnotes:
     def __init__(self, table: PaperTable, results: pd.DataFrame, run: dict[str, Any]) -> None:
         present = set(results["row"])
         finished = results.dropna(subset="image_size").drop_duplicates("row").set_index("row")
-        made: dict[Any, dict[Any, Any]] = finished[["image_size", "preprocessing"]].to_dict("index")
+        made: dict[Any, dict[Any, Any]] = finished[["image_size", "preprocessing", "layer_cut"]].to_dict("index")
+        networks = [row.name for row in table.rows if row.model is not None and row.name in made]
+        differ = bool(run.get("frozen_features")) and len({bool(made[name]["layer_cut"]) for name in networks}) > 1
         self._notes = {
-            row.name: (*row.notes, *_otherwise(row, made.get(row.name), run))
+            row.name: (
+                *row.notes,
+                *_otherwise(row, made.get(row.name), run),
+                *([_variation(made[row.name], run)] if differ and row.name in networks and row.augmented else []),
+            )
             for row in table.rows
             if row.name in present
         }
@@ -51,6 +57,18 @@ def _otherwise(row: Row, made: dict[Any, Any] | None, run: dict[str, Any]) -> li
     if made["preprocessing"] != run["preprocessing"]:
         notes.append(f"Preprocessing {made['preprocessing']!r}.")
     return notes
+
+
+def _variation(made: dict[Any, Any], run: dict[str, Any]) -> str:
+    """How training images were varied, which a frozen part changes: it sees each image in a few views only."""
+    training = run["training"]
+    if not made["layer_cut"]:
+        return "Trained on images, moved anew in each step (mirror, shift, zoom) and not mixed: no part is frozen."
+    mixed = f"mixed with α = {training['feature_mixing']:g}" if training["feature_views"] > 1 else "not mixed"
+    return (
+        f"Trained on features of a frozen part: {training['feature_views']} fixed view(s) an image (mirror, shift, "
+        f"zoom, rotation, brightness), {mixed}. Rows without a frozen part are varied otherwise."
+    )
 
 
 def _letter(index: int) -> str:

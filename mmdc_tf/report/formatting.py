@@ -18,7 +18,7 @@ from mmdc_tf.experiments.run_folder import run_of
 from mmdc_tf.notices import RESEARCH_USE, counted
 from mmdc_tf.whole_files import write_table
 
-PROTOCOL_TITLES = {"paper": "Paper protocol", "leak-free": "Leak-free"}
+PROTOCOL_TITLES = {"paper": "Paper protocol", "image-level": "Image-level folds", "leak-free": "Leak-free"}
 PLAIN = (*PLAIN_METRICS, "nll", "temperature")  # the first word of a column: no percentage
 PLAIN_DECIMALS, PERCENT_DECIMALS = 3, 2
 

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup, escape
 
-from mmdc_tf.datasets.splits import PROTOCOLS
 from mmdc_tf.evaluation.metrics import METRICS
 from mmdc_tf.experiments.results import rows_that_ran
 from mmdc_tf.experiments.rows import PaperTable
@@ -20,7 +19,7 @@ from mmdc_tf.report.details import STATISTICS
 from mmdc_tf.report.figures import NAMES
 from mmdc_tf.report.footnotes import Footnotes
 from mmdc_tf.report.formatting import PROTOCOL_TITLES, decimals_of, limits, number
-from mmdc_tf.report.tables import EXTRA, HEADER, below, table_cells
+from mmdc_tf.report.tables import EXTRA, below, header, table_cells
 
 NONE = "–"
 LONGEST_REASON = 160
@@ -55,7 +54,7 @@ def main_grid(table: PaperTable, results: pd.DataFrame, run: dict[str, Any]) -> 
     lines = tuple((EXTRA,) if line[0] == EXTRA else tuple(line) for line in cells)
     others = results["row"].nunique() - shown["row"].nunique()
     absent = [f"Not run: {counted(others, 'other row')}; {table.name}.md has the published numbers."] if others else []
-    return Grid(HEADER, lines), [*absent, *below(table, shown, run, footnotes)]
+    return Grid(header(results), lines), [*absent, *below(table, shown, run, footnotes)]
 
 
 def four_numbers_grid(results: pd.DataFrame) -> Grid:
@@ -64,7 +63,8 @@ def four_numbers_grid(results: pd.DataFrame) -> Grid:
     Args:
         results: as from ``mmdc_tf.experiments.results.table_results``.
     """
-    sides = ("published", *(PROTOCOL_TITLES[name].lower() for name in PROTOCOLS))
+    protocols = list(dict.fromkeys(results["protocol"]))
+    sides = ("published", *(PROTOCOL_TITLES[name].lower() for name in protocols))
     header = ("Method", "Source", *(f"{NAMES[name].capitalize()}: {side}" for name in METRICS for side in sides))
     return Grid(header, tuple(_four_numbers(part) for _, part in _finished(results).groupby("row", sort=False)))
 
@@ -85,7 +85,7 @@ def _cell(text: str) -> Markup:
 
 
 def _finished(results: pd.DataFrame) -> pd.DataFrame:
-    """Both lines of each row that has a result under at least one protocol."""
+    """All lines of each row that has a result under at least one protocol."""
     return results[results["row"].isin(results.loc[results["status"] == OK, "row"])]
 
 
@@ -95,7 +95,7 @@ def _four_numbers(part: pd.DataFrame) -> tuple[str, ...]:
     cells = [
         cell
         for name in METRICS
-        for cell in (number(first[f"paper_{name}"]), *(_interval(sides[protocol], name) for protocol in PROTOCOLS))
+        for cell in (number(first[f"paper_{name}"]), *(_interval(line, name) for line in sides.values()))
     ]
     return (first["label"], first["citation"], *(cell or NONE for cell in cells))
 

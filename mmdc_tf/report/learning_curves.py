@@ -29,6 +29,7 @@ CAPTION = (
 )
 CHOSEN = {
     "paper": "Under the paper protocol the validation images are the scored ones: the best epoch is the number.",
+    "image-level": "The best epoch on the validation part is kept; the test fold has relatives in both other parts.",
     "leak-free": "The best epoch on the validation part is kept; the test fold has no part in it.",
 }
 
@@ -56,7 +57,7 @@ def row_histories(table: PaperTable, protocol: str, folder: Path) -> list[RowHis
 
     Args:
         table: the paper's table.
-        protocol: ``"paper"`` or ``"leak-free"``.
+        protocol: one of ``splits.PROTOCOLS``.
         folder: the table's, as ``OUT/table1``.
     """
     networks = [row for row in table.rows if row.model is not None]

@@ -19,7 +19,7 @@ from mmdc_tf.report.formatting import PROTOCOL_TITLES, made_from
 # Okabe and Ito without yellow, which is faint on white; with the markers each of 35 rows has a look of its own
 COLOURS = ("#000000", "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9")
 MARKERS = ("o", "s", "^", "D", "v")
-PROTOCOL_STYLES = {"leak-free": "-", "paper": "--"}
+PROTOCOL_STYLES = {"leak-free": "-", "image-level": ":", "paper": "--"}
 
 
 def draw_noise(table: PaperTable, results: pd.DataFrame, run: dict[str, Any], path: Path) -> None:
@@ -28,7 +28,7 @@ def draw_noise(table: PaperTable, results: pd.DataFrame, run: dict[str, Any], pa
 
 
 def noise_curves(table: PaperTable, results: pd.DataFrame, run: dict[str, Any]) -> Figure:
-    """Four panels for each protocol, a line a row: leak-free solid, paper protocol dashed.
+    """Four panels for each protocol, a line a row: leak-free solid, image-level folds dotted, paper protocol dashed.
 
     Args:
         table: its title stands above.

@@ -105,7 +105,7 @@ def _drawings(table: PaperTable, results: pd.DataFrame, run: dict[str, Any], out
     title = "Published, paper protocol, leak-free"
     yield _Drawing("accuracy", "", title, alt, partial(dot_plot, table, results, run))
     if table.figure:
-        alt = "Bars: accuracy, precision, recall and F1 of each row under both protocols"
+        alt = "Bars: accuracy, precision, recall and F1 of each row under each protocol"
         yield _Drawing("bars", "", "The paper's four numbers as bars", alt, partial(bars, table, results, run))
     parts = {protocol: finished_predictions(table, protocol, output / table.name) for protocol in PROTOCOLS}
     for kind, name, title, rows, draw in _overviews(table, parts[FREE], output):

@@ -44,7 +44,7 @@ class RowPredictions:
 
     Args:
         row: what was trained.
-        protocol: ``"paper"`` or ``"leak-free"``.
+        protocol: one of ``splits.PROTOCOLS``.
         predictions: of all folds and seeds.
     """
 
@@ -63,7 +63,7 @@ def finished_predictions(table: PaperTable, protocol: str, folder: Path) -> list
 
     Args:
         table: the paper's table.
-        protocol: ``"paper"`` or ``"leak-free"``.
+        protocol: one of ``splits.PROTOCOLS``.
         folder: the table's, as ``OUT/table1``.
 
     Raises:
@@ -132,7 +132,7 @@ def row_figure(parts: Sequence[RowPredictions], run: dict[str, Any]) -> Figure:
     """One row alone, a line a protocol: confusion matrix, ROC and precision-recall curves, numbers in the legends.
 
     Args:
-        parts: of one row, one or two protocols.
+        parts: of one row, a protocol each.
         run: the content of ``run.json``.
     """
     row = parts[0].row

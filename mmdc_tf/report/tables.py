@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from mmdc_tf.datasets.phantom_folder import NOTICE
+from mmdc_tf.datasets.splits import CONTROL, LEAK_FREE, PAPER
 from mmdc_tf.experiments.artifacts import write_text
 from mmdc_tf.experiments.results import rows_that_ran, table_results
 from mmdc_tf.experiments.rows import PaperTable
@@ -19,6 +20,7 @@ from mmdc_tf.report import marks
 from mmdc_tf.report.footnotes import Footnotes
 from mmdc_tf.report.formatting import (
     PERCENT_DECIMALS,
+    change,
     grid,
     limits,
     made_from,
@@ -28,24 +30,63 @@ from mmdc_tf.report.formatting import (
     write_csv,
 )
 
-HEADER = (
-    "Method",
-    "Source",
-    "Accuracy: published",
-    "ours, paper protocol",
-    "ours, leak-free (mean ± sd, 95 % interval)",
-    "leak-free − paper protocol",
-    "Macro F1: published",
-    "ours, paper protocol",
-    "ours, leak-free",
-)
-COMPARED = (  # the columns of numbers of which the best is in bold: (protocol, name in the results)
-    ("paper", "paper_accuracy"),
-    ("paper", "accuracy"),
-    ("leak-free", "accuracy"),
-    ("paper", "paper_f1"),
-    ("paper", "f1"),
-    ("leak-free", "f1"),
+Sides = Mapping[str, Mapping[Any, Any]]
+"""A row's lines of the results by protocol."""
+
+
+class Column(NamedTuple):
+    """A column of the table.
+
+    Args:
+        title: its head.
+        text: of a row's lines.
+        best: protocol and name, in the results, of the number of which the best is in bold.
+        needs: the protocol without which the column is left out.
+    """
+
+    title: str
+    text: Callable[[Sides], str]
+    best: tuple[str, str] | None = None
+    needs: str = PAPER
+
+
+def _ours(protocol: str, name: str) -> Callable[[Sides], str]:
+    return lambda sides: number(sides[protocol][name])
+
+
+def _accuracy(protocol: str) -> Callable[[Sides], str]:
+    """The accuracy, or else why there is none; of several folds with spread, interval and mark."""
+
+    def text(sides: Sides) -> str:
+        line = sides[protocol]
+        spread = _spread(line) + marks.mark(line) if protocol != PAPER else ""
+        return (number(line["accuracy"]) or line["status"]) + spread
+
+    return text
+
+
+def _protocol_difference(sides: Sides) -> str:
+    difference = sides[LEAK_FREE]["accuracy"] - sides[PAPER]["accuracy"]
+    return f"{difference:+.2f}" if np.isfinite(difference) else ""
+
+
+def _leak_worth(sides: Sides) -> str:
+    line = sides[LEAK_FREE]
+    return change(*(line[f"leak_worth{part}"] for part in ("", "_ci_low", "_ci_high")))
+
+
+COLUMNS = (
+    Column("Method", lambda sides: sides[PAPER]["label"]),
+    Column("Source", lambda sides: sides[PAPER]["citation"]),
+    Column("Accuracy: published", _ours(PAPER, "paper_accuracy"), (PAPER, "paper_accuracy")),
+    Column("ours, paper protocol", _accuracy(PAPER), (PAPER, "accuracy")),
+    Column("ours, image-level folds (mean ± sd, 95 % interval)", _accuracy(CONTROL), (CONTROL, "accuracy"), CONTROL),
+    Column("ours, leak-free (mean ± sd, 95 % interval)", _accuracy(LEAK_FREE), (LEAK_FREE, "accuracy")),
+    Column("the leak's worth: leak-free − image-level folds (95 % interval)", _leak_worth, needs=CONTROL),
+    Column("difference of protocols: leak-free − paper (training sizes differ)", _protocol_difference),
+    Column("Macro F1: published", _ours(PAPER, "paper_f1"), (PAPER, "paper_f1")),
+    Column("ours, paper protocol", _ours(PAPER, "f1"), (PAPER, "f1")),
+    Column("ours, leak-free", _ours(LEAK_FREE, "f1"), (LEAK_FREE, "f1")),
 )
 EXTRA = "Extra rows, in no table of the paper"
 Markup = Callable[[str], str]
@@ -79,7 +120,7 @@ def markdown(table: PaperTable, results: pd.DataFrame, run: dict[str, Any]) -> s
         run: the content of ``run.json``; empty where nothing was run yet.
     """
     footnotes = Footnotes(table, results, run)
-    body = grid(HEADER, table_cells(table, results, footnotes, markdown_text, lambda text: f"**{text}**"))
+    body = grid(header(results), table_cells(table, results, footnotes, markdown_text, lambda text: f"**{text}**"))
     return page(table.title, run, [body], below(table, results, run, footnotes))
 
 
@@ -88,8 +129,8 @@ def latex(table: PaperTable, results: pd.DataFrame, run: dict[str, Any]) -> str:
     results = rows_that_ran(results)
     footnotes = Footnotes(table, results, run)
     cells = table_cells(table, results, footnotes, _latex_text, lambda text: rf"\textbf{{{text}}}")
-    titles = [r"\shortstack{" + r" \\ ".join(textwrap.wrap(_latex_text(title), 17)) + "}" for title in HEADER]
-    header, *body = [" & ".join(line) + r" \\" for line in (titles, *cells)]
+    titles = [r"\shortstack{" + r" \\ ".join(textwrap.wrap(_latex_text(title), 17)) + "}" for title in header(results)]
+    heads, *body = [" & ".join(line) + r" \\" for line in (titles, *cells)]
     in_paper, _, subject = table.title.partition(": ")
     caption = f"{subject[:1].upper()}{subject[1:]} ({in_paper} of the paper), published and ours"
     notice = f"; {NOTICE}" if run.get("synthetic") else ""
@@ -102,9 +143,9 @@ def latex(table: PaperTable, results: pd.DataFrame, run: dict[str, Any]) -> str:
             rf"\caption{{{_latex_text(caption + notice)}.}}",
             rf"\label{{tab:{table.name}}}",
             r"\resizebox{\textwidth}{!}{%",
-            r"\begin{tabular}{ll" + "r" * (len(HEADER) - 2) + "}",
+            r"\begin{tabular}{ll" + "r" * (len(titles) - 2) + "}",
             r"\toprule",
-            header,
+            heads,
             r"\midrule",
             *body,
             r"\bottomrule",
@@ -118,11 +159,27 @@ def latex(table: PaperTable, results: pd.DataFrame, run: dict[str, Any]) -> str:
     )
 
 
-def legend(run: dict[str, Any]) -> list[str]:
+def header(results: pd.DataFrame) -> tuple[str, ...]:
+    """The titles of the columns; those of the control only where it was run."""
+    return tuple(column.title for column in _columns(results))
+
+
+def _columns(results: pd.DataFrame) -> list[Column]:
+    return [column for column in COLUMNS if column.needs in set(results["protocol"])]
+
+
+def legend(run: dict[str, Any], results: pd.DataFrame) -> list[str]:
     """How to read the columns."""
     unit = run.get("group_unit", "group")
+    control = (
+        "Image-level folds: as many images of each class as leak-free in each part, drawn without regard to groups; "
+        "each image is tested once. Leak-free less these is what the leak is worth; its interval draws groups for both "
+        "at once."
+    )
     return [
-        "Paper protocol: one image-level 80/20 split; the 20 % choose the epoch and give the score.",
+        "Paper protocol: one image-level 80/20 split; the 20 % choose the epoch and give the score. It trains on more "
+        "images than leak-free, so that their difference is not the leak alone.",
+        *([control] if CONTROL in set(results["protocol"]) else []),
         f"Leak-free: group folds, no {unit} on two sides; a separate validation part chooses the epoch.",
         "Interval: 95 % bootstrap over groups within each fold, of the mean over folds and seeds. "
         "Precision, recall and F1 are macro averages. All in per cent.",
@@ -132,13 +189,13 @@ def legend(run: dict[str, Any]) -> list[str]:
 
 def below(table: PaperTable, results: pd.DataFrame, run: dict[str, Any], footnotes: Footnotes) -> list[str]:
     """The lines below a table: how to read it, its marks, its notes and footnotes; arguments as for ``markdown``."""
-    return [*legend(run), *marks.legend(results), *table.notes, *footnotes.lines()]
+    return [*legend(run, results), *marks.legend(results), *table.notes, *footnotes.lines()]
 
 
 def table_cells(
     table: PaperTable, results: pd.DataFrame, footnotes: Footnotes, plain: Markup, bold: Markup
 ) -> list[list[str]]:
-    """The lines in the order of ``HEADER``; what is above the extra rows has a text in its first cell only.
+    """The lines in the order of ``header``; what is above the extra rows has a text in its first cell only.
 
     Args:
         table: the paper's table.
@@ -147,35 +204,25 @@ def table_cells(
         plain: each text goes through it.
         bold: the best of a column goes through this too.
     """
-    lines = results.set_index(["row", "protocol"]).to_dict("index")
-    best = {(protocol, name): results.loc[results["protocol"] == protocol, name].max() for protocol, name in COMPARED}
+    columns = _columns(results)
+    best = {
+        (protocol, name): results.loc[results["protocol"] == protocol, name].max()
+        for protocol, name in filter(None, (column.best for column in columns))
+    }
     extra = {row.name for row in table.rows if row.extra}
     cells: list[list[str]] = []
-    for row in dict.fromkeys(results["row"]):
+    for row, part in results.groupby("row", sort=False):
         if row in extra and EXTRA not in [line[0] for line in cells]:
-            cells.append([EXTRA, *[""] * (len(HEADER) - 1)])
-        (label, _), *others = _line(lines[row, "paper"], lines[row, "leak-free"], best)
-        texts = [(label + footnotes.marks(row), False), *others]
-        cells.append([bold(plain(text)) if is_best else plain(text) for text, is_best in texts])
+            cells.append([EXTRA, *[""] * (len(columns) - 1)])
+        sides = {line["protocol"]: line for line in part.to_dict("records")}
+        texts = [plain(column.text(sides)) for column in columns]
+        texts[0] = plain(columns[0].text(sides) + footnotes.marks(str(row)))
+        is_best = [column.best and sides[column.best[0]][column.best[1]] == best[column.best] for column in columns]
+        cells.append([bold(text) if first else text for text, first in zip(texts, is_best, strict=True)])
     return cells
 
 
-def _line(paper: dict[Any, Any], free: dict[Any, Any], best: dict[tuple[str, str], float]) -> list[tuple[str, bool]]:
-    """A row's texts, each with whether it is the best of its column."""
-    sides = {"paper": paper, "leak-free": free}
-    texts = {(side, name): number(sides[side][name]) for side, name in COMPARED}
-    is_best = {(side, name): sides[side][name] == best[side, name] for side, name in COMPARED}
-    texts["paper", "accuracy"] = texts["paper", "accuracy"] or paper["status"]
-    texts["leak-free", "accuracy"] = (
-        (texts["leak-free", "accuracy"] or free["status"]) + _spread(free) + marks.mark(free)
-    )
-    numbers = [(texts[column], is_best[column]) for column in COMPARED]
-    change = free["accuracy"] - paper["accuracy"]
-    difference = (f"{change:+.2f}" if np.isfinite(change) else "", False)
-    return [(paper["label"], False), (paper["citation"], False), *numbers[:3], difference, *numbers[3:]]
-
-
-def _spread(line: dict[Any, Any]) -> str:
+def _spread(line: Mapping[Any, Any]) -> str:
     if not np.isfinite(line["accuracy"]):
         return ""
     deviation = f" ± {number(line['accuracy_std'])}" if np.isfinite(line["accuracy_std"]) else ""

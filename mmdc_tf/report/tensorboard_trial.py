@@ -54,7 +54,7 @@ def trial_settings(row: Row, protocol: str, cell: dict[str, Any]) -> dict[str, s
 
     Args:
         row: what was trained.
-        protocol: ``"paper"`` or ``"leak-free"``.
+        protocol: one of ``splits.PROTOCOLS``.
         cell: one of its trainings, as from ``mmdc_tf.experiments.run_folder.cells_of``.
     """
     config = cell["config"]

@@ -35,6 +35,8 @@ class ModelCard:
         sensitivity: that the threshold reaches on the part that it was fitted on; None without one.
         fitted_on: what that part is; "" without one.
         phantom: whether it was trained on phantoms.
+        modality: of the images that it was trained on; of cards that do not say it, that of the recipe, where it is for
+            one alone; else None.
         notice: "Research use only, …", for a model that was trained on phantoms after words that say so.
     """
 
@@ -49,6 +51,7 @@ class ModelCard:
     sensitivity: float | None
     fitted_on: str
     phantom: bool
+    modality: str | None
     notice: str
 
     @property
@@ -64,14 +67,6 @@ class ModelCard:
     def calibrated(self, raw: np.ndarray) -> np.ndarray:
         """The model's own probabilities, float64 (n, classes), as its temperature corrects them; unchanged without."""
         return raw if self.temperature is None else apply_temperature(raw, self.temperature)
-
-    @property
-    def modality(self) -> str | None:
-        """ "mammography" or "ultrasound", where the recipe is for one of them alone; else None."""
-        if self.recipe.name == "brint":
-            return "mammography"
-        found = [name for name, recipes in RECIPES_BY_MODALITY.items() if self.recipe in recipes]
-        return found[0] if len(found) == 1 else None
 
 
 def read_card(file: Path) -> ModelCard:
@@ -119,17 +114,26 @@ def _card(content: dict[str, Any]) -> ModelCard:
     numbers = {name: content.get(name) for name in ("temperature", "threshold", "sensitivity_asked")}
     temperature, threshold, sensitivity = (None if value is None else float(value) for value in numbers.values())
     phantom = content.get("notice")
+    recipe = stored_recipe(content["preprocessing"])
     return ModelCard(
         name=str(content.get("model") or MODEL),
         class_names=tuple(content["class_names"]),
         inputs=tuple(content["inputs"]),
         image_size=int(content["image_size"]),
-        recipe=stored_recipe(content["preprocessing"]),
+        recipe=recipe,
         temperature=temperature,
         positive_class=content.get("positive_class"),
         threshold=threshold,
         sensitivity=sensitivity,
         fitted_on=content.get("fitted_on") or "",
         phantom=bool(phantom),
+        modality=content.get("modality") or _modality_of(recipe),
         notice=f"{phantom}. {RESEARCH_USE}" if phantom else RESEARCH_USE,
     )
+
+
+def _modality_of(recipe: Recipe) -> str | None:
+    if recipe.name == "brint":
+        return "mammography"
+    found = [name for name, recipes in RECIPES_BY_MODALITY.items() if recipe in recipes]
+    return found[0] if len(found) == 1 else None

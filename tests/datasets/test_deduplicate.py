@@ -112,5 +112,5 @@ def test_the_real_busi(real_data):
     assert len(kept.table) == 780 - labels.size()[mixed].sum()
     assert not {"benign/benign (433)", "malignant/malignant (145)"} & ids(kept)
     single = one_per_cluster(dataset)
-    assert len(single.table) == 606 - mixed.sum()
+    assert len(single.table) == 591 - mixed.sum()
     assert single.table["group_id"].is_unique

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.sparse.csgraph import connected_components
 
-from mmdc_tf.datasets.integrity import near_twin_clusters, perceptual_hashes
+from mmdc_tf.datasets.busi import list_busi
+from mmdc_tf.datasets.integrity import join_near_twins, perceptual_hashes
 from mmdc_tf.errors import ConfigurationError, UnreadableImageError
 from mmdc_tf.opencv import cv2
 
@@ -23,6 +24,10 @@ def write_all(folder, images):
     for path, image in zip(paths, images, strict=True):
         assert cv2.imwrite(str(path), image)
     return paths
+
+
+def clusters_of(paths, max_bits=40):
+    return join_near_twins(paths, perceptual_hashes(paths), max_bits)
 
 
 def distances(hashes):
@@ -58,7 +63,7 @@ def test_clusters_agree_with_brute_force(tmp_path):
     paths = write_all(tmp_path, [*images, *noisy])
     near = distances(perceptual_hashes(paths))
     for bits in (0, 20, 40, 90):
-        clusters = near_twin_clusters(paths, max_bits=bits)
+        clusters = clusters_of(paths, max_bits=bits)
         expected = connected_components(near <= bits)[1]
         np.testing.assert_array_equal(clusters[:, None] == clusters, expected[:, None] == expected)
 
@@ -67,48 +72,48 @@ def test_the_limit_itself_still_joins(tmp_path):
     paths = write_all(tmp_path, [texture(1), cv2.addWeighted(texture(1), 0.8, texture(2), 0.2, 0)])
     bits = int(distances(perceptual_hashes(paths))[0, 1])
     assert bits > 0
-    assert list(near_twin_clusters(paths, max_bits=bits)) == [0, 0]
-    assert list(near_twin_clusters(paths, max_bits=bits - 1)) == [0, 1]
+    assert list(clusters_of(paths, max_bits=bits)) == [0, 0]
+    assert list(clusters_of(paths, max_bits=bits - 1)) == [0, 1]
 
 
 def test_twins_of_twins_join(tmp_path):
     steps = [cv2.addWeighted(texture(1), 1 - w, texture(2), w, 0) for w in np.linspace(0, 1, 21)]
     paths = write_all(tmp_path, steps)
     assert distances(perceptual_hashes(paths))[0, -1] > 80
-    assert set(near_twin_clusters(paths)) == {0}
+    assert set(clusters_of(paths)) == {0}
 
 
 def test_clusters_are_numbered_by_first_appearance(tmp_path):
     a, b, c = texture(1), texture(2), texture(3)
     paths = write_all(tmp_path, [b, a, b, c, a])
-    assert list(near_twin_clusters(paths)) == [0, 1, 0, 2, 1]
+    assert list(clusters_of(paths)) == [0, 1, 0, 2, 1]
 
 
 def test_flat_images_are_twins_only_when_equal(tmp_path):
     flat = [np.full((32, 32), value, np.uint8) for value in (0, 128, 255, 128)]
     paths = write_all(tmp_path, [*flat, texture(1), texture(2)])
-    assert list(near_twin_clusters(paths)) == [0, 1, 2, 1, 3, 4]
+    assert list(clusters_of(paths)) == [0, 1, 2, 1, 3, 4]
 
 
 def test_no_image_gives_no_cluster():
-    assert near_twin_clusters([]).shape == (0,)
+    assert clusters_of([]).shape == (0,)
     assert perceptual_hashes([]).shape == (0, 256)
 
 
 def test_an_unreadable_image_is_named(tmp_path):
     (tmp_path / "bad.png").write_text("text")
     with pytest.raises(UnreadableImageError, match=r"bad\.png"):
-        near_twin_clusters([tmp_path / "bad.png"])
+        clusters_of([tmp_path / "bad.png"])
 
 
 @pytest.mark.parametrize("bits", [-1, 256])
 def test_impossible_limits_are_refused(bits):
     with pytest.raises(ConfigurationError, match=f"max_bits={bits}"):
-        near_twin_clusters([], max_bits=bits)
+        clusters_of([], max_bits=bits)
 
 
 def test_busi_has_the_known_number_of_near_twins(real_data):
-    hashes = perceptual_hashes(sorted((real_data / "busi" / "Dataset_BUSI_with_GT").glob("*/*.png")))
+    hashes = perceptual_hashes(list_busi(real_data / "busi").table["image_path"])
     apart = distances(hashes) + 256 * np.eye(len(hashes), dtype=int)
     nearest = apart.min(axis=1)
     assert len(hashes) == 780

@@ -276,7 +276,7 @@ def test_busi_twins_never_stand_on_two_sides(busi, seed):
 
 
 def test_busi_paper_split_leaks(busi):
-    # 316 of the 780 images have a near-twin: an image-level split separates some of them whatever the seed.
+    # 339 of the 780 images have a near-twin: an image-level split separates some of them whatever the seed.
     for seed in range(4):
         (split,) = make_splits(busi, "paper", 5, seed)
         with pytest.raises(SplitError, match="in train and validation"):

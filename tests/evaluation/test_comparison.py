@@ -11,7 +11,7 @@ from clustered import interval_by_scipy
 from scipy import stats
 
 from mmdc_tf.errors import InputError
-from mmdc_tf.evaluation.comparison import compare_rows, voted_right, what_differs
+from mmdc_tf.evaluation.comparison import compare_rows, paired_difference, voted_right, what_differs
 from mmdc_tf.evaluation.metrics import metrics_by_fold
 
 COLUMNS = (
@@ -254,3 +254,32 @@ def test_rows_of_equal_accuracy_are_seldom_told_apart(groups, views):
 @pytest.mark.usefixtures("no_collection")
 def test_a_planted_difference_is_found():
     assert found_share(20, 0.95, 160, 1) > 0.9
+
+
+def test_a_difference_between_two_ways_of_making_folds_worked_by_hand():
+    """Folds of 1 and 3 samples: (1 + 1/3)/2; of 2 and 2: (1 + 1/2)/2."""
+    one = frame([True, True, False, False], folds=[0, 1, 1, 1])
+    other = frame([True, True, True, False], folds=[0, 0, 1, 1])
+    difference, low, high = paired_difference(one, other)
+    assert difference == pytest.approx((1 + 1 / 3) / 2 - (1 + 1 / 2) / 2)
+    assert low < difference < high
+    assert paired_difference(one, one.assign(fold=[0, 0, 1, 1])[::-1])[0] == pytest.approx(2 / 3 - 1 / 2)
+    assert paired_difference(one, one) == (0.0, 0.0, 0.0)
+
+
+def test_the_interval_of_such_a_difference_is_that_of_the_groups():
+    """200 groups of 4 alike images: half as wide with 800 groups of one image, as the normal law says."""
+    rng = np.random.default_rng(0)
+    right, control = (np.repeat(rng.random(200) < share, 4) for share in (0.5, 0.7))
+    folds = np.arange(800) % 5
+    grouped = [frame(values, groups=np.repeat(range(200), 4), folds=folds) for values in (right, control)]
+    difference, low, high = paired_difference(*grouped)
+    expected = 1.96 * (right.astype(float) - control)[::4].std(ddof=1) / np.sqrt(200)
+    assert (difference - low, high - difference) == pytest.approx((expected, expected), rel=0.12)
+    _, low_single, high_single = paired_difference(frame(right, folds=folds), frame(control, folds=folds))
+    assert high_single - low_single == pytest.approx((high - low) / 2, rel=0.12)
+
+
+def test_folds_of_other_samples_have_no_difference():
+    with pytest.raises(InputError, match="same samples and seeds"):
+        paired_difference(frame([True, False]), frame([True, False], seed=1))

@@ -21,7 +21,8 @@ COLUMNS = (
     "threshold_precision,threshold_recall,image_size,preprocessing,"
     "precision_ci_low,precision_ci_high,recall_ci_low,recall_ci_high,f1_ci_low,f1_ci_high,"
     "balanced_accuracy,balanced_accuracy_ci_low,balanced_accuracy_ci_high,auc,auc_ci_low,auc_ci_high,"
-    "kappa,kappa_ci_low,kappa_ci_high,brier,brier_ci_low,brier_ci_high,ece,ece_ci_low,ece_ci_high"
+    "kappa,kappa_ci_low,kappa_ci_high,brier,brier_ci_low,brier_ci_high,ece,ece_ci_low,ece_ci_high,"
+    "leak_worth,leak_worth_ci_low,leak_worth_ci_high,layer_cut"
 )
 FED = {"image_size": 64, "row_preprocessing": "ultrasound"}
 OK = {"status": "ok", "epochs": 4, "seconds": 2.25}
@@ -209,5 +210,5 @@ def test_counts_are_written_as_whole_numbers(table, tmp_path):
         "bcdnet_gamma,BCDNet γ (VGG16),the paper,leak-free,ok,75.00,0.00,75.00,75.00,83.33,75.00,73.33,"
         "92.56,94.44,89.93,91.79,8,2,2,4.50,75.00,75.00,64,ultrasound,"
         "83.33,83.33,75.00,75.00,73.33,73.33,"
-        "75.00,75.00,75.00,0.75,0.75,0.75,0.50,0.50,0.50,0.38,0.38,0.38,0.00,0.00,0.00"
+        "75.00,75.00,75.00,0.75,0.75,0.75,0.50,0.50,0.50,0.38,0.38,0.38,0.00,0.00,0.00,,,,"
     )

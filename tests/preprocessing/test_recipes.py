@@ -156,14 +156,14 @@ def test_a_step_that_needs_a_mask_says_so(scan: np.ndarray) -> None:
 
 def test_the_default_follows_the_modality() -> None:
     assert recipe_for("mammography").name == "lesion-safe"
-    assert recipe_for("ultrasound").name == "ultrasound"
+    assert recipe_for("ultrasound").name == "plain"
     with pytest.raises(ConfigurationError, match="Did you mean 'mammography'"):
         recipe_for("Mamography")
 
 
 def test_a_recipe_must_suit_the_modality() -> None:
     assert recipe_for("mammography", "paper") is RECIPES["paper"]
-    assert recipe_for("ultrasound", "plain") is RECIPES["plain"]
+    assert recipe_for("ultrasound", "ultrasound") is RECIPES["ultrasound"]
     for modality, name in (("ultrasound", "lesion-safe"), ("mammography", "ultrasound"), ("mammography", "brint")):
         with pytest.raises(ConfigurationError, match=f"Expected recipe for {modality}.*Received: recipe='{name}'"):
             recipe_for(modality, name)

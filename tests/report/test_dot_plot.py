@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from made_up_run import PHANTOM, RUN, made_up_table
 
-from mmdc_tf.report.dot_plot import FREE, PAPER, PUBLISHED, SHIFT, dot_plot
+from mmdc_tf.report.dot_plot import OURS, PUBLISHED, SHIFT, dot_plot
 
 TABLE = made_up_table("alpha", "beta", "gamma")
 NUMBERS = {"alpha": (91.0, 60.0, 40.0), "beta": (np.nan, 55.0, np.nan), "gamma": (70.0, np.nan, np.nan)}
@@ -40,8 +40,8 @@ def finite(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
 def test_points_and_lines_are_the_tables_numbers(results):
     figure = dot_plot(TABLE, results, RUN)
     assert finite(drawn(figure, PUBLISHED)) == [(91.0, 0)]
-    assert finite(drawn(figure, PAPER)) == [(60.0, -SHIFT), (55.0, 1 - SHIFT)]
-    assert finite(drawn(figure, FREE)) == [(40.0, SHIFT)]
+    assert finite(drawn(figure, OURS["paper"][0])) == [(60.0, -SHIFT), (55.0, 1 - SHIFT)]
+    assert finite(drawn(figure, OURS["leak-free"][0])) == [(40.0, SHIFT)]
     ends = [tuple(part[:, 0]) for lines in figure.axes[0].collections for part in lines.get_segments()]
     assert [one for one in ends if np.isfinite(one).all()] == [(51.0, 65.0), (31.0, 45.0), (46.0, 60.0)]
 

@@ -18,9 +18,11 @@ def row(name: str, *notes: str) -> Row:
     return Row(name, name, "here", model="any", notes=notes)
 
 
-def results_of(**made: tuple[object, object]) -> pd.DataFrame:
-    """Image size and preprocessing of each row; None where it did not run."""
+def results_of(cut: str = "", **made: tuple[object, object]) -> pd.DataFrame:
+    """Image size and preprocessing of each row; None where it did not run. The last one is frozen up to ``cut``."""
     lines = [{"row": name, "image_size": size, "preprocessing": recipe} for name, (size, recipe) in made.items()]
+    lines = [{**line, "layer_cut": ""} for line in lines]
+    lines[-1]["layer_cut"] = cut
     return pd.DataFrame(lines).astype({"image_size": "Int64"})
 
 
@@ -53,3 +55,17 @@ def test_letters_go_on_after_z():
 def test_before_any_run_the_assumptions_stand_already():
     notes = Footnotes(table_of(row("one", "first")), results_of(one=(None, None)), {})
     assert notes.lines() == ["[a] first"]
+
+
+def test_rows_that_vary_their_images_otherwise_say_so_where_a_table_has_both():
+    table = table_of(row("one"), row("two"))
+    training = {"image_size": 64, "feature_views": 8, "feature_mixing": 0.2}
+    run = {**RUN, "training": training, "frozen_features": True}
+    both = results_of("pool4", one=(64, "paper"), two=(64, "paper"))
+    notes = Footnotes(table, both, run)
+    assert [notes.marks(name) for name in ("one", "two")] == [" [a]", " [b]"]
+    moved, fixed = notes.lines()
+    assert "moved anew in each step (mirror, shift, zoom) and not mixed" in moved
+    assert "8 fixed view(s) an image (mirror, shift, zoom, rotation, brightness), mixed with α = 0.2" in fixed
+    assert Footnotes(table, results_of(one=(64, "paper"), two=(64, "paper")), run).lines() == []
+    assert Footnotes(table, both, {**run, "frozen_features": False}).lines() == []

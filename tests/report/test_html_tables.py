@@ -12,7 +12,7 @@ from made_up_run import RUN, made_up_table, write_row, write_run_file
 from mmdc_tf.experiments.results import table_results
 from mmdc_tf.experiments.rows import Row
 from mmdc_tf.report.html_tables import four_numbers_grid, main_grid, statistics_grid
-from mmdc_tf.report.tables import EXTRA, HEADER
+from mmdc_tf.report.tables import EXTRA, header
 
 EVIL = "Net <b> & co"
 ALPHA = Row("alpha", EVIL, "here", (91.0, 90.0, 89.0, 88.0), model="any", notes=("a <i> note",))
@@ -34,7 +34,7 @@ def results(tmp_path) -> pd.DataFrame:
 
 def test_cells_are_those_of_the_markdown_and_escaped(results):
     grid, below = main_grid(TABLE, results, RUN)
-    assert grid.header == HEADER
+    assert grid.header == header(results)
     alpha, between, probe = grid.lines
     assert alpha[0].startswith("Net &lt;b&gt; &amp; co [")
     assert alpha[2] == "<b>91.00</b>"

@@ -30,6 +30,7 @@ COLUMNS = (
     "precision_ci_low,precision_ci_high,recall_ci_low,recall_ci_high,f1_ci_low,f1_ci_high,"
     "balanced_accuracy,balanced_accuracy_ci_low,balanced_accuracy_ci_high,auc,auc_ci_low,auc_ci_high,"
     "kappa,kappa_ci_low,kappa_ci_high,brier,brier_ci_low,brier_ci_high,ece,ece_ci_low,ece_ci_high,"
+    "leak_worth,leak_worth_ci_low,leak_worth_ci_high,layer_cut,"
     "distinguishable_from_best"
 )
 METHOD, SOURCE, PUBLISHED, PAPER, FREE, DIFFERENCE, PUBLISHED_F1, PAPER_F1, FREE_F1 = range(9)
@@ -112,14 +113,23 @@ def test_the_csv_gives_percentages_with_two_decimals_and_plain_numbers_with_thre
         f"mmdcnet_gamma,MMDCNet γ (VGG16) ({PHANTOM}),the paper,leak-free,ok,75.00,0.00,75.00,75.00,"
         "83.33,75.00,73.33,78.46,79.68,79.28,79.44,8,2,2,2.00,75.00,75.00,64,paper,"
         "83.33,83.33,75.00,75.00,73.33,73.33,75.00,75.00,75.00,0.750,0.750,0.750,0.500,0.500,0.500,0.375,0.375,0.375,"
-        "0.000,0.000,0.000,best"
+        "0.000,0.000,0.000,,,,,best"
     )
 
 
 def test_the_numbers_of_the_csv_are_read_as_numbers(written):
     lines = pd.read_csv(written / "table2.csv")
-    texts = ["row", "label", "citation", "protocol", "status", "preprocessing", "distinguishable_from_best"]
-    assert lines.drop(columns=texts).dtypes.map(lambda kind: kind.kind).isin(["f", "i"]).all()
+    texts = [
+        "row",
+        "label",
+        "citation",
+        "protocol",
+        "status",
+        "preprocessing",
+        "layer_cut",
+        "distinguishable_from_best",
+    ]
+    assert lines.drop(columns=[*texts, "layer_cut"]).dtypes.map(lambda kind: kind.kind).isin(["f", "i"]).all()
     assert lines.loc[lines["status"] != "ok", ["accuracy", "auc", "ece_ci_low", "n_samples"]].isna().all(axis=None)
 
 
@@ -303,3 +313,24 @@ def test_an_errors_text_does_not_break_the_latex(tmp_path):
     assert {len(line) for line in latex_lines(text)} == {9}
     check_latex(text)
     assert r"\path" not in text
+
+
+def test_the_leaks_worth_stands_in_every_format_where_the_control_was_run(tmp_path, written):
+    """vgg16: 3 of 8 right leak-free, 7 of 8 image-level, two fewer in each of the two groups: no width."""
+    assert "image-level folds" not in (written / "table2.md").read_text(encoding="utf-8")
+    write_run(tmp_path, RUN)
+    for fold, right in enumerate((4, 3)):
+        write_fold(tmp_path / "table2" / "vgg16", "image-level", fold, right, {"status": "ok", "seconds": 1.0})
+    results = write_tables(load_table("table2"), tmp_path)
+    lines = results[results["row"] == "vgg16"].set_index("protocol")
+    assert list(lines.index) == ["paper", "image-level", "leak-free"]
+    assert lines["leak_worth"].tolist() == pytest.approx([float("nan"), float("nan"), -50.0], nan_ok=True)
+    assert lines.loc["leak-free", ["leak_worth_ci_low", "leak_worth_ci_high"]].tolist() == [-50.0, -50.0]
+    header, *cells = markdown_lines((tmp_path / "table2.md").read_text(encoding="utf-8"))
+    (vgg,) = [line for line in cells if len(line) > 4 and "87.50" in line[4]]
+    place = header.index("the leak's worth: leak-free − image-level folds (95 % interval)")
+    assert vgg[place] == "-50.00 (-50.00 to -50.00)"
+    assert vgg[place + 1] == "-62.50"  # of 100 under the paper protocol: another difference
+    lines = latex_lines((tmp_path / "table2.tex").read_text(encoding="utf-8"))
+    assert {len(line) for line in lines} == {len(header)} == {11}
+    assert lines[0][place] == r"the leak's worth: leak-free $-$ image-level folds (95 \% interval)"

@@ -70,6 +70,14 @@ def test_flags_come_with_the_prediction(saved, tmp_path):
     ],
 )
 def test_the_other_modality_is_flagged_where_dicom_says_so(saved, tmp_path, recipe, modality, wrong):
-    folder = change_card(saved("backbone_classifier"), preprocessing=get_recipe(recipe).to_config())
+    folder = change_card(saved("backbone_classifier"), preprocessing=get_recipe(recipe).to_config(), modality=None)
+    path = write_dicom(tmp_path / "a.dcm", scan(), Modality=modality)
+    assert ("wrong_modality" in mmdc_tf.load_predictor(folder).predict(path)[0].flags) is wrong
+
+
+@pytest.mark.parametrize(("modality", "wrong"), [("MG", True), ("US", False)])
+def test_a_card_that_names_its_modality_needs_no_recipe_for_it(saved, tmp_path, modality, wrong):
+    plain = get_recipe("plain").to_config()
+    folder = change_card(saved("backbone_classifier"), preprocessing=plain, modality="ultrasound")
     path = write_dicom(tmp_path / "a.dcm", scan(), Modality=modality)
     assert ("wrong_modality" in mmdc_tf.load_predictor(folder).predict(path)[0].flags) is wrong

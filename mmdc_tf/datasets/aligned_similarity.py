@@ -6,7 +6,6 @@ import numpy as np
 from skimage.metrics import structural_similarity
 
 from mmdc_tf.opencv import cv2
-from mmdc_tf.preprocessing.operations import shrink
 
 MOST_SIDE = 1024
 """The longest side, in pixels, at which images are compared; larger ones are averaged down to it."""
@@ -50,6 +49,12 @@ def _same_size(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return resized[0], resized[1]
 
 
+def _at_most(grey: np.ndarray, longest: int) -> np.ndarray:
+    share = min(1.0, longest / max(grey.shape))
+    height, width = (max(1, round(side * share)) for side in grey.shape)
+    return cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA)
+
+
 def _aligned(one: np.ndarray, other: np.ndarray) -> float | None:
     warp = _affine(one, other)
     if warp is None:
@@ -70,7 +75,7 @@ def _affine(one: np.ndarray, other: np.ndarray) -> np.ndarray | None:
     warp = np.eye(2, 3, dtype=np.float32)
     for side in (_COARSE_SIDE, MOST_SIDE):
         scale = np.array([1, 1, min(1.0, side / max(one.shape))], np.float32)
-        small, small_other = shrink(one, side), shrink(other, side)
+        small, small_other = _at_most(one, side), _at_most(other, side)
         no_mask = np.full(small_other.shape, 255, np.uint8)
         try:
             _, found = cv2.findTransformECC(

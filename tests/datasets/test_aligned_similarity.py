@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from skimage.metrics import structural_similarity
 
-from mmdc_tf.audit.aligned_similarity import MOST_SIDE, aligned_similarity
+from mmdc_tf.datasets.aligned_similarity import MOST_SIDE, aligned_similarity
 from mmdc_tf.opencv import cv2
 
 
