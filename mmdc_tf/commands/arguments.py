@@ -88,9 +88,10 @@ PROTOCOL_SETS = {
 """The protocols that each value of ``--protocol`` names."""
 
 
-def add_protocol(parser: argparse.ArgumentParser, default: str) -> None:
-    """Adds ``--protocol``, a key of ``PROTOCOL_SETS``."""
-    words = f"both: paper and leak-free; all: image-level folds as a control too; default: {default}"
+def add_protocol(parser: argparse.ArgumentParser, default: str | None) -> None:
+    """Adds ``--protocol``, a key of ``PROTOCOL_SETS``; None for a default that depends on the dataset."""
+    stated = default or "both on real data, all on the phantom"
+    words = f"both: paper and leak-free; all: image-level folds as a control too; default: {stated}"
     parser.add_argument("--protocol", choices=tuple(PROTOCOL_SETS), default=default, help=words)
 
 

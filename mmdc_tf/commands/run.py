@@ -50,7 +50,7 @@ def _run(options: argparse.Namespace) -> int:
             "Expected --table 1, --table 2 or --figure 3. Received: no table. See --list for their rows."
         )
     table = load_table(chosen)
-    _require_usable(table, choose_rows(table, options.rows), options)
+    _require_usable(table, _rows(table, options), options)
     require_fitting(options)
     if options.executor == RAY:
         absolute_paths(options)
@@ -110,6 +110,12 @@ def _listed(row: Row) -> str:
     return f"  {row.name:24} {numbers}  {row.label}, {row.citation}"
 
 
+def _rows(table: PaperTable, options: argparse.Namespace) -> tuple[Row, ...]:
+    """Those asked for; else all of the paper on real data, and on the phantom the few of a first run."""
+    first = list(table.first_rows) or None
+    return choose_rows(table, options.rows or (first if options.dataset_root is None else None))
+
+
 def _source(table: PaperTable, options: argparse.Namespace) -> str:
     """The name of the dataset: the user's, or the table's phantom."""
     return table.phantom if options.dataset_root is None else options.dataset or table.dataset
@@ -144,7 +150,7 @@ def _plan(table: PaperTable, options: argparse.Namespace, output: Path) -> Plan:
         feature_dtype=options.feature_dtype,
     )
     name = _source(table, options)
-    rows = choose_rows(table, options.rows)
+    rows = _rows(table, options)
     if options.without_images:
         _require_no_image(rows, table)
     dataset = _dataset(name, options, output, profile.name)
@@ -156,7 +162,7 @@ def _plan(table: PaperTable, options: argparse.Namespace, output: Path) -> Plan:
         profile=profile,
         weights=options.weights or ("imagenet" if real else "none"),
         cut=options.cut,
-        protocols=PROTOCOL_SETS[options.protocol],
+        protocols=PROTOCOL_SETS[options.protocol or ("both" if real else "all")],
         seed=options.seed,
         seeds=options.seeds,
         output=output,

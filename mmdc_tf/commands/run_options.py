@@ -36,7 +36,11 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--table", type=int, choices=(1, 2), help="table of the paper: 1 (BUSI) or 2 (Mini-DDSM)")
     which.add_argument("--figure", type=int, choices=(3,), help="figure of the paper: 3 (ablation, Mini-DDSM)")
     add = parser.add_argument
-    add("--rows", type=names, help="rows by name, separated by commas; default: all but the extra ones")
+    add(
+        "--rows",
+        type=names,
+        help="rows by name, separated by commas, or all; default: all on real data, a few on the phantom",
+    )
     add("--list", action="store_true", help="print the rows and the published numbers, and stop")
     add("--dataset-root", type=Path, help="the dataset's folder; without it the built-in phantom is used")
     add("--dataset", choices=DATASETS, help="what --dataset-root holds; default: the table's own dataset")
@@ -61,7 +65,7 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
 
 def _add_training(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add_protocol(parser, "both")
+    add_protocol(parser, None)
     add("--profile", choices=("quick", "full"), help="default: quick on the phantom, full on real data")
     add("--folds", type=positive, help="folds of the leak-free and image-level protocols; default: the profile's")
     add("--seeds", type=positive, default=1, help="trainings a fold, with different seeds; default: 1")

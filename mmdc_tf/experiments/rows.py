@@ -15,6 +15,7 @@ from mmdc_tf.experiments.artifacts import require_json
 OPTIONS = {"table1": "--table 1", "table2": "--table 2", "figure3": "--figure 3"}
 """How ``mmdc-tf run`` is asked for each table."""
 TABLES = tuple(OPTIONS)
+ALL_ROWS = "all"
 KINDS = ("model", "classifier", "members")
 
 
@@ -88,6 +89,7 @@ class PaperTable:
         rows: in the paper's order, the extra ones last.
         notes: footnotes of all rows.
         figure: drawn as grouped bars too.
+        first_rows: the names of the few that run on the phantom where no others are asked for; none for all.
     """
 
     name: str
@@ -98,6 +100,7 @@ class PaperTable:
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
     figure: bool = False
+    first_rows: tuple[str, ...] = ()
 
     def made_from(self, run: Mapping[str, Any]) -> PaperTable:
         """The same with the dataset that a run used in its title, in place of the paper's.
@@ -146,14 +149,14 @@ def tables_in(output: Path) -> list[PaperTable]:
 
 
 def choose_rows(table: PaperTable, names: list[str] | None) -> tuple[Row, ...]:
-    """The named rows in the order given, each once; without names all rows of the paper.
+    """The named rows in the order given, each once; without names, or with the name "all", all rows of the paper.
 
     An ensemble brings its members, which come before it.
 
     Raises:
         ConfigurationError: a name is unknown, or there is none.
     """
-    if names is None:
+    if names is None or names == [ALL_ROWS]:
         return tuple(row for row in table.rows if not row.extra)
     known = {row.name: row for row in table.rows}
     if not names:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import textwrap
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from mmdc_tf.datasets.splits import CONTROL, LEAK_FREE, PAPER
 from mmdc_tf.experiments.results import rows_that_ran
 from mmdc_tf.experiments.rows import PaperTable, Row
 from mmdc_tf.experiments.run_folder import OK, cells_of, compare_in_folder, run_of
@@ -16,9 +17,6 @@ from mmdc_tf.notices import counted
 from mmdc_tf.report.formatting import PROTOCOL_TITLES, number
 from mmdc_tf.report.tensorboard_trial import inputs_of
 
-FREE = "leak-free"
-LEAKING = ("image-level", "paper")
-"""The protocols that an accuracy may fall from: of those that a row was run under, the first."""
 LONGEST_LABEL, LONGEST_STATUS, NAMED = 34, 24, 3
 
 
@@ -36,15 +34,16 @@ def terminal_table(results: pd.DataFrame) -> str:
     lines = []
     for _, part in ran.groupby("row", sort=False):
         sides = part.set_index("protocol").to_dict("index")
-        free = sides[FREE]
+        free = sides[LEAK_FREE]
         interval = "–".join(number(free[f"accuracy_ci_{end}"], 1) for end in ("low", "high"))
-        change = free["accuracy"] - sides["paper"]["accuracy"]
+        change = free["accuracy"] - sides[PAPER]["accuracy"]
+        worth = {"leak's worth": _with_limits(free, "leak_worth")} if CONTROL in protocols else {}
         lines.append(
             {
                 "published": number(free["paper_accuracy"], 1),
                 **{PROTOCOL_TITLES[name].lower(): _accuracy(sides[name]) for name in protocols},
                 "95 % interval": interval if free["status"] == OK else "",
-                "change": f"{change:+.1f}" if np.isfinite(change) else "",
+                **(worth or {"less paper": f"{change:+.1f}" if np.isfinite(change) else ""}),
             }
         )
     table = pd.DataFrame(lines, index=[textwrap.shorten(text, LONGEST_LABEL, placeholder=" …") for text in labels])
@@ -55,8 +54,8 @@ def terminal_table(results: pd.DataFrame) -> str:
 def conclusion(table: PaperTable, results: pd.DataFrame, folder: Path) -> list[str]:
     """Two or three sentences: what is lost without the leak, and what the paper's network is worth.
 
-    A difference is claimed where its interval leaves out 0 (of two networks, and McNemar's test agrees), and of two
-    protocols, which score other images, where their intervals do not overlap; elsewhere the sentence says so.
+    A difference is claimed where its interval leaves out 0 (of two networks, and McNemar's test agrees). A fall from
+    the paper's protocol, which scores other images, is claimed where the two intervals do not overlap.
 
     Args:
         table: the paper's table.
@@ -64,7 +63,7 @@ def conclusion(table: PaperTable, results: pd.DataFrame, folder: Path) -> list[s
         folder: the table's, as ``OUT/table1``.
     """
     lines = {row: part.set_index("protocol").to_dict("index") for row, part in results.groupby("row", sort=False)}
-    free = results[(results["protocol"] == FREE) & (results["status"] == OK)].set_index("row")
+    free = results[(results["protocol"] == LEAK_FREE) & (results["status"] == OK)].set_index("row")
     if free.empty:
         return ["No row has a finished leak-free result."]
     best = free.sort_values("accuracy", ascending=False, kind="stable").iloc[0]
@@ -81,31 +80,55 @@ def _accuracy(line: dict[Any, Any]) -> str:
 
 def _falls(rows: list[dict[Any, dict[Any, Any]]], unit: str) -> list[str]:
     """What happens to the accuracy where the images of a group stay together; of each row its lines by protocol."""
-    found = []
-    for sides in rows:
-        leaking = next((sides[name] for name in LEAKING if name in sides and sides[name]["status"] == OK), None)
-        if leaking is not None:
-            found.append((leaking["accuracy"] - sides[FREE]["accuracy"], leaking, sides[FREE]))
-    sure = [one for one in found if one[1]["accuracy_ci_low"] > one[2]["accuracy_ci_high"]]
-    sure.sort(key=lambda one: one[0], reverse=True)
-    texts = [
-        f"by {fall:.1f} points for {free['label']} ({leaking['accuracy']:.1f} → {free['accuracy']:.1f})"
-        for fall, leaking, free in sure[:NAMED]
-    ]
-    more = len(sure) - len(texts)
-    texts += [f"less for {counted(more, 'other row')}"] if more else []
+    found = [fall for sides in rows if (fall := _fall(sides)) is not None]
+    sure = sorted((fall for fall in found if fall.is_sure), key=lambda fall: fall.points, reverse=True)
+    texts = [f"by {fall.points:.1f} points for {fall.label} ({fall.before:.1f} → {fall.after:.1f})" for fall in sure]
+    if len(texts) > NAMED:
+        texts[NAMED:] = [f"less for {counted(len(texts) - NAMED, 'other row')}"]
     sentences = [f"When {unit}s stay together, accuracy falls {_listed(texts)}."] if texts else []
-    unsure = [free["label"] for _, _, free in found if not any(free is one[2] for one in sure)]
+    unsure = [fall.label for fall in found if not fall.is_sure]
     if unsure:
         which = _listed(unsure) if len(unsure) <= NAMED else counted(len(unsure), "row")
-        sentences.append(f"No fall can be claimed for {which}: the intervals of the two protocols overlap.")
+        sentences.append(f"No fall can be claimed for {which}: the intervals leave room for none.")
     return sentences
+
+
+class _Fall(NamedTuple):
+    """Of one row's accuracy, in per cent, from a split of images to one of groups."""
+
+    label: str
+    before: float
+    after: float
+    is_sure: bool
+
+    @property
+    def points(self) -> float:
+        return self.before - self.after
+
+
+def _fall(sides: dict[Any, dict[Any, Any]]) -> _Fall | None:
+    """From the image-level folds, which score the same images, or else from the paper's protocol, which does not."""
+    free = sides[LEAK_FREE]
+    if np.isfinite(free.get("leak_worth", np.nan)):
+        leaking, is_sure = sides[CONTROL], free["leak_worth_ci_high"] < 0
+    elif PAPER in sides and sides[PAPER]["status"] == OK:
+        leaking = sides[PAPER]
+        is_sure = leaking["accuracy_ci_low"] > free["accuracy_ci_high"]
+    else:
+        return None
+    return _Fall(free["label"], leaking["accuracy"], free["accuracy"], is_sure)
+
+
+def _with_limits(line: dict[Any, Any], name: str) -> str:
+    """``-10.3 (-12.1 to -8.6)``, nothing where it was not measured."""
+    value, low, high = (line[name + end] for end in ("", "_ci_low", "_ci_high"))
+    return f"{value:+.1f} ({low:+.1f} to {high:+.1f})" if np.isfinite(value) else ""
 
 
 def _worth(table: PaperTable, free: pd.DataFrame, folder: Path) -> list[str]:
     """The best of the rows that have a plainer one beside them, compared with that and with age and density alone."""
     rows = [row for row in table.rows if row.name in free.index]
-    inputs = {row.name: set(inputs_of(cells_of(folder / row.name / FREE)[0])) for row in rows}
+    inputs = {row.name: set(inputs_of(cells_of(folder / row.name / LEAK_FREE)[0])) for row in rows}
     pairs = [(row, plainer) for row in rows if (plainer := _plainer(row, rows, inputs)) is not None]
     if not pairs:
         return []
@@ -114,7 +137,7 @@ def _worth(table: PaperTable, free: pd.DataFrame, folder: Path) -> list[str]:
     others = {plainer.name: f"{plainer.label}, the same backbone {less}"}
     if "metadata" in inputs[own.name]:
         others |= {row.name: row.label for row in rows if inputs[row.name] == {"metadata"}}
-    compared = {name: compare_in_folder(folder, name, [own.name], FREE)[0] for name in others}
+    compared = {name: compare_in_folder(folder, name, [own.name], LEAK_FREE)[0] for name in others}
     texts = [_difference(lines.iloc[0], others[name]) for name, lines in compared.items() if lines is not None]
     return [f"Leak-free, {own.label} is {_listed(texts)}."] if texts else []
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 from small_run import FUSED, make_plan
 
 from mmdc_tf.errors import ConfigurationError
-from mmdc_tf.experiments.grid import make_cells
+from mmdc_tf.experiments.grid import make_cells, row_inputs
 from mmdc_tf.experiments.rows import TABLES, Row, choose_rows, load_table, tables_in
 from mmdc_tf.models import ModelSettings, build_model
 from mmdc_tf.report.formatting import made_from
@@ -110,8 +110,9 @@ BUILT = {
     },
 }
 EXTRA = {
-    "table1": {"moon_ensemble", "image_nearest_neighbour", "hog_svm", "vit_b16"},
+    "table1": {"moon_ensemble", "bcdnet_mobilenet", "image_nearest_neighbour", "hog_svm", "vit_b16"},
     "table2": {
+        "mmdcnet_mobilenet",
         "two_view_densenet201",
         "mmdcnet_medfuse",
         "metadata_only",
@@ -195,7 +196,17 @@ def test_the_extra_rows_come_last_and_only_where_they_are_named(name):
     rows = load_table(name).rows
     assert {row.name for row in rows if row.extra} == EXTRA[name]
     assert [row.extra for row in rows] == sorted(row.extra for row in rows)
-    assert [row.name for row in choose_rows(load_table(name), None)] == list(BUILT[name])
+    for asked in (None, ["all"]):
+        assert [row.name for row in choose_rows(load_table(name), asked)] == list(BUILT[name])
+
+
+def test_the_first_run_begins_with_a_probe_and_pairs_a_network_with_one_that_is_given_less():
+    table = load_table("table2")
+    first, *_, plain, fused = choose_rows(table, list(table.first_rows))
+    assert first.name == "metadata_only"
+    assert plain.arguments == fused.arguments
+    assert (row_inputs(plain, table), row_inputs(fused, table)) == (("image",), ("image", "metadata"))
+    assert choose_rows(load_table("table1"), list(load_table("table1").first_rows))[0].classifier
 
 
 @pytest.mark.parametrize("name", TABLES)

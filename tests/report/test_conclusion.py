@@ -23,11 +23,16 @@ INPUTS = {"probe": ["metadata"], "plain": ["image"], "other": ["image"], "fused"
 GOOD, HALF, BAD = "1" * 32, "10" * 16, "0" * 32
 
 
-def said(folder: Path, **rows: tuple[str, str]) -> list[str]:
-    """The conclusion of a run, of whose rows this is right under ``paper`` and in both folds of ``leak-free``."""
+def said(folder: Path, **rows: tuple[str, ...]) -> list[str]:
+    """The conclusion of a run, of whose rows this is right under ``paper`` and in both folds of ``leak-free``.
+
+    A third one is right in both folds of ``image-level``.
+    """
     write_run_file(folder)
-    for row, (paper, free) in rows.items():
+    for row, (paper, free, *control) in rows.items():
         write_row(folder, row, [paper], protocol="paper")
+        if control:
+            write_row(folder, row, control * 2, protocol="image-level")
         write_row(folder, row, [free, free])
         for place in folder.glob(f"{row}/*/fold*"):
             (place / "model.json").write_text(json.dumps({"inputs": INPUTS[row]}))
@@ -46,7 +51,13 @@ def test_a_fall_is_named_with_its_numbers(tmp_path):
 def test_no_fall_is_claimed_where_the_intervals_overlap(tmp_path):
     """Half of the groups right, half wrong, then a quarter and three quarters: the intervals of 16 groups are wide."""
     sentence, _ = said(tmp_path / "table2", probe=("1100" * 8, "11000000" * 4))
-    assert sentence == "No fall can be claimed for Age and density alone: the intervals of the two protocols overlap."
+    assert sentence == "No fall can be claimed for Age and density alone: the intervals leave room for none."
+
+
+def test_a_fall_is_taken_from_the_folds_of_images_where_they_were_run(tmp_path):
+    """They score the same images: three quarters of each group in place of a half is a sure fall."""
+    fall, _ = said(tmp_path / "table2", probe=(HALF, HALF, "1011" * 8))
+    assert fall == "When patients stay together, accuracy falls by 25.0 points for Age and density alone (75.0 → 50.0)."
 
 
 def test_a_network_is_compared_with_its_backbone_of_the_same_source_and_with_the_metadata_alone(tmp_path):
