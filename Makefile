@@ -1,5 +1,5 @@
-# make run   sets everything up and runs the paper's own rows of Table II on the built-in phantom
-# make test  sets everything up in .venv and runs the tests, in two processes
+# make run   puts what running needs into .venv and trains a first few rows of Table II on the built-in phantom
+# make test  puts what developing needs into .venv and runs the tests, in two processes
 # make test-lowest  runs the same tests with the lowest versions that setup.cfg allows, in an environment of their own
 # make audit  asks PyPI's advisories about all that is installed in .venv; fails where a package could not be asked about
 PYTHON ?= python3
@@ -7,12 +7,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 TOOLS := build/tools
 LOWEST := build/lowest
-ROWS := densenet201,efficientnetb0,vgg16,vgg16_atten,mmdcnet_alpha,mmdcnet_beta,mmdcnet_gamma
 
 .PHONY: run test test-lowest audit lint clean
 
-run: $(VENV)/installed
-	$(BIN)/python run_experiments.py --table 2 --rows $(ROWS)
+run: $(VENV)/running
+	$(BIN)/python run_experiments.py --table 2
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest -n 2 --dist loadfile
@@ -34,12 +33,19 @@ lint: $(VENV)/installed
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
-$(VENV)/installed: setup.cfg setup.py pyproject.toml
+define install
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"mmdc_tf needs Python 3.11 or newer. Received: {v.major}.{v.minor}. Use: make PYTHON=python3.12 $(MAKECMDGOALS)")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -e ".[dev]"
-	touch $@
+	$(BIN)/python -m pip install --quiet -e "$(1)"
+	touch $(VENV)/running $@
+endef
+
+$(VENV)/running: setup.cfg setup.py pyproject.toml
+	$(call install,.)
+
+$(VENV)/installed: setup.cfg setup.py pyproject.toml
+	$(call install,.[dev])
 
 $(TOOLS)/installed:
 	$(PYTHON) -m venv $(TOOLS)
