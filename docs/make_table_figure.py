@@ -24,7 +24,8 @@ def main(csv: Path, output: Path = OUTPUT) -> None:
     """Writes the figure; the table's folder, with its ``run.json``, lies beside the CSV."""
     results = pd.read_csv(csv)
     results["label"] = results["label"].str.removesuffix(f" ({NOTICE})")  # the caption says it
-    write_png(dot_plot(load_table(csv.stem), results, run_of(csv.with_suffix(""))), output)
+    run = run_of(csv.with_suffix(""))
+    write_png(dot_plot(load_table(csv.stem).made_from(run), results, run), output)
 
 
 if __name__ == "__main__":

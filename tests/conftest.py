@@ -45,8 +45,8 @@ def small_phantoms(monkeypatch) -> None:
     """The command's own phantoms, of a few patients."""
     from mmdc_tf.commands import run
 
-    monkeypatch.setattr(run, "PHANTOM_PATIENTS", {"quick": 12, "full": 12})
-    monkeypatch.setattr(run, "PHANTOM_IMAGES", {"quick": 40, "full": 40})
+    monkeypatch.setattr(run, "PHANTOM_PATIENTS", 12)
+    monkeypatch.setattr(run, "PHANTOM_IMAGES", 40)
 
 
 @pytest.fixture(scope="module")

@@ -53,7 +53,7 @@ def test_the_list_gives_every_row_with_its_numbers(capsys):
     lines = capsys.readouterr().out.splitlines()
     rows = [row for name in TABLES for row in load_table(name).rows]
     listed = [line for line in lines if line.split()[0] in {row.name for row in rows}]
-    assert len(listed) == len(rows) == 15 + 17 + 6 + 4 + 6
+    assert len(listed) == len(rows) == 15 + 17 + 6 + 5 + 7
     for row, line in zip(rows, listed, strict=True):
         numbers = [f"{value:.2f}" for value in row.paper or ()]
         assert line.split()[: 1 + len(numbers)] == [row.name, *numbers]
@@ -118,8 +118,8 @@ def test_without_data_the_quick_profile_runs_on_the_phantom(capsys, tmp_path, mo
     assert main(["run", "--table", "1"]) == 0
     (plan,) = plans
     assert (plan.dataset.info.name, plan.preprocessing, plan.weights) == ("phantom-ultrasound", "plain", "none")
-    assert (plan.profile.name, plan.protocols, plan.seeds) == ("quick", ("paper", "leak-free"), 1)
-    assert [row.name for row in plan.rows] == [row.name for row in load_table("table1").rows if not row.extra]
+    assert (plan.profile.name, plan.protocols, plan.seeds) == ("quick", ("paper", "image-level", "leak-free"), 1)
+    assert tuple(row.name for row in plan.rows) == load_table("table1").first_rows
     assert plan.output == Path("runs/phantom-ultrasound-quick")
     out = capsys.readouterr().out
     assert out.splitlines()[0] == f"note: {PHANTOM}"
@@ -237,7 +237,7 @@ def finished(tmp_path_factory) -> Iterator[Path]:
     """A whole phantom run of one cheap row; its models are large and are removed afterwards."""
     output = tmp_path_factory.mktemp("finished")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_command, "PHANTOM_PATIENTS", {"quick": 12})
+        patch.setattr(run_command, "PHANTOM_PATIENTS", 12)
         options = "--rows vgg16 --image-size 32 --epochs 1 --folds 2 --protocol both"
         assert main(["run", "--table", "2", *options.split(), "--output", str(output)]) == 0
     yield output
@@ -275,7 +275,7 @@ def test_a_run_ends_with_a_report_that_names_its_command(finished):
     assert PHANTOM in text
 
 
-RERUN = "--table 2 --rows vgg16 --image-size 32 --folds 2 --epochs"
+RERUN = "--table 2 --rows vgg16 --protocol both --image-size 32 --folds 2 --epochs"
 
 
 def test_the_same_command_trains_nothing_and_ends_for_people(finished, capsys):

@@ -18,7 +18,7 @@ LOUD = """
 import os, sys
 from mmdc_tf.cli import main
 from mmdc_tf.commands import run
-run.PHANTOM_PATIENTS = {"quick": 12}
+run.PHANTOM_PATIENTS = 12
 train = run._train
 def loud_train(*arguments):
     from mmdc_tf.experiments import learners

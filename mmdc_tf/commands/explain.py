@@ -63,7 +63,9 @@ def _explain(options: argparse.Namespace) -> int:
 
 def _pictures(options: argparse.Namespace) -> dict[Path, Path]:
     """The scans, without the lesion masks among them, each with its picture; no picture takes a given file's place."""
-    from mmdc_tf.preprocessing.scan_folder import masks_by_scan, png_names
+    from mmdc_tf.preprocessing.scan_folder import masks_by_scan, masks_in, png_names
+
+    masks_in.cache_clear()  # of an earlier command in this process
 
     given = list(dict.fromkeys(Path(os.path.normpath(path.absolute())) for path in options.images))
     masks = {mask for some in masks_by_scan(path.as_posix() for path in given).values() for mask in some}
@@ -92,7 +94,6 @@ def _explain_all(pictures: dict[Path, Path], card: ModelCard, options: argparse.
     if options.class_name is not None:
         explainer.class_index(options.class_name)  # an unknown one ends the command before any image is read
     _say(card.notice)
-    _masks_in.cache_clear()  # of an earlier command in this process
     problems: list[str] = []
     found = [_explain_one(explainer, scan, place, options, problems) for scan, place in pictures.items()]
     _print_summary([scores for scores in found if scores], card.mark)
@@ -104,6 +105,7 @@ def _explain_one(
 ) -> dict[str, HeatScore | None]:
     """Writes a picture and prints a line; what goes wrong is a line on the error stream, kept in ``problems``."""
     from mmdc_tf.heatmaps.heat_scores import heat_score, read_lesion
+    from mmdc_tf.preprocessing.scan_folder import masks_in
     from mmdc_tf.report.figures import write_png
     from mmdc_tf.serving.heat_figure import heat_figure
 
@@ -114,7 +116,7 @@ def _explain_one(
         return {}
     lesion = None
     try:
-        masks = [options.mask] if options.mask else _masks_in(path.parent).get(path.name, [])
+        masks = [options.mask] if options.mask else masks_in(path.parent).get(path.name, [])
         lesion = read_lesion(masks, explanation.scan, explainer.card.recipe) if masks else None
     except (InputError, OSError) as error:
         _complain(f"{path.name}: drawn without its lesion: {error}", problems)
@@ -138,17 +140,6 @@ def _say(text: str, stream: TextIO | None = None) -> None:
     from mmdc_tf.serving.output import printable
 
     print(printable(text), file=stream)
-
-
-@functools.cache
-def _masks_in(folder: Path) -> dict[str, list[Path]]:
-    """The lesion masks beside each file of a folder, by its name; the folder is listed once for all its scans."""
-    from mmdc_tf.datasets.images import IMAGE_SUFFIXES
-    from mmdc_tf.preprocessing.scan_folder import masks_by_scan
-
-    found = masks_by_scan(path.name for path in folder.iterdir())
-    beside = {scan: [folder / mask for mask in masks] for scan, masks in found.items()}
-    return {scan: [path for path in masks if path.suffix.lower() in IMAGE_SUFFIXES] for scan, masks in beside.items()}
 
 
 def _line(

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from mmdc_tf.experiments.grid import Cell, Plan
     from mmdc_tf.training.feature_store import CacheSettings
 
-PHANTOM_PATIENTS = {"quick": 24, "full": 120}
-PHANTOM_IMAGES = {"quick": 96, "full": 480}
+PHANTOM_PATIENTS = 96
+PHANTOM_IMAGES = 192
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
@@ -113,7 +113,8 @@ def _listed(row: Row) -> str:
 def _rows(table: PaperTable, options: argparse.Namespace) -> tuple[Row, ...]:
     """Those asked for; else all of the paper on real data, and on the phantom the few of a first run."""
     first = list(table.first_rows) or None
-    return choose_rows(table, options.rows or (first if options.dataset_root is None else None))
+    default = first if options.dataset_root is None else None
+    return choose_rows(table, default if options.rows is None else options.rows)
 
 
 def _source(table: PaperTable, options: argparse.Namespace) -> str:
@@ -153,7 +154,7 @@ def _plan(table: PaperTable, options: argparse.Namespace, output: Path) -> Plan:
     rows = _rows(table, options)
     if options.without_images:
         _require_no_image(rows, table)
-    dataset = _dataset(name, options, output, profile.name)
+    dataset = _dataset(name, options, output)
     plan = Plan(
         table=table,
         rows=rows,
@@ -198,7 +199,7 @@ def _require_no_image(rows: tuple[Row, ...], table: PaperTable) -> None:
             )
 
 
-def _dataset(name: str, options: argparse.Namespace, output: Path, profile: str) -> Dataset:
+def _dataset(name: str, options: argparse.Namespace, output: Path) -> Dataset:
     """The real dataset, or the phantom written into the run's folder."""
     from mmdc_tf.datasets.deduplicate import treat_near_twins
     from mmdc_tf.datasets.phantom import phantom_mammograms, phantom_ultrasound
@@ -207,9 +208,9 @@ def _dataset(name: str, options: argparse.Namespace, output: Path, profile: str)
     if options.dataset_root is not None:
         dataset = _real_dataset(name, options.dataset_root, options.without_images)
     elif name == "phantom-mammogram":
-        dataset = phantom_mammograms(output / name, patients=PHANTOM_PATIENTS[profile], seed=options.seed)
+        dataset = phantom_mammograms(output / name, patients=PHANTOM_PATIENTS, seed=options.seed)
     else:
-        dataset = phantom_ultrasound(output / name, images=PHANTOM_IMAGES[profile], seed=options.seed)
+        dataset = phantom_ultrasound(output / name, images=PHANTOM_IMAGES, seed=options.seed)
     dataset = with_positive_class(treat_near_twins(dataset, options.near_twins), options.positive_class)
     for note in dataset.notes:
         print(f"note: {note}")

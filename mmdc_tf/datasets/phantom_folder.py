@@ -17,7 +17,7 @@ from mmdc_tf.whole_files import temporary_name
 NOTICE = "phantom: not a reproduction"
 NOTICE_FILE = "PHANTOM.txt"
 PARAMETERS_FILE = "phantom.json"
-DRAWING_VERSION = 1
+DRAWING_VERSION = 2
 """Raised whenever the drawing changes, so that folders of an older drawing are written again."""
 NOTICE_TEXT = f"""{NOTICE}
 

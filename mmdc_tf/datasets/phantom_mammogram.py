@@ -30,6 +30,8 @@ WIDTH_PER_HEIGHT = 0.62
 MIN_HEIGHT = 64
 LESION_RADIUS = (0.056, 0.082)
 """Least and greatest lesion radius, in units of the image height."""
+LIKENESS = 0.95
+"""Share of the tissue's variance that the four views of a patient have in common."""
 GLAND_THRESHOLD = {1: 1.5, 2: 0.7, 3: 0.0, 4: -0.8}
 """BI-RADS density → the level above which the gland's random field is glandular tissue."""
 
@@ -83,7 +85,7 @@ def draw_mammogram(patient: PhantomPatient, view: str, side: str, height: int = 
     anatomy = _draw_anatomy(patient, view, rng)
     reach = _outline(anatomy, shape)
     breast = pixel_grid(*shape)[0] < reach
-    lesion = _place_lesion(patient, anatomy, side, rng, shape)
+    lesion = _place_lesion(patient, anatomy, rng, shape)
     image = _paint_lesion(_tissue(patient, anatomy, breast, reach, rng), lesion, patient, rng)
     return _scan(image, breast, lesion.core & breast, patient, view, side, rng)
 
@@ -122,14 +124,22 @@ def _tissue(
 ) -> np.ndarray:
     """Fat, gland, strands and muscle, thinner towards the skin: float32 (H, W) in [0, 1], 0 off the breast."""
     own = np.random.default_rng([patient.seed, 12])
-    fat, strand_strength, share = own.uniform(0.31, 0.38), own.uniform(0.03, 0.07), own.uniform(0.3, 0.7)
-    cells = own.integers(5, 9), own.integers(14, 22), own.integers(22, 34)
-    coarse, fine, strands = (smooth_noise(rng, breast.shape, (int(count), int(count) // 3 + 1)) for count in cells)
+    fat, strand_strength, share = own.uniform(0.25, 0.45), own.uniform(0.0, 0.14), own.uniform(0.1, 0.9)
+    cells = own.integers(4, 12), own.integers(12, 30), own.integers(18, 50)
+    coarse, fine, strands = (_alike(own, rng, breast.shape, (int(count), int(count) // 3 + 1)) for count in cells)
     gland = _gland(share * coarse + (1.0 - share) * fine, patient.density, anatomy, breast.shape, reach)
     lines = np.exp(-((strands / 0.25) ** 2))
     inside = fat + 0.02 * coarse + 0.012 * fine + 0.17 * gland + strand_strength * lines * (0.4 + gland)
     inside = _add_muscle(inside, anatomy)
     return inside * _thickness(breast) * rng.uniform(0.93, 1.07)
+
+
+def _alike(
+    own: np.random.Generator, rng: np.random.Generator, shape: tuple[int, int], cells: tuple[int, int]
+) -> np.ndarray:
+    """A random field, most of it the patient's own: float32 (H, W), standard deviation as of ``smooth_noise``."""
+    shared, other = (smooth_noise(source, shape, cells) for source in (own, rng))
+    return LIKENESS**0.5 * shared + (1.0 - LIKENESS) ** 0.5 * other
 
 
 def _gland(field: np.ndarray, density: int, anatomy: _Anatomy, shape: tuple[int, int], reach: np.ndarray) -> np.ndarray:
@@ -157,12 +167,12 @@ def _thickness(breast: np.ndarray) -> np.ndarray:
 
 
 def _place_lesion(
-    patient: PhantomPatient, anatomy: _Anatomy, side: str, rng: np.random.Generator, shape: tuple[int, int]
+    patient: PhantomPatient, anatomy: _Anatomy, rng: np.random.Generator, shape: tuple[int, int]
 ) -> LesionField:
-    """The lesion of one side: nearly the same place and size in both views of it."""
+    """The lesion: of one shape in all views of a patient, and nearly in one place."""
     if patient.lesion == "none":
         return LesionField(np.zeros(shape, np.float32), np.zeros(shape, bool))
-    own = np.random.default_rng([patient.seed, 13, SIDES.index(side)])
+    own = np.random.default_rng([patient.seed, 13])
     across, down = own.uniform(0.42, 0.58), own.uniform(-0.35, 0.30)
     outline = lesion_outline(patient.lesion, own)
     down = np.clip(down + rng.uniform(-0.06, 0.06), -0.35, 0.30)
@@ -174,8 +184,8 @@ def lesion_outline(appearance: str, rng: np.random.Generator) -> Outline:
     """Draws a lesion's shape.
 
     Args:
-        appearance: "smooth" (an oval with a soft, even rim), "spiculated" (irregular with rays), or "ambiguous" (lobed
-            with a few short rays: drawn the same way whatever the class).
+        appearance: "smooth" (an oval with a soft, even rim), "spiculated" (irregular with rays), or "ambiguous" (any
+            look from the one to the other: drawn the same way whatever the class).
         rng: source of the random numbers.
 
     Returns:
@@ -183,7 +193,7 @@ def lesion_outline(appearance: str, rng: np.random.Generator) -> Outline:
     """
     lobes, count, reach = {
         "smooth": (0.03, 0, 1.0),
-        "ambiguous": (0.08, int(rng.integers(3, 7)), rng.uniform(1.3, 1.6)),
+        "ambiguous": (rng.uniform(0.03, 0.13), int(rng.integers(0, 20)), rng.uniform(1.3, 2.4)),
         "spiculated": (0.13, int(rng.integers(12, 20)), rng.uniform(1.8, 2.4)),
     }[appearance]
     radius, aspect = rng.uniform(*LESION_RADIUS), rng.uniform(0.95, 1.1)
@@ -198,10 +208,12 @@ def lesion_outline(appearance: str, rng: np.random.Generator) -> Outline:
 def _paint_lesion(
     tissue: np.ndarray, lesion: LesionField, patient: PhantomPatient, rng: np.random.Generator
 ) -> np.ndarray:
-    """Lays the lesion over the tissue; a spiculated one is brighter than a smooth one on average."""
+    """Lays the lesion over the tissue, of one level in all views; spiculated ones are brighter on average."""
     if patient.lesion == "none":
         return tissue
-    level = {"smooth": 0.77, "ambiguous": 0.83, "spiculated": 0.89}[patient.lesion] + rng.uniform(-0.05, 0.05)
+    own = np.random.default_rng([patient.seed, 14])
+    level = {"smooth": 0.77, "ambiguous": own.uniform(0.77, 0.89), "spiculated": 0.89}[patient.lesion]
+    level += own.uniform(-0.05, 0.05)
     inside = (tissue > 0).astype(np.float32)
     return tissue + inside * lesion.weight * 0.9 * np.maximum(level - tissue, 0.0)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -14,6 +14,9 @@ import tensorflow as tf
 from mmdc_tf.errors import ConfigurationError
 from mmdc_tf.models import BACKBONES
 from mmdc_tf.opencv import cv2
+
+COARSE, FINE = 7, 14
+"""Positions a side: of a backbone's last map at 224 pixels, and two stages before."""
 
 
 def grad_cam(
@@ -42,12 +45,65 @@ def grad_cam(
     Raises:
         ConfigurationError: the model is not of this kind, or the layer or class does not exist or gives no map.
     """
+    return _heatmaps(model, inputs, class_index, layer or grad_cam_layer(model), _mean_over_positions)
+
+
+def _mean_over_positions(gradients: np.ndarray) -> np.ndarray:
+    return gradients.mean(axis=(1, 2), keepdims=True)
+
+
+def _heatmaps(
+    model: keras.Model,
+    inputs: Mapping[str, np.ndarray],
+    class_index: int | Sequence[int] | np.ndarray,
+    layer: str,
+    weights: Callable[[np.ndarray], np.ndarray],
+) -> np.ndarray:
+    """ReLU of the sum over channels of feature maps times ``weights`` of their gradients, enlarged."""
     head = _head(model)
     count, *sides = np.shape(inputs["image"])[:3]
     classes = np.broadcast_to([_checked_class(int(index), head.units) for index in np.ravel(class_index)], count)
-    features, gradients = _features_and_gradients(model, inputs, classes, layer or grad_cam_layer(model), head)
-    weights = gradients[:count].mean(axis=(1, 2), keepdims=True)
-    return enlarged(np.maximum((weights * features[:count]).sum(axis=-1), 0.0), (sides[0], sides[1]))
+    features, gradients = _features_and_gradients(model, inputs, classes, layer, head)
+    heat = (weights(gradients[:count]) * features[:count]).sum(axis=-1)
+    return enlarged(np.maximum(heat, 0.0), (sides[0], sides[1]))
+
+
+def layer_cam(
+    model: keras.Model, inputs: Mapping[str, np.ndarray], class_index: int | Sequence[int] | np.ndarray, layer: str
+) -> np.ndarray:
+    """The LayerCAM heatmaps of some images for a class, brought to the images' size.
+
+    ReLU(Σ_k ReLU(g_k) · A_k) at each position, g_k the gradient there of the class score with respect to channel A_k:
+    unlike Grad-CAM it weighs each position by itself, and so means something in early, fine feature maps too. Source:
+    Jiang et al., "LayerCAM: Exploring Hierarchical Class Activation Maps for Localization", IEEE TIP 30 (2021) 5875,
+    equations 5 to 7.
+
+    Args:
+        model, inputs, class_index, layer: as for ``grad_cam``.
+
+    Returns, raises:
+        as ``grad_cam``.
+    """
+    return _heatmaps(model, inputs, class_index, layer, lambda gradients: np.maximum(gradients, 0.0))
+
+
+def fine_layer(model: keras.Model) -> str | None:
+    """The layer for ``layer_cam`` where Grad-CAM's map has fewer than ``COARSE`` positions a side; else None.
+
+    At 64 pixels the last map of most backbones has 2 × 2: it cannot point at a lesion. The layer is the last of those
+    that ``grad_cam_layer`` looks among whose map has at least ``FINE`` positions a side.
+    """
+    if max(model.get_layer(grad_cam_layer(model)).output.shape[1:3]) >= COARSE:
+        return None
+    passed = [layer for _, layer in _bottlenecks(_image_path(model)) if _is_activation(layer)]
+    fine = [layer.name for layer in passed if min(layer.output.shape[1:3]) >= FINE]
+    return fine[-1] if fine else None
+
+
+def _is_activation(layer: Any) -> bool:
+    """Whether a layer's output is a map after its non-linearity: no convolution, normalisation or padding."""
+    others = isinstance(layer, keras.layers.ZeroPadding2D) or bool(getattr(layer, "weights", []))
+    return len(layer.output.shape) == 4 and not others
 
 
 def grad_cam_layer(model: keras.Model) -> str:

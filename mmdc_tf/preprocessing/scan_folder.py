@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections import Counter, defaultdict
@@ -107,6 +108,14 @@ def masks_by_scan(images: Iterable[str]) -> dict[str, list[str]]:
         for scan in by_name.get(_name_of_scan(name), []):
             masks[scan] += files
     return {scan: sorted(masks[scan]) for scan in sorted(masks)}
+
+
+@functools.cache
+def masks_in(folder: Path) -> dict[str, list[Path]]:
+    """The lesion masks beside each file of a folder, by its name; the folder is listed once for all its scans."""
+    found = masks_by_scan(path.name for path in folder.iterdir())
+    beside = {scan: [folder / mask for mask in masks] for scan, masks in found.items()}
+    return {scan: [path for path in masks if path.suffix.lower() in IMAGE_SUFFIXES] for scan, masks in beside.items()}
 
 
 def _name_of_scan(name: str) -> str:

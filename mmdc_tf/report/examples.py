@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +19,19 @@ from mmdc_tf.experiments.rows import PaperTable, Row
 from mmdc_tf.experiments.run_folder import OK, PREDICTIONS, cells_of, finished_cells
 from mmdc_tf.experiments.samples import read_samples
 from mmdc_tf.heatmaps.drawing import COLOUR_MAP, OPACITY, UNIFORM, is_uniform
+from mmdc_tf.heatmaps.heat_scores import heat_score, read_lesion
 from mmdc_tf.html_page import picture_address
+from mmdc_tf.notices import counted
 from mmdc_tf.opencv import cv2
+from mmdc_tf.preprocessing.scan_folder import masks_in
 from mmdc_tf.serving.card import ModelCard, read_card
-from mmdc_tf.serving.explanation import Explainer, load_explainer
+from mmdc_tf.serving.explanation import GRAD_CAM, LAYER_CAM, Explainer, load_explainer
 from mmdc_tf.serving.model_place import CARD, model_file
 
 PROTOCOL = "leak-free"
 JPEG_QUALITY = 92
+POINTED = 60
+"""Test images at most on which the place of the heat is scored."""
 SHOWN_SIDE = 224
 """Longest side of a picture on the page, in pixels."""
 
@@ -106,7 +112,34 @@ def find_examples(
         rights=int((predictions["y_true"] == predictions["y_pred"]).sum()),
         right=right,
         wrong=wrong,
-        notes=_notes(card),
+        notes=(*_notes(card), *_pointing_game(predictions["sample_id"].tolist(), explainer, samples, files)),
+    )
+
+
+def _pointing_game(
+    names: list[str], explainer: Explainer, samples: pd.DataFrame | None, files: Mapping[str, str]
+) -> tuple[str, ...]:
+    """How often the finest map of the class finds the lesion of a test image, where masks lie beside the images."""
+    kind = GRAD_CAM if explainer.fine_layer is None else LAYER_CAM
+    masks = {name: masks_in(Path(path).parent).get(Path(path).name, []) for name in names if (path := files.get(name))}
+    outlined = [name for name in masks if masks[name]]
+    scores, lost = [], 0
+    for name in outlined[:: math.ceil(len(outlined) / POINTED)] if outlined else []:
+        explanation = explainer.explain(files[name], None, *_metadata(name, samples))
+        try:
+            lesion = read_lesion(masks[name], explanation.scan, explainer.card.recipe)
+        except InputError:
+            lost += 1
+            continue
+        if lesion is not None:
+            scores.append((heat_score(explanation.heats[kind], lesion), float(lesion.mean())))
+    if not scores:
+        return ()
+    hits, area = sum(bool(score and score.hit) for score, _ in scores), np.mean([area for _, area in scores])
+    missed = f" The crop left no lesion of {counted(lost, 'other image')}." if lost else ""
+    return (
+        f"Of {counted(len(scores), 'test image')} with an outlined lesion, {kind} has its maximum in the lesion on "
+        f"{hits} ({100 * hits / len(scores):.0f} %; a point drawn evenly: {100 * area:.0f} %).{missed}",
     )
 
 

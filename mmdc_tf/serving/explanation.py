@@ -12,13 +12,13 @@ import numpy as np
 from mmdc_tf.datasets.dicom_header import read_header
 from mmdc_tf.errors import ConfigurationError, did_you_mean
 from mmdc_tf.heatmaps.attention_maps import attention_maps
-from mmdc_tf.heatmaps.gradcam import enlarged, grad_cam, grad_cam_layer, model_inputs
+from mmdc_tf.heatmaps.gradcam import enlarged, fine_layer, grad_cam, grad_cam_layer, layer_cam, model_inputs
 from mmdc_tf.preprocessing import PreprocessedScan, preprocess_scan
 from mmdc_tf.serving.card import ModelCard
 from mmdc_tf.serving.loading import load_model
 from mmdc_tf.serving.metadata import checked, resolve
 
-GRAD_CAM = "Grad-CAM"
+GRAD_CAM, LAYER_CAM = "Grad-CAM", "LayerCAM"
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ class Explanation:
         scan: as the model's recipe left it.
         probabilities: float64 (classes,), calibrated where the model has a temperature.
         class_index: the class that ``GRAD_CAM`` is of.
-        heats: name to float32 (S, S) in [0, 1], ``GRAD_CAM`` first, then the model's own attention.
+        heats: name to float32 (S, S) in [0, 1]: ``GRAD_CAM``, then ``LAYER_CAM`` where Grad-CAM's map is too coarse to
+            point, then the model's own attention.
     """
 
     scan: PreprocessedScan
@@ -55,7 +56,7 @@ class Explainer:
     ) -> None:
         self.model, self.card = model, card
         self._read = read or (lambda path: preprocess_scan(path, card.recipe, card.image_size))
-        self.layer = grad_cam_layer(model)
+        self.layer, self.fine_layer = grad_cam_layer(model), fine_layer(model)
 
     def class_index(self, name: str) -> int:
         """The place of a class among the model's.
@@ -94,8 +95,10 @@ class Explainer:
         index = int(probabilities.argmax()) if index is None else index
         sides = scan.image.shape[0], scan.image.shape[1]
         own = {name: enlarged(maps, sides)[0] for name, maps in attention_maps(self.model, inputs).items()}
-        heat = grad_cam(self.model, inputs, index, self.layer)[0]
-        return Explanation(scan, probabilities, index, {GRAD_CAM: heat, **own})
+        heats = {GRAD_CAM: grad_cam(self.model, inputs, index, self.layer)[0]}
+        if self.fine_layer is not None:
+            heats[LAYER_CAM] = layer_cam(self.model, inputs, index, self.fine_layer)[0]
+        return Explanation(scan, probabilities, index, {**heats, **own})
 
     def _inputs(
         self, scan: PreprocessedScan, path: str | Path, age: float | None, density: float | None

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure, SubFigure
 from mmdc_tf.heatmaps.drawing import UNIFORM, draw_heat, draw_image, draw_scale, is_uniform
 from mmdc_tf.heatmaps.heat_scores import HeatScore
 from mmdc_tf.serving.card import ModelCard
-from mmdc_tf.serving.explanation import GRAD_CAM, Explanation
+from mmdc_tf.serving.explanation import GRAD_CAM, LAYER_CAM, Explanation
 from mmdc_tf.serving.output import printable
 
 PANEL_WIDTH, PANEL_HEIGHT = 3.1, 3.5  # inches
@@ -99,7 +99,7 @@ def _title(explanation: Explanation, card: ModelCard, name: str) -> str:
 
 
 def _panel_title(kind: str, heat: np.ndarray, class_name: str, scores: Mapping[str, HeatScore | None]) -> str:
-    lines = [f"{kind} for {class_name}" if kind == GRAD_CAM else kind]
+    lines = [f"{kind} for {class_name}" if kind in (GRAD_CAM, LAYER_CAM) else kind]
     if not heat.any():
         lines.append("no heat: nothing speaks for this class")
     elif is_uniform(heat):
@@ -124,5 +124,5 @@ def _draw_image(axes: Axes, image: np.ndarray, title: str, lesion: np.ndarray | 
 
 
 def _draw_heat(axes: Axes, heat: np.ndarray, kind: str) -> None:
-    measure = "heat" if kind == GRAD_CAM else "attention"
+    measure = "heat" if kind in (GRAD_CAM, LAYER_CAM) else "attention"
     draw_scale(axes.figure, draw_heat(axes, heat), axes, measure, orientation="horizontal", fraction=0.05)

@@ -173,7 +173,7 @@ def test_fewer_than_two_folds_raise(folds):
 
 
 def test_unknown_protocol_raises():
-    with pytest.raises(SplitError, match=r"paper, leak-free\. Received: protocol='leakfree'"):
+    with pytest.raises(SplitError, match=r"paper, image-level, leak-free\. Received: protocol='leakfree'"):
         make_splits(uneven(0), "leakfree", 5, seed=0)
 
 

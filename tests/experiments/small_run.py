@@ -42,7 +42,7 @@ def make_plan(dataset: Dataset, output: Path, rows: tuple[Row, ...], **changes) 
         rows=rows,
         dataset=dataset,
         preprocessing="paper",
-        profile=load_profile("quick", image_size=32, epochs=2, folds=2),
+        profile=load_profile("quick", image_size=32, epochs=2, folds=2, batch_size=4),
         weights="none",
         cut="auto",
         protocols=("paper", "leak-free"),

@@ -22,7 +22,7 @@ STEP = int(os.environ.get("MMDC_TF_TEST_DISK_FILES", "37"))
 """Files that can be written in each attempt: 1 tries every file of a run, in half an hour."""
 KILOBYTES = os.environ.get("MMDC_TF_TEST_DISK_KILOBYTES", "900")
 """How much larger the disk is in each attempt."""
-OPTIONS = "--table 2 --rows image_nearest_neighbour --image-size 32 --folds 2 --tensorboard curves"
+OPTIONS = "--table 2 --rows image_nearest_neighbour --protocol both --image-size 32 --folds 2 --tensorboard curves"
 SCRIPT = Path(__file__).parents[1] / "disk_run.py"
 
 

@@ -10,7 +10,7 @@ import pytest
 from backbone_families import one_of_each_family
 
 from mmdc_tf.errors import ConfigurationError
-from mmdc_tf.heatmaps.gradcam import enlarged, grad_cam, grad_cam_layer
+from mmdc_tf.heatmaps.gradcam import enlarged, fine_layer, grad_cam, grad_cam_layer, layer_cam
 from mmdc_tf.layers import SpatialSelfAttention
 from mmdc_tf.models import BACKBONES, MODELS, ModelSettings, build_model
 from mmdc_tf.opencv import cv2
@@ -108,6 +108,27 @@ def test_equals_class_activation_mapping_where_means_enter_a_dense_layer():
     for found, expected in zip(grad_cam(model, {"image": image}, 1), cam, strict=True):
         large = cv2.resize(expected, (32, 32), interpolation=cv2.INTER_LINEAR)
         np.testing.assert_allclose(found, large / large.max(), atol=1e-5)
+
+
+def test_layer_cam_weighs_each_position_by_its_own_positive_gradient():
+    """Through means and a dense layer the gradient of class 1 is -1/64 for red, 3/64 for green: green alone counts."""
+    model, image = colour_model(), np.random.default_rng(2).uniform(0, 255, (3, 32, 32, 3)).astype("float32")
+    cells = (image / 255).reshape(3, 8, 4, 8, 4, 3).mean(axis=(2, 4))[..., 1]
+    for found, green in zip(layer_cam(model, {"image": image}, 1, "colours"), cells, strict=True):
+        large = cv2.resize(green, (32, 32), interpolation=cv2.INTER_LINEAR)
+        np.testing.assert_allclose(found, large / large.max(), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "size", "layer"),
+    [("mobilenet", 64, "conv_pw_3_relu"), ("mobilenet", 224, None), ("vgg16", 64, "block2_pool")],
+)
+def test_a_fine_layer_is_named_where_the_last_map_is_too_coarse_to_point(backbone, size, layer):
+    """2 × 2 positions at 64 pixels, 7 × 7 at 224; the fine map has 16 × 16, after its activation and no padding."""
+    model = build_model("backbone_classifier", ModelSettings(size, CLASSES), backbone=backbone)
+    assert fine_layer(model) == layer
+    if layer is not None:
+        assert model.get_layer(layer).output.shape[1:3] == (16, 16)
 
 
 def test_equals_numerical_differentiation_through_two_dense_layers():
