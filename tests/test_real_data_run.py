@@ -47,7 +47,7 @@ def test_age_and_density_alone_gain_ten_points_from_patients_on_both_sides(real_
     root = real_data / "mini-ddsm" / "MINI-DDSM-Complete-JPEG-8"
     options = ["--rows", "metadata_only", "--without-images", "--weights", "none", "--output", str(output)]
     assert main(["run", "--table", "2", "--dataset-root", str(root), *options]) == 0
-    assert "7,808 images (2684 benign, 2716 cancer, 2408 normal), 1952 patients" in capsys.readouterr().out
+    assert "7,808 images (2684 benign, 2716 cancer, 2408 normal), 1,952 patients" in capsys.readouterr().out
     with (output / "table2.csv").open(encoding="utf-8") as file:
         lines = {line["protocol"]: line for line in csv.DictReader(file) if line["row"] == "metadata_only"}
     assert float(lines["paper"]["accuracy"]) == pytest.approx(50.0, abs=3.0)

@@ -45,7 +45,7 @@ def grad_cam(
     Raises:
         ConfigurationError: the model is not of this kind, or the layer or class does not exist or gives no map.
     """
-    return _heatmaps(model, inputs, class_index, layer or grad_cam_layer(model), _mean_over_positions)
+    return _heatmaps(model, inputs, class_index, layer, _mean_over_positions)
 
 
 def _mean_over_positions(gradients: np.ndarray) -> np.ndarray:
@@ -56,14 +56,14 @@ def _heatmaps(
     model: keras.Model,
     inputs: Mapping[str, np.ndarray],
     class_index: int | Sequence[int] | np.ndarray,
-    layer: str,
+    layer: str | None,
     weights: Callable[[np.ndarray], np.ndarray],
 ) -> np.ndarray:
     """ReLU of the sum over channels of feature maps times ``weights`` of their gradients, enlarged."""
     head = _head(model)
     count, *sides = np.shape(inputs["image"])[:3]
     classes = np.broadcast_to([_checked_class(int(index), head.units) for index in np.ravel(class_index)], count)
-    features, gradients = _features_and_gradients(model, inputs, classes, layer, head)
+    features, gradients = _features_and_gradients(model, inputs, classes, layer or grad_cam_layer(model), head)
     heat = (weights(gradients[:count]) * features[:count]).sum(axis=-1)
     return enlarged(np.maximum(heat, 0.0), (sides[0], sides[1]))
 

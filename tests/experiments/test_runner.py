@@ -66,8 +66,11 @@ def test_what_is_not_finished_runs_again(copied, monkeypatch, status):
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"profile": load_profile("quick", image_size=32, epochs=3, folds=2)}, r"training\.epochs: 2 → 3"),
-        ({"profile": load_profile("quick", image_size=32, epochs=2, folds=3)}, "folds: 2 → 3"),
+        (
+            {"profile": load_profile("quick", image_size=32, epochs=3, folds=2, batch_size=4)},
+            r"training\.epochs: 2 → 3",
+        ),
+        ({"profile": load_profile("quick", image_size=32, epochs=2, folds=3, batch_size=4)}, "folds: 2 → 3"),
         ({"cut": "none"}, "cut: 'auto' → 'none'"),
         ({"seed": 4}, "seed: 3 → 4"),
     ],
