@@ -38,7 +38,7 @@ BUSI = DatasetInfo(
     homepage="https://scholar.cu.edu.eg/?q=afahmy/pages/dataset",
 )
 
-_MASK = re.compile(r"(?P<image>.+?)_mask.*", re.IGNORECASE)
+_MASK = re.compile(r"(?P<image>.+?)[\s_-]*mask[\s_-]*\(?\d*\)?|mask[\s_-]+(?P<after>.+)", re.IGNORECASE)
 _IMAGE_FOLDERS, _MASK_FOLDERS = {"image", "images"}, {"mask", "masks"}
 
 
@@ -77,7 +77,9 @@ def list_busi(root: str | Path, info: DatasetInfo = BUSI) -> Dataset:
         DatasetError: the folder is absent, empty or of another layout.
     """
     classes = {name.casefold(): name for name in info.class_names}
-    folder = inner_folder(require_folder(root), "Dataset_BUSI_with_GT", lambda path: bool(_classes_in(path, classes)))
+    top = require_folder(root)
+    folder = inner_folder(top, "Dataset_BUSI_with_GT", lambda path: bool(_classes_in(path, classes)))
+    beside = [path for path in sorted(index_files(top).files) if folder not in path.parents] if folder != top else []
     info, class_note = _with_folders_found(folder, classes, info)
     index = index_files(folder)
     files, passed = [], []
@@ -90,10 +92,11 @@ def list_busi(root: str | Path, info: DatasetInfo = BUSI) -> Dataset:
         require_text(path)
         match = _MASK.fullmatch(path.stem)
         if match or is_mask:
-            masks.setdefault(f"{name}/{match['image'] if match else path.stem}", []).append(str(path))
+            image = (match["image"] or match["after"]) if match else path.stem
+            masks.setdefault(f"{name}/{image}", []).append(str(path))
         else:
             files.append((name, path))
-    notes = (*class_note, *passed_over_note(passed, folder), *links_notes(index))
+    notes = (*class_note, *passed_over_note(passed, folder), *passed_over_note(beside, top), *links_notes(index))
     if not files:
         raise DatasetError(
             f"Expected at least one image. Received: root={str(folder)!r} with none in its folders of classes"

@@ -20,7 +20,9 @@ from typing import Any
 
 import numpy as np
 
-_DAMAGE = re.compile(r"Corrupt JPEG data: .*|Inconsistent progression .*|(?<=TIFF_Error ).*")
+_DAMAGE = re.compile(
+    r"Corrupt JPEG data: .*|Inconsistent progression .*|PackBitsDecode: Discarding .*|(?<=TIFF_Error ).*"
+)
 """Warnings on unknown tags or versions are none."""
 
 
@@ -69,7 +71,7 @@ def _started() -> subprocess.Popen:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env={**os.environ, "OPENCV_LOG_LEVEL": "ERROR"},
+        env={**os.environ, "OPENCV_LOG_LEVEL": "WARNING"},
         pipesize=2**20,
     )
 

@@ -17,7 +17,7 @@ Source: DICOM PS3.3. With x a value, the steps are, in this order:
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -89,7 +89,7 @@ def _signed(dataset: Dataset) -> bool:
 
 def _by_voi(values: np.ndarray, in_use: np.ndarray, dataset: Dataset, flags: list[str]) -> np.ndarray | None:
     """Through the VOI LUT or window, nominally in [0, 1]; None where there is no valid one."""
-    for lut in dataset.get("VOILUTSequence") or ():
+    for lut in chain.from_iterable(scope.get("VOILUTSequence") or () for scope in _scopes(dataset)):
         if (entries := table(lut)) is not None:
             bits = table_bits(lut, entries)
             if bits != lut.LUTDescriptor[2]:

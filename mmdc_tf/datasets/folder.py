@@ -76,7 +76,7 @@ def _find_table(folder: Path) -> Path:
 def _complete(raw: pd.DataFrame, path: Path, class_names: Sequence[str]) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Adds the columns that are not there, turns cells into what the sample table holds, and says what was noticed."""
     table = raw.reindex(columns=list(COLUMNS), fill_value="")
-    for column in ("patient_id", "group_id", "view", "side", "lesion_masks"):
+    for column in ("label", "patient_id", "group_id", "view", "side", "lesion_masks"):
         table[column] = without_unknown(table[column])
     table["label"], notes = one_spelling(table["label"], class_names)
     for column in ("age", "density"):

@@ -91,6 +91,8 @@ def _of_pillow(image: ImageFile.ImageFile) -> ImageHeader:
         exif.load(image.info.get("exif", b""))
     orientation = exif.get(_ORIENTATION, 1)
     key = image.info.get("transparency")
+    if isinstance(key, int) and image.tile:
+        key *= {"L;2": 85, "L;4": 17}.get(str(image.tile[0].args), 1)  # pixels are read as 8 bits, the key is not
     return ImageHeader(
         str(image.format),
         *(image.size if orientation < 5 else image.size[::-1]),

@@ -85,7 +85,7 @@ def read_scan(path: str | Path, reduction: int = 1) -> tuple[np.ndarray, tuple[s
         )
     try:
         image = _decoded(path, header, cv2.IMREAD_UNCHANGED if reduction == 1 else _REDUCED_GREY[reduction])
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SyntaxError) as error:  # Pillow's word for modes that it does not know
         raise UnreadableImageError(
             f"Expected a PNG, JPEG, TIFF, BMP or DICOM image. Received: {path} "
             f"({getattr(error, 'strerror', None) or error}). Restore the file or remove its row."

@@ -152,4 +152,4 @@ def _patient(full_path: str, status: str, source: Path) -> str:
             f"Expected paths STATUS/NUMBER/FILE whose folder agrees with the column Status. Received: "
             f"fullPath={full_path!r} with Status={status!r} in {source}. Correct the row."
         )
-    return "/".join(folders[-2:])
+    return f"{status.capitalize()}/{folders[-1].casefold()}"  # however the row spells them: one patient, one group

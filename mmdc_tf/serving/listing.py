@@ -56,6 +56,8 @@ def list_images(paths: Sequence[Path], table: Path | None, age: float | None, de
     unused = len(rows) - sum(row is not None for row in given)
     if unused:
         notes.append(f"rows of {table} for images that are not asked for: {unused:,}")
+    if table is not None and None in given:
+        notes.append(f"images without a row in {table}: {given.count(None):,}")
     return Listing(
         tuple(images.values()),
         tuple(age if row is None or row.age is None else row.age for row in given),

@@ -168,6 +168,27 @@ def test_folders_around_folders_are_entered(root, tmp_path, around):
     assert list_busi(tmp_path / "outer").root == inner
 
 
+def test_files_beside_the_folder_that_is_entered_are_counted(root):
+    write(root.parent / "malignant" / "c.png", 5)
+    assert list_busi(root.parent).notes == ("files passed over: 1 (.png: 1, for example malignant/c.png)",)
+
+
+@pytest.mark.parametrize(
+    "name", ["benign (2) mask", "benign (2)-mask", "mask_benign (2)", "benign (2)mask", "benign (2)_MASK (2)"]
+)
+def test_masks_are_known_by_their_other_names_too(root, name):
+    path = root / "benign" / f"{name}.png"
+    write(path, 40)
+    masks = list_busi(root).table.set_index("sample_id")["lesion_masks"]
+    assert len(masks) == 7
+    assert masks["benign/benign (2)"] == (str(path),)
+
+
+def test_an_image_whose_name_only_holds_the_word_is_no_mask(root):
+    write(root / "benign" / "benign (2)_masked_lesion_view.png", 41)
+    assert "benign/benign (2)_masked_lesion_view" in set(list_busi(root).table["sample_id"])
+
+
 def test_what_is_passed_over_is_counted_by_kind_with_an_example(root):
     for name in ("a.webp", "b.WEBP", "c.jfif", "d.gif", "more/benign (90).png"):
         write_text(root / "benign" / name)

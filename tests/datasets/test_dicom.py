@@ -193,6 +193,14 @@ def lut(descriptor: list[int], data, vr: str = "US") -> Dataset:
     return item
 
 
+def frame_lut(item: Dataset) -> Dataset:
+    """Functional groups that hold a VOI LUT."""
+    group, frame = Dataset(), Dataset()
+    frame.VOILUTSequence = [item]
+    group.FrameVOILUTSequence = [frame]
+    return group
+
+
 FULL = np.arange(4096, dtype=np.uint16).reshape(64, 64)
 EIGHT_BIT = np.round(FULL * (255 / 4095)).astype(np.uint8)
 IDENTITY = list(range(4096))
@@ -224,6 +232,7 @@ LINEAR = {"WindowCenter": 2048, "WindowWidth": 4096}  # (x - 2047.5) / 4095 + 0.
         ({"ModalityLUTSequence": [lut([4096, 0, 12], IDENTITY[::-1])]}, 255 - EIGHT_BIT),
         ({"ModalityLUTSequence": [lut([4096, 0, 12], IDENTITY[::-1])], **LINEAR}, 255 - EIGHT_BIT),
         ({"VOILUTSequence": [lut([4096, 0, 12], IDENTITY)], "WindowCenter": 9, "WindowWidth": 9}, EIGHT_BIT),
+        ({"SharedFunctionalGroupsSequence": [frame_lut(lut([4096, 0, 12], IDENTITY[::-1]))]}, 255 - EIGHT_BIT),
         # first value 1000, clipped on both sides; 0 entries stand for 65,536
         (
             {"VOILUTSequence": [lut([3, 1000, 12], [0, 2048, 4095])]},

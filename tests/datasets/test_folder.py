@@ -180,6 +180,11 @@ def test_an_empty_cell_is_named_by_its_row_in_the_file(tmp_path):
         load_folder(make(tmp_path, image_path=["img/1.png", "", "img/3.png"]))
 
 
+def test_a_label_that_says_unknown_is_no_class(tmp_path):
+    with pytest.raises(DatasetError, match="Received: label='' for 's2'"):
+        load_folder(make(tmp_path, label=["benign", "n/a", "malignant"]))
+
+
 def test_absent_images_are_counted_and_named(tmp_path):
     folder = make(tmp_path)
     (folder / "img/3.png").unlink()

@@ -65,7 +65,7 @@ def test_a_damaged_jpeg_is_refused_by_name(tmp_path: Path, options: dict, damage
         read_image(tmp_path / "a.jpg", reduction)
 
 
-@pytest.mark.parametrize("compression", [5, 8], ids=["lzw", "deflate"])
+@pytest.mark.parametrize("compression", [5, 8, 32773], ids=["lzw", "deflate", "packbits"])
 def test_a_damaged_tiff_is_refused_by_name(tmp_path: Path, compression: int):
     image = np.random.default_rng(0).integers(0, 256, (400, 300)).astype(np.uint8)
     assert cv2.imwrite(str(tmp_path / "a.tif"), image, [cv2.IMWRITE_TIFF_COMPRESSION, compression])

@@ -168,6 +168,31 @@ def test_grey_with_opacity(tmp_path, suffix):
     assert image[..., 0].tolist() == [[200, 0, 40]] and flags == ("transparent",)
 
 
+@pytest.mark.parametrize(("bits", "key"), [(4, 15), (2, 3)])
+def test_a_grey_of_few_bits_that_means_transparent_becomes_black(tmp_path, bits, key):
+    """Written by hand: one row of two pixels, the key and 0; Pillow writes no such key."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    row = bytes([0, key << (8 - bits)])
+    header = struct.pack(">IIBBBBB", 2, 1, bits, 0, 0, 0, 0)
+    parts = [(b"IHDR", header), (b"tRNS", struct.pack(">H", key)), (b"IDAT", zlib.compress(row)), (b"IEND", b"")]
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts))
+    image, flags = read_scan(tmp_path / "a.png")
+    assert image.tolist() == [[0, 0]] and flags == ("transparent",)
+
+
+@pytest.mark.parametrize("second", ["unspecified", "assocalpha"])
+def test_a_tiff_of_a_mode_that_nobody_reads_is_refused_by_name(tmp_path, second):
+    """Two samples a pixel, of which the second is no plain opacity."""
+    tifffile.imwrite(
+        tmp_path / "a.tif", np.full((4, 4, 2), 200, np.uint8), photometric="minisblack", extrasamples=[second]
+    )
+    with pytest.raises(UnreadableImageError, match=r"a\.tif"):
+        read_scan(tmp_path / "a.tif")
+
+
 def test_a_grey_that_means_transparent_becomes_black(tmp_path):
     Image.fromarray(np.array([[0, 40, 80]], np.uint8)).save(tmp_path / "a.png", transparency=40)
     image, flags = read_scan(tmp_path / "a.png")

@@ -301,3 +301,11 @@ def test_only_a_dataset_with_such_a_table_can_be_used_without_images(root):
     assert load_table_alone("mini-ddsm", root).found_counts == {"benign": 1, "cancer": 2, "normal": 1}
     with pytest.raises(ConfigurationError, match=r"used alone: mini-ddsm\. Received: dataset='busi'"):
         load_table_alone("busi", root)
+
+
+def test_a_patient_is_one_group_however_her_rows_spell_the_folder(tmp_path):
+    table = [a_row("Benign", "0030"), a_row("Benign", "0030", view="MLO")]
+    table[1]["fullPath"] = table[1]["fullPath"].replace("Benign", "benign").replace("\\", "/")
+    write_images(tmp_path, pd.DataFrame([table[0], {**table[1], "fullPath": f"Benign/0030/{table[1]['fileName']}"}]))
+    pd.DataFrame(table).to_csv(tmp_path / "DataWMask.csv", index=False)
+    assert load_mini_ddsm(tmp_path).table["group_id"].tolist() == ["Benign/0030"] * 2
