@@ -70,9 +70,8 @@ def conclusion(table: PaperTable, results: pd.DataFrame, folder: Path) -> list[s
     limits = f"{best['accuracy_ci_low']:.1f} to {best['accuracy_ci_high']:.1f}"
     highest = f"Best leak-free accuracy: {best['label']}, {best['accuracy']:.1f} % ({limits})."
     unit = run_of(folder).get("group_unit", "group")
-    falls = _falls([sides for row, sides in lines.items() if row in free.index], unit)
-    papers = _papers([sides for row, sides in lines.items() if row in free.index])
-    return [*falls, *papers, *(_worth(table, free, folder) or [highest])]
+    finished = [sides for row, sides in lines.items() if row in free.index]
+    return [*_falls(finished, unit), *_papers(finished), *(_worth(table, free, folder) or [highest])]
 
 
 def _accuracy(line: dict[Any, Any]) -> str:
