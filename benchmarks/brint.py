@@ -24,7 +24,7 @@ import skimage
 from scipy.ndimage import gaussian_filter, map_coordinates
 from skimage.feature import local_binary_pattern
 
-from mmdc_tf.opencv import cv2
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.preprocessing.brint import CODES, ROTATION_MINIMUM, TIE_TOLERANCE, brint_histogram
 
 SIDE, RADII, ROUNDS = 224, range(1, 10), 7

@@ -35,16 +35,15 @@ from cluster_archive_data import (
 from machine import PACKAGES, machine_lines
 
 from mmdc_tf.commands.arguments import names, positive
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.datasets.splits import Split, make_splits
 from mmdc_tf.evaluation.comparison import compare_rows
 from mmdc_tf.evaluation.predictions import read_predictions
 from mmdc_tf.evaluation.statistics import metric_intervals
-from mmdc_tf.experiments.artifacts import write_text
 from mmdc_tf.experiments.results import PERCENT_METRICS, PLAIN_METRICS
-from mmdc_tf.opencv import cv2
+from mmdc_tf.io import write_table, write_text
 from mmdc_tf.preprocessing.one_scan import Job, process
 from mmdc_tf.report.tables import write_tables
-from mmdc_tf.whole_files import write_table
 
 PARTS = ("scans", "cell", "tables")
 ROUNDS = 3

@@ -14,13 +14,13 @@ from cluster_work import made_up_samples
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import DigitalMammographyXRayImageStorageForPresentation, ExplicitVRLittleEndian, JPEG2000Lossless
 
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.datasets.phantom import phantom_mammograms
 from mmdc_tf.datasets.schema import Dataset
 from mmdc_tf.datasets.splits import Split, select
 from mmdc_tf.evaluation.predictions import predictions_table
 from mmdc_tf.experiments.rows import PaperTable, Row
-from mmdc_tf.opencv import cv2
-from mmdc_tf.whole_files import write_table
+from mmdc_tf.io import write_table
 
 FOLDS, ROWS, SEEDS, SCANS = 5, 20, 8, 4
 CLASSES = ("benign", "cancer", "normal")

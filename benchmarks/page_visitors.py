@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import numpy as np
 
-from mmdc_tf.opencv import cv2
+from mmdc_tf.datasets.opencv import cv2
 
 API = "gradio_api"
 PATIENCE = 120

@@ -33,8 +33,8 @@ import skimage
 from skimage import exposure, filters, io, measure, transform
 from skimage.metrics import structural_similarity
 
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.datasets.phantom import phantom_mammograms
-from mmdc_tf.opencv import cv2
 from mmdc_tf.preprocessing import get_recipe, preprocess_file
 from mmdc_tf.preprocessing.batch import preprocess_folder
 from mmdc_tf.preprocessing.scan_folder import list_scans

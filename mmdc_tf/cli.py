@@ -7,18 +7,16 @@ import contextlib
 import re
 import shlex
 import sys
-import time
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from mmdc_tf import events
-from mmdc_tf.commands import EXIT_BAD_INPUT
+from mmdc_tf.commands import EXIT_BAD_INPUT, EXIT_INTERRUPTED
 from mmdc_tf.commands.audit import add_audit
 from mmdc_tf.commands.cache import add_cache
 from mmdc_tf.commands.compare import add_compare
 from mmdc_tf.commands.datasets import add_datasets
 from mmdc_tf.commands.demo import add_demo
-from mmdc_tf.commands.ending import end_failed, end_interrupted, end_unheard, leave_output
+from mmdc_tf.commands.ending import end_failed, end_unheard, leave_output, say
 from mmdc_tf.commands.explain import add_explain
 from mmdc_tf.commands.export import add_export
 from mmdc_tf.commands.predict import add_predict
@@ -26,8 +24,7 @@ from mmdc_tf.commands.preprocess import add_preprocess
 from mmdc_tf.commands.report import add_report
 from mmdc_tf.commands.robustness import add_robustness
 from mmdc_tf.commands.run import add_run
-from mmdc_tf.errors import did_you_mean
-from mmdc_tf.notices import RESEARCH_USE
+from mmdc_tf.errors import RESEARCH_USE, did_you_mean
 from mmdc_tf.version import __version__
 
 
@@ -70,22 +67,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(words)
     options.typed = shlex.join(["mmdc-tf", *words])
     try:
-        with events.json_events() if getattr(options, "json_log", False) else contextlib.nullcontext():
-            return _run(options)
+        return _outcome(options)
     except OSError as error:  # of standard output: all others end the command
         return end_unheard(error)
     finally:
         leave_output()
-
-
-def _run(options: argparse.Namespace) -> int:
-    """Runs the command; programs are told of its end, however it came."""
-    started = time.monotonic()
-    code = _outcome(options)
-    if events.in_json():
-        seconds = round(time.monotonic() - started, 1)
-        events.tell("finished", f"exit code {code} after {seconds} s", exit_code=code, seconds=seconds)
-    return code
 
 
 def _outcome(options: argparse.Namespace) -> int:
@@ -96,9 +82,11 @@ def _outcome(options: argparse.Namespace) -> int:
     except BrokenPipeError:
         raise
     except Exception as error:
-        return end_failed(error, options)
+        return end_failed(error, getattr(options, "debug", False))
     except KeyboardInterrupt:
-        return end_interrupted(options)
+        further = "; the same command continues where it stopped" if getattr(options, "continues", False) else ""
+        say(f"interrupted{further}")
+        return EXIT_INTERRUPTED
 
 
 def run_experiments() -> int:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 TERMINAL_COLOUR = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 """What TensorFlow and Keras colour their messages with."""
+RESEARCH_USE = "Research use only, not a medical device."
+"""Stands on everything that people may read as a result."""
 
 
 class InputError(ValueError):
@@ -61,6 +63,11 @@ def plain_line(text: str) -> str:
     """A text on one line, without a terminal's colours and what else cannot be printed."""
     line = " ".join(TERMINAL_COLOUR.sub("", text).split())
     return "".join(one if one.isprintable() else "?" for one in line)
+
+
+def counted(count: int, noun: str) -> str:
+    """``1 row``, ``1,234 rows``; the noun as of one."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def kind_and_line(error: BaseException, longest: int) -> str:

@@ -58,7 +58,7 @@ def shared_output(tmp_path_factory) -> Path:
 @pytest.fixture
 def busi(tmp_path) -> Path:
     """A folder in the layout of BUSI with six images of each class, no two alike."""
-    from mmdc_tf.opencv import cv2
+    from mmdc_tf.datasets.opencv import cv2
 
     rng = np.random.default_rng(0)
     for name in ("benign", "malignant", "normal"):

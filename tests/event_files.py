@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from mmdc_tf.opencv import cv2
+from mmdc_tf.datasets.opencv import cv2
 
 
 def events(folder: Path) -> EventAccumulator:

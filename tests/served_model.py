@@ -11,8 +11,8 @@ import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.models import MODELS, ModelSettings, build_model
-from mmdc_tf.opencv import cv2
 from mmdc_tf.preprocessing import get_recipe
 
 SIZE = 32

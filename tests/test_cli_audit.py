@@ -15,8 +15,8 @@ from command_line import refused
 from mmdc_tf.cli import main
 from mmdc_tf.datasets.catalogue import load_dataset
 from mmdc_tf.datasets.integrity import NEAR_TWIN_BITS
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.datasets.splits import make_splits
-from mmdc_tf.opencv import cv2
 
 IMAGES = 60
 IMPORTS = """

@@ -14,9 +14,9 @@ import pytest
 from command_line import refused
 
 from mmdc_tf.cli import main
+from mmdc_tf.datasets.opencv import cv2
+from mmdc_tf.errors import RESEARCH_USE
 from mmdc_tf.models import ModelSettings, build_model
-from mmdc_tf.notices import RESEARCH_USE
-from mmdc_tf.opencv import cv2
 from mmdc_tf.preprocessing import get_recipe
 
 SIZE = 32

@@ -15,7 +15,7 @@ from command_line import refused
 from served_model import change_card, scan, write_image, write_model
 
 from mmdc_tf.cli import main
-from mmdc_tf.notices import RESEARCH_USE
+from mmdc_tf.errors import RESEARCH_USE
 from mmdc_tf.serving import runtimes
 from mmdc_tf.serving.export import in_float32
 

@@ -13,8 +13,8 @@ import pytest
 from command_line import refused
 
 from mmdc_tf.cli import main
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.datasets.phantom_folder import NOTICE, NOTICE_FILE
-from mmdc_tf.opencv import cv2
 
 
 @pytest.fixture

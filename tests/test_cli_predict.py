@@ -14,7 +14,7 @@ from served_model import CLASSES, change_card, scan, write_dicom, write_image
 
 import mmdc_tf
 from mmdc_tf.cli import main
-from mmdc_tf.notices import RESEARCH_USE
+from mmdc_tf.errors import RESEARCH_USE
 
 P_COLUMNS = [f"p_{name}" for name in CLASSES]
 

@@ -10,7 +10,7 @@ import pytest
 from command_line import refused
 
 from mmdc_tf.cli import main
-from mmdc_tf.opencv import cv2
+from mmdc_tf.datasets.opencv import cv2
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from command_line import refused
 from saved_training import shift_probabilities, write_saved_training
 
 from mmdc_tf.cli import main
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.datasets.phantom import phantom_mammograms
-from mmdc_tf.opencv import cv2
 
 ROW = "densenet201"
 

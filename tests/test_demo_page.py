@@ -24,7 +24,7 @@ import mmdc_tf
 from mmdc_tf.datasets.phantom_cohort import mammogram_patients
 from mmdc_tf.datasets.phantom_folder import NOTICE
 from mmdc_tf.datasets.phantom_mammogram import draw_mammogram
-from mmdc_tf.notices import RESEARCH_USE
+from mmdc_tf.errors import RESEARCH_USE
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = (

@@ -15,7 +15,7 @@ from markdown_it import MarkdownIt
 from served_model import scan, write_image
 
 from mmdc_tf.cli import main
-from mmdc_tf.opencv import cv2
+from mmdc_tf.datasets.opencv import cv2
 
 ATTACK = "<img src=x onerror=alert(1)>"
 NAMES = (

@@ -15,7 +15,7 @@ from mmdc_tf.audit.near_twins import NearTwins
 from mmdc_tf.audit.probe_scores import ProbeResult
 from mmdc_tf.datasets.copies import CONFIRMED_SSIM
 from mmdc_tf.datasets.schema import TWIN_UNIT, Dataset
-from mmdc_tf.notices import counted
+from mmdc_tf.errors import counted
 
 USE_LEAK_FREE = "Use --protocol leak-free"
 WITHOUT_IMAGES = "Only the table was read: no image was looked at."

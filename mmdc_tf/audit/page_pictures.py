@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from mmdc_tf.audit.probe_scores import Interval, ProbeResult
 from mmdc_tf.datasets.images import read_image
-from mmdc_tf.html_page import picture_address
-from mmdc_tf.opencv import cv2
+from mmdc_tf.datasets.opencv import cv2
+from mmdc_tf.io import picture_address
 
 # Okabe and Ito: told apart by colour-blind readers too
 IMAGE_LEVEL, GROUP_LEVEL = "#e69f00", "#0072b2"

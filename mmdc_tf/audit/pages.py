@@ -14,10 +14,9 @@ from mmdc_tf.audit.page_pictures import leak_figure, thumbnail
 from mmdc_tf.audit.report import AuditReport, large_clusters
 from mmdc_tf.datasets.phantom_folder import NOTICE
 from mmdc_tf.errors import ConfigurationError
-from mmdc_tf.html_page import page_templates
-from mmdc_tf.page_text import FILTERS
+from mmdc_tf.evaluation.text import FILTERS
+from mmdc_tf.io import page_templates, write_with
 from mmdc_tf.version import __version__
-from mmdc_tf.whole_files import write_with
 
 MOST_PAIRS, MOST_CLUSTERS, MOST_IN_STRIP, MOST_ROWS = 24, 6, 8, 20
 PAIR_SIDE, STRIP_SIDE = 240, 120

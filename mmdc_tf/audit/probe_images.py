@@ -11,8 +11,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from mmdc_tf.datasets.images import read_image
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.datasets.schema import SIDES, Dataset
-from mmdc_tf.opencv import cv2
 from mmdc_tf.preprocessing.breast import MARGIN as BREAST_MARGIN
 from mmdc_tf.preprocessing.breast import find_breast
 from mmdc_tf.preprocessing.operations import resize, shrink, to_grey

@@ -18,8 +18,7 @@ from mmdc_tf.audit.shortcut_probes import shortcut_probes
 from mmdc_tf.datasets.integrity import NEAR_TWIN_BITS, require_bits
 from mmdc_tf.datasets.phantom_folder import NOTICE, is_phantom
 from mmdc_tf.datasets.schema import Dataset
-from mmdc_tf.errors import ConfigurationError
-from mmdc_tf.notices import RESEARCH_USE, counted
+from mmdc_tf.errors import RESEARCH_USE, ConfigurationError, counted
 
 TABLE_ALONE = "Only the table was read: nothing is known of copies and of shortcuts in the pixels."
 

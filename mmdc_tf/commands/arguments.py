@@ -125,13 +125,6 @@ def add_debug(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--debug", action="store_true", help="show the trace of an error")
 
 
-def add_json_log(parser: argparse.ArgumentParser) -> None:
-    """Adds ``--json-log``, which ``mmdc_tf.cli.main`` heeds."""
-    parser.add_argument(
-        "--json-log", action="store_true", help="for programs: one JSON object a line on standard output"
-    )
-
-
 def _number(text: str, convert: Callable[[str], Number], fits: Callable[[Number], bool], expected: str) -> Number:
     try:
         if fits(number := convert(text)):

@@ -81,7 +81,7 @@ def _audit_dataset(options: argparse.Namespace) -> bool:
     from mmdc_tf.audit.pages import write_audit
     from mmdc_tf.audit.report import run_audit
     from mmdc_tf.datasets.integrity import NEAR_TWIN_BITS
-    from mmdc_tf.experiments.artifacts import require_writable
+    from mmdc_tf.io import require_writable
     from mmdc_tf.serving.output import printable
 
     require_writable(options.output)  # minutes of work come before the first file is written
@@ -109,7 +109,7 @@ def summary(report: AuditReport) -> str:
     Args:
         report: of ``run_audit``.
     """
-    from mmdc_tf.notices import RESEARCH_USE
+    from mmdc_tf.errors import RESEARCH_USE
     from mmdc_tf.serving.output import printable
 
     dataset = report.dataset
@@ -142,7 +142,7 @@ def _split_check(options: argparse.Namespace) -> SplitCheck:
 
 
 def _split_facts(path: Path, check: SplitCheck) -> dict[str, Any]:
-    from mmdc_tf.notices import RESEARCH_USE
+    from mmdc_tf.errors import RESEARCH_USE
 
     return {
         "split": str(path),

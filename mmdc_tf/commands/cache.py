@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmdc_tf.commands import EXIT_OK
 from mmdc_tf.commands.arguments import add_debug, positive
-from mmdc_tf.notices import counted
+from mmdc_tf.errors import counted
 
 if TYPE_CHECKING:
     from mmdc_tf.training.feature_folder import EntryInfo

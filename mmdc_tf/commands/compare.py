@@ -66,7 +66,6 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
 
 def _compare(options: argparse.Namespace) -> int:
     folders = _with_baseline(_table_folders(options.run), options.baseline)
-    options.folder = folders[0].parent
     _require_known(folders, options.rows)
     protocols = PROTOCOL_SETS[options.protocol][::-1]  # leak-free first
     compared = {folder: [_comparison(folder, options, protocol) for protocol in protocols] for folder in folders}
@@ -163,22 +162,12 @@ def _place(folder: Path, baseline: str) -> Path:
 
 def _write(folder: Path, baseline: str, comparisons: list[Comparison]) -> str:
     """Writes the CSV and the Markdown, and returns the latter."""
-    from mmdc_tf.experiments.artifacts import write_text
-    from mmdc_tf.storage import StorageError
-    from mmdc_tf.whole_files import write_table
+    from mmdc_tf.io import write_table, write_text
 
     place, text = _place(folder, baseline), _markdown(folder, baseline, comparisons)
     table = _csv_lines(folder, comparisons)
-    try:
-        write_table(Path(f"{place}.csv"), table, float_format="%.6g")
-        write_text(Path(f"{place}.md"), text)
-    except StorageError:
-        raise
-    except OSError as error:
-        raise ConfigurationError(
-            f"Expected a folder that can be written to. Received: {place.parent} ({error.strerror}). "
-            "Copy the run to where you may write."
-        ) from error
+    write_table(Path(f"{place}.csv"), table, float_format="%.6g")
+    write_text(Path(f"{place}.md"), text)
     return text
 
 
@@ -201,7 +190,7 @@ def _notice(folder: Path) -> str:
 
 
 def _for_programs(folder: Path, baseline: str, comparisons: list[Comparison]) -> dict[str, Any]:
-    from mmdc_tf.notices import RESEARCH_USE
+    from mmdc_tf.errors import RESEARCH_USE
 
     parts = [
         {

@@ -1,74 +1,60 @@
-"""How a command ends that fails: one line, an exit code, and the trace in a log."""
+"""How a command ends that fails: one line and an exit code; ``--debug`` prints the trace."""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import logging
+import errno
 import os
 import sys
 import traceback
-from pathlib import Path
 
-from mmdc_tf import events
-from mmdc_tf.commands import EXIT_BAD_INPUT, EXIT_INTERNAL, EXIT_INTERRUPTED
-from mmdc_tf.errors import ConfigurationError, InputError, one_line
-from mmdc_tf.failure_log import keep_trace, log_failure, trace_of
-from mmdc_tf.storage import DISK, FORBIDDEN, StorageError, refusal
+from mmdc_tf.commands import EXIT_BAD_INPUT, EXIT_INTERNAL
+from mmdc_tf.errors import InputError, one_line
 
 
-def end_failed(error: Exception, options: argparse.Namespace) -> int:
-    """Says in one line why a command ended, and keeps the trace in the command's folder.
-
-    What the user or the system can mend, exit code 2, leaves a trace only where there is a folder; an error of this
-    package, 70, leaves it in the system's folder for temporary files otherwise.
+def end_failed(error: Exception, debug: bool) -> int:
+    """Says in one line why a command ended.
 
     Args:
         error: that ended it.
-        options: ``typed``; ``folder``, the run's or output folder, where it is there; ``debug``: print the trace.
+        debug: print the trace too.
+
+    Returns:
+        The exit code: 2 for what the user or the system can mend, 70 for an error of this package.
     """
-    if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("mmdc_tf"):
-        error = _no_environment(error)
-    known = error if isinstance(error, InputError) else refusal(error, Path("the output"), DISK | FORBIDDEN)
-    if known is not None:
-        code, line = EXIT_BAD_INPUT, one_line(known)
-        log = None if isinstance(known, StorageError) and known.gone else _logged(error, line, options)
-    else:
-        code, line = EXIT_INTERNAL, f"internal error: {type(error).__name__}: {one_line(error)}"
-        log = _logged(error, line, options) or keep_trace(options.typed, line, error)
-        line += f". The trace is in {log}: please report it." if log else "."
-    if getattr(options, "debug", False):
+    if debug:
         traceback.print_exception(error)
-    _say(line, "failed", exit_code=code, error=type(error).__name__, trace=trace_of(error), log=log and str(log))
-    return code
+    if (line := _reason(error)) is not None:
+        say(line)
+        return EXIT_BAD_INPUT
+    say(f"internal error: {type(error).__name__}: {one_line(error)}. Please report it, with what --debug prints.")
+    return EXIT_INTERNAL
 
 
-def _no_environment(error: ModuleNotFoundError) -> ConfigurationError:
-    """Nearly always the system's Python, with the environment not activated."""
-    return ConfigurationError(
-        f"Expected the packages that this project needs. Received: no {error.name} in {sys.executable}. Activate the "
-        "environment: . .venv/bin/activate (make sets it up), or install them: pip install -e ."
-    )
-
-
-def _logged(error: Exception, line: str, options: argparse.Namespace) -> Path | None:
-    folder: Path | None = getattr(options, "folder", None)
-    return None if folder is None else log_failure(folder, options.typed, line, error)
-
-
-def end_interrupted(options: argparse.Namespace) -> int:
-    """Says that Ctrl-C ended a command, and whether the same command goes on."""
-    further = "; the same command continues where it stopped" if getattr(options, "continues", False) else ""
-    _say(f"interrupted{further}", "interrupted", exit_code=EXIT_INTERRUPTED)
-    return EXIT_INTERRUPTED
+def _reason(error: Exception) -> str | None:
+    """What the user or the system can mend; None for an error of this package."""
+    if isinstance(error, InputError):
+        return one_line(error)
+    if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("mmdc_tf"):
+        # nearly always the system's Python, with the environment not activated
+        return (
+            f"Expected the packages that this project needs. Received: no {error.name} in {sys.executable}. Activate "
+            "the environment: . .venv/bin/activate (make sets it up), or install them: pip install -e ."
+        )
+    if isinstance(error, OSError) and error.errno is not None:
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        advice = "Make room" if is_full else "Make it readable and writable for this user, or choose another place"
+        return (
+            f"Expected a disk and files that can be read and written. Received: {error.filename or 'the output'} "
+            f"({error.strerror}). {advice}, and give the same command again; what is finished stays."
+        )
+    return None
 
 
 def end_unheard(error: OSError) -> int:
     """For ``mmdc-tf … | head`` and ``mmdc-tf … > FILE`` on a full disk: nobody takes what the command says."""
     reason = "closed by its reader" if isinstance(error, BrokenPipeError) else error.strerror
-    print(
-        f"mmdc-tf: Expected a standard output that takes text. Received: one that does not ({reason}).", file=sys.stderr
-    )
+    say(f"Expected a standard output that takes text. Received: one that does not ({reason}).")
     return EXIT_BAD_INPUT
 
 
@@ -81,10 +67,7 @@ def leave_output() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
-def _say(line: str, event: str, **fields: object) -> None:
+def say(line: str) -> None:
+    """Prints a line of this program on the error stream."""
     with contextlib.suppress(OSError):  # a full disk under the output, say: the exit code is left
-        events.tell(event, f"mmdc-tf: {line}", message=line, level=logging.ERROR, show=_to_errors, **fields)
-
-
-def _to_errors(text: str) -> None:
-    print(text, file=sys.stderr)
+        print(f"mmdc-tf: {line}", file=sys.stderr)

@@ -14,7 +14,7 @@ from mmdc_tf.commands.arguments import require_one
 from mmdc_tf.errors import ConfigurationError, InputError
 
 if TYPE_CHECKING:
-    from mmdc_tf.heatmaps.heat_scores import HeatScore
+    from mmdc_tf.explain.heat_scores import HeatScore
     from mmdc_tf.serving.card import ModelCard
     from mmdc_tf.serving.explanation import Explainer, Explanation
 
@@ -50,8 +50,8 @@ def _explain(options: argparse.Namespace) -> int:
 
     file = model_file(options.model)
     require_one(options.images)
-    from mmdc_tf.experiments.artifacts import require_writable
     from mmdc_tf.experiments.native_log import native_messages_to
+    from mmdc_tf.io import require_writable
     from mmdc_tf.serving.card import read_card
 
     pictures = _pictures(options)
@@ -104,7 +104,7 @@ def _explain_one(
     explainer: Explainer, path: Path, picture: Path, options: argparse.Namespace, problems: list[str]
 ) -> dict[str, HeatScore | None]:
     """Writes a picture and prints a line; what goes wrong is a line on the error stream, kept in ``problems``."""
-    from mmdc_tf.heatmaps.heat_scores import heat_score, read_lesion
+    from mmdc_tf.explain.heat_scores import heat_score, read_lesion
     from mmdc_tf.preprocessing.scan_folder import masks_in
     from mmdc_tf.report.figures import write_png
     from mmdc_tf.serving.heat_figure import heat_figure

@@ -47,7 +47,7 @@ def _export(options: argparse.Namespace) -> int:
 
     file = model_file(options.model)
     require_one(options.images)
-    from mmdc_tf.experiments.artifacts import require_writable
+    from mmdc_tf.io import require_writable
     from mmdc_tf.serving.card import read_card
     from mmdc_tf.serving.export_files import FORMATS, default_place, require_place, require_possible
 

@@ -58,7 +58,7 @@ def lesion_report(dataset: Dataset, survey: LesionSurvey) -> dict[str, Any]:
         ``notes``.
     """
     from mmdc_tf.datasets.phantom_folder import is_phantom
-    from mmdc_tf.notices import RESEARCH_USE
+    from mmdc_tf.errors import RESEARCH_USE
 
     return {
         "title": dataset.info.title,
@@ -155,7 +155,7 @@ def _percent(share: float | None) -> str:
 
 def _write_csv(path: Path, survey: LesionSurvey) -> None:
     """A line a mask: sample_id, mask, a column a recipe with the share kept, problem."""
-    from mmdc_tf.whole_files import write_with
+    from mmdc_tf.io import write_with
 
     try:
         write_with(path, lambda temporary: survey.masks.to_csv(temporary, index=False, lineterminator="\n"))

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from mmdc_tf import events
 from mmdc_tf.commands import EXIT_FAILED_ROW, EXIT_OK
-from mmdc_tf.commands.arguments import add_debug, add_json_log, positive
+from mmdc_tf.commands.arguments import add_debug, positive
 from mmdc_tf.commands.machines import LOCAL, SCAN_MEMORY, add_executor, require_fitting, task_resources
 from mmdc_tf.commands.progress import scan_bar
 from mmdc_tf.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from mmdc_tf.preprocessing.batch import BatchResult
-    from mmdc_tf.preprocessing.manifest import Row
     from mmdc_tf.workers import Workers
 
 
@@ -33,23 +30,18 @@ def add_preprocess(parser: argparse.ArgumentParser) -> None:
     add("--contact-sheet", type=Path, metavar="FILE.png", help="also draw scans beside their results into this file")
     add("--contact-count", type=positive, default=12, help="scans on the contact sheet; default: 12")
     add_executor(parser, SCAN_MEMORY)
-    add_json_log(parser)
     add_debug(parser)
 
 
 def _preprocess(options: argparse.Namespace) -> int:
-    from mmdc_tf.preprocessing.batch import LOCK, preprocess_folder
+    from mmdc_tf.preprocessing.batch import preprocess_folder
 
     _require_png(options.contact_sheet)
     require_fitting(options)
-    try:
-        with scan_bar() as progress:
-            result = preprocess_folder(
-                options.input, options.output, options.recipe, options.size, _workers(options), progress
-            )
-    finally:
-        if (options.output / LOCK).is_file():  # what was refused before is not ours to write to
-            options.folder = options.output
+    with scan_bar() as progress:
+        result = preprocess_folder(
+            options.input, options.output, options.recipe, options.size, _workers(options), progress
+        )
     _print_result(result, options)
     _draw(result, options)
     return EXIT_FAILED_ROW if result.failed else EXIT_OK
@@ -75,8 +67,7 @@ def _print_result(result: BatchResult, options: argparse.Namespace) -> None:
     from mmdc_tf.datasets.files import kinds
 
     for row in result.failed:
-        line = f"{row.flags}: {row.source}: {row.reason}"
-        events.tell("scan_failed", line, level=logging.WARNING, show=_to_errors, **_fields(row))
+        print(f"{row.flags}: {row.source}: {row.reason}", file=sys.stderr)
     if result.outside_links:
         example = result.outside_links[0]
         print(f"note: links that leave the input, not followed: {len(result.outside_links):,}, for example {example}")
@@ -86,26 +77,10 @@ def _print_result(result: BatchResult, options: argparse.Namespace) -> None:
         print(f"note: files that are no scans, left out: {len(result.others):,} ({kinds(result.others)})")
     written = len(result.rows) - len(result.failed) - result.unchanged
     manifest = options.output / "manifest.csv"
-    events.tell(
-        "preprocessed",
+    print(
         f"{len(result.rows):,} scans: {written:,} written, {result.unchanged:,} unchanged, "
-        f"{len(result.failed):,} without result; recipe {options.recipe}, {options.size} pixels; manifest: {manifest}",
-        scans=len(result.rows),
-        written=written,
-        unchanged=result.unchanged,
-        failed=len(result.failed),
-        recipe=options.recipe,
-        size=options.size,
-        manifest=str(manifest),
+        f"{len(result.failed):,} without result; recipe {options.recipe}, {options.size} pixels; manifest: {manifest}"
     )
-
-
-def _fields(row: Row) -> dict[str, Any]:
-    return {"source": row.source, "flags": row.flags, "reason": row.reason, "seconds": row.seconds}
-
-
-def _to_errors(text: str) -> None:
-    print(text, file=sys.stderr)
 
 
 def _draw(result: BatchResult, options: argparse.Namespace) -> None:

@@ -8,15 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmdc_tf import events
 from mmdc_tf.commands import EXIT_OK
-from mmdc_tf.commands.arguments import add_debug, add_json_log, require_root, whole
+from mmdc_tf.commands.arguments import add_debug, require_root, whole
 from mmdc_tf.commands.datasets import DATASETS
 from mmdc_tf.commands.run_dataset import dataset_of_run
 from mmdc_tf.errors import one_line
 from mmdc_tf.experiments.native_log import native_messages_to
-from mmdc_tf.failure_log import log_failure
-from mmdc_tf.storage import StorageError
+from mmdc_tf.io import is_disk_error
 
 if TYPE_CHECKING:
     from mmdc_tf.datasets.schema import Dataset
@@ -41,7 +39,6 @@ def add_report(parser: argparse.ArgumentParser) -> None:
     add("--output", type=Path, metavar="DIR", help="folder for report.html and figures; default: RUN")
     add("--dataset-root", type=Path, help="the dataset's folder, for the examples; default: where it lay for the run")
     add("--dataset", choices=DATASETS, help="what --dataset-root holds; default: what the run was made from")
-    add_json_log(parser)
     add_debug(parser)
 
 
@@ -66,13 +63,10 @@ def write_after_run(output: Path, table: str, dataset: Dataset) -> tuple[Path | 
         from mmdc_tf.report.html import REPORT, write_report
 
         problems = write_report(output, output, paths, EXAMPLES)
-    except StorageError:
-        raise
     except Exception as error:  # whatever it is, it must not turn a finished run into a failed one
-        reason = one_line(error)
-        line = f"note: no report ({type(error).__name__}: {reason}); try mmdc-tf report {output}"
-        log_failure(output, f"mmdc-tf report {output}", line, error)
-        return None, [line]
+        if is_disk_error(error):
+            raise
+        return None, [f"note: no report ({type(error).__name__}: {one_line(error)}); try mmdc-tf report {output}"]
     return output / REPORT, [f"note: {problem}" for problem in problems]
 
 
@@ -81,13 +75,12 @@ def _report(options: argparse.Namespace) -> int:
 
     tables_in(options.run)  # what is no run is refused before anything is written, or slowly imported
     require_root(options.dataset_root)
-    from mmdc_tf.experiments.artifacts import require_writable
-    from mmdc_tf.notices import RESEARCH_USE
+    from mmdc_tf.errors import RESEARCH_USE
+    from mmdc_tf.io import require_writable
     from mmdc_tf.report.html import FIGURES, REPORT, write_report
 
     place = options.output or options.run
     require_writable(place)
-    options.folder = place
     quiet = native_messages_to(place / "tensorflow.log") if options.examples else contextlib.nullcontext()
     with quiet:
         problems = write_report(
@@ -97,7 +90,7 @@ def _report(options: argparse.Namespace) -> int:
             options.examples,
         )
     print("\n".join([*(f"note: {problem}" for problem in problems), RESEARCH_USE]))
-    events.tell("report", f"written: {place / REPORT}, {place / FIGURES}", path=str(place / REPORT))
+    print(f"written: {place / REPORT}, {place / FIGURES}")
     return EXIT_OK
 
 

@@ -6,13 +6,12 @@ import argparse
 from pathlib import Path
 
 from mmdc_tf.commands import EXIT_FAILED_ROW, EXIT_OK
-from mmdc_tf.commands.arguments import PROTOCOL_SETS, add_debug, add_json_log, add_protocol, names, require_root
+from mmdc_tf.commands.arguments import PROTOCOL_SETS, add_debug, add_protocol, names, require_root
 from mmdc_tf.commands.datasets import DATASETS
 from mmdc_tf.commands.run_dataset import dataset_of_run
-from mmdc_tf.errors import ConfigurationError
+from mmdc_tf.errors import ConfigurationError, counted
 from mmdc_tf.experiments.native_log import native_messages_to
 from mmdc_tf.experiments.rows import TABLES, PaperTable, choose_rows, tables_in
-from mmdc_tf.notices import counted
 
 
 def add_robustness(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +24,6 @@ def add_robustness(parser: argparse.ArgumentParser) -> None:
     add_protocol(parser, "both")
     add("--dataset-root", type=Path, help="the dataset's folder; a phantom lies in the run and needs none")
     add("--dataset", choices=DATASETS, help="what --dataset-root holds; default: what the run was made from")
-    add_json_log(parser)
     add_debug(parser)
 
 
@@ -36,7 +34,6 @@ def _robustness(options: argparse.Namespace) -> int:
         raise ConfigurationError(
             f"Expected a run with {options.table}. Received: RUN={options.run} without it. Choose another --table."
         )
-    options.folder = options.run
     with native_messages_to(options.run / "tensorflow.log"):
         failures = [_score(table, options) for table in tables]
     return EXIT_FAILED_ROW if any(failures) else EXIT_OK

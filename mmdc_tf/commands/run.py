@@ -7,18 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmdc_tf import events
 from mmdc_tf.commands import EXIT_FAILED_ROW, EXIT_OK
 from mmdc_tf.commands.arguments import PROTOCOL_SETS, require_root
 from mmdc_tf.commands.machines import RAY, absolute_paths, require_fitting, training_workers
 from mmdc_tf.commands.report import write_after_run
-from mmdc_tf.commands.run_events import next_commands, tell_plan, tell_table
+from mmdc_tf.commands.run_events import next_commands, tell_table
 from mmdc_tf.commands.run_options import add_options
-from mmdc_tf.errors import ConfigurationError
+from mmdc_tf.errors import ConfigurationError, counted
 from mmdc_tf.experiments.native_log import native_messages_to
 from mmdc_tf.experiments.rows import TABLES, PaperTable, Row, choose_rows, load_table
-from mmdc_tf.notices import counted
-from mmdc_tf.storage import present
 from mmdc_tf.weight_files import official_files, require_weights
 
 if TYPE_CHECKING:
@@ -56,8 +53,7 @@ def _run(options: argparse.Namespace) -> int:
         absolute_paths(options)
     output = _output(table, options)
     # TensorFlow talks from the moment it is imported
-    with only_run(output / table.name), present(output), native_messages_to(output / "tensorflow.log"):
-        options.folder = output
+    with only_run(output / table.name), native_messages_to(output / "tensorflow.log"):
         clear_run(output, table.name)
         return _train(_plan(table, options, output), options.fresh, training_workers(options))
 
@@ -128,7 +124,7 @@ def _profile_name(options: argparse.Namespace) -> str:
 
 def _output(table: PaperTable, options: argparse.Namespace) -> Path:
     """The run's folder, made."""
-    from mmdc_tf.experiments.artifacts import require_writable
+    from mmdc_tf.io import require_writable
 
     output = options.output or Path("runs") / f"{_source(table, options)}-{_profile_name(options)}"
     require_writable(output)
@@ -244,7 +240,7 @@ def _train(plan: Plan, fresh: bool, where: CellWorkers | None) -> int:
         _show_in_tensorboard(plan, is_over=False)
 
     cells = make_cells(plan)
-    tell_plan(plan, len(cells), _introduction(plan, cells))
+    print(_introduction(plan, cells))
     with Progress() as progress:
         failures = run_cells(plan, cells, bring_up_to_date, progress, fresh=fresh, where=where)
         progress.phase("tables")
@@ -262,7 +258,7 @@ def _train(plan: Plan, fresh: bool, where: CellWorkers | None) -> int:
     for note in notes:
         print(note)
     if report is not None:
-        events.tell("report", f"report: {report}", path=str(report))
+        print(f"report: {report}")
     print("next:", *next_commands(plan, results), sep="\n  ")
     return EXIT_FAILED_ROW if failures else EXIT_OK
 

@@ -48,7 +48,7 @@ def _phantom(folder: Path) -> Dataset:
     """The phantom in the run's folder, as it was drawn."""
     from mmdc_tf.datasets import phantom
     from mmdc_tf.datasets.phantom_folder import PARAMETERS_FILE
-    from mmdc_tf.experiments.artifacts import read_json
+    from mmdc_tf.io import read_json
 
     known = {"phantom-mammogram": phantom.phantom_mammograms, "phantom-ultrasound": phantom.phantom_ultrasound}
     parameters = read_json(folder / PARAMETERS_FILE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import shutil
@@ -11,8 +10,7 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmdc_tf import events
-from mmdc_tf.notices import RESEARCH_USE
+from mmdc_tf.errors import RESEARCH_USE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,17 +19,6 @@ if TYPE_CHECKING:
 
 WIDTH = 110
 """Of what is printed, in characters."""
-
-
-def tell_plan(plan: Plan, trainings: int, text: str) -> None:
-    """Says what is to be run.
-
-    Args:
-        plan: rows and dataset.
-        trainings: how many.
-        text: the same for people.
-    """
-    events.tell("run", text, message=plan.table.title, **_facts(plan, trainings))
 
 
 def tell_table(plan: Plan, results: pd.DataFrame) -> None:
@@ -44,8 +31,6 @@ def tell_table(plan: Plan, results: pd.DataFrame) -> None:
     from mmdc_tf.datasets.phantom_folder import NOTICE
     from mmdc_tf.report.conclusion import conclusion, terminal_table
 
-    written = sorted(path for path in plan.output.glob(f"{plan.table.name}[._]*") if path.is_file())
-    line = f"in {plan.output}: {', '.join(path.name for path in written)}"
     notice = f" ({NOTICE})" if plan.dataset.info.synthetic else ""
     said = conclusion(plan.table, results, plan.folder)
     parts = [
@@ -54,16 +39,7 @@ def tell_table(plan: Plan, results: pd.DataFrame) -> None:
         "\n".join(textwrap.fill(text, WIDTH) for text in said),
         RESEARCH_USE,
     ]
-    events.tell(
-        "table",
-        "\n" + "\n\n".join(parts) + f"\n\nfiles: {plan.output}/{plan.table.name}.md, .csv, .tex and more",
-        message=line,
-        table=plan.table.name,
-        rows=json.loads(results.to_json(orient="records")),
-        conclusion=said,
-        files=[str(path) for path in written],
-        **_notices(plan),
-    )
+    print("\n" + "\n\n".join(parts) + f"\n\nfiles: {plan.output}/{plan.table.name}.md, .csv, .tex and more")
 
 
 def next_commands(plan: Plan, results: pd.DataFrame) -> list[str]:
@@ -100,24 +76,3 @@ def _typed(words: list[Any]) -> str:
     if shutil.which(program) is None:
         program = os.path.relpath(Path(sys.executable).with_name(program))
     return shlex.join([program, *others])
-
-
-def _facts(plan: Plan, trainings: int) -> dict[str, Any]:
-    """What programs are told of a run before its first training."""
-    dataset = plan.dataset
-    return {
-        "table": plan.table.name,
-        "rows": [row.name for row in plan.rows],
-        "trainings": trainings,
-        "output": str(plan.output),
-        "dataset": dataset.info.name,
-        "images": len(dataset.table),
-        "classes": dict(dataset.found_counts),
-        "groups": int(dataset.table["group_id"].nunique()),
-        "command": plan.command,
-        **_notices(plan),
-    }
-
-
-def _notices(plan: Plan) -> dict[str, Any]:
-    return {"notes": list(plan.dataset.notes), "research_use": RESEARCH_USE}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mmdc_tf.commands.arguments import add_debug, add_json_log, add_protocol, names, positive, share, size, whole
+from mmdc_tf.commands.arguments import add_debug, add_protocol, names, positive, share, size, whole
 from mmdc_tf.commands.datasets import DATASETS
 from mmdc_tf.commands.machines import add_training_machines
 
@@ -27,7 +27,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     resume = parser.add_mutually_exclusive_group()
     resume.add_argument("--resume", action="store_true", help="continue an interrupted run (the default)")
     resume.add_argument("--fresh", action="store_true", help="start over; an earlier result is renamed, not deleted")
-    add_json_log(parser)
     add_debug(parser)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from skimage.metrics import structural_similarity
 
-from mmdc_tf.opencv import cv2
+from mmdc_tf.datasets.opencv import cv2
 
 MOST_SIDE = 1024
 """The longest side, in pixels, at which images are compared; larger ones are averaged down to it."""

@@ -24,7 +24,7 @@ from mmdc_tf.datasets.integrity import (
     looks_of,
     read_grey,
 )
-from mmdc_tf.opencv import cv2
+from mmdc_tf.datasets.opencv import cv2
 
 SEARCHED = "ultrasound"
 

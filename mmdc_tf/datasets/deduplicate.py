@@ -9,8 +9,7 @@ import pandas as pd
 
 from mmdc_tf.datasets.copies import near_twin_clusters
 from mmdc_tf.datasets.schema import TWIN_UNIT, Dataset
-from mmdc_tf.errors import ConfigurationError, DatasetError, did_you_mean
-from mmdc_tf.notices import counted
+from mmdc_tf.errors import ConfigurationError, DatasetError, counted, did_you_mean
 
 
 def without_conflicts(dataset: Dataset) -> Dataset:

@@ -16,8 +16,8 @@ import numpy as np
 from mmdc_tf.datasets.decoder_process import decoder
 from mmdc_tf.datasets.dicom_grey import first, grey_levels, table, table_bits
 from mmdc_tf.datasets.image_header import require_few_pixels
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.errors import UnreadableImageError
-from mmdc_tf.opencv import cv2
 
 if TYPE_CHECKING:
     from pydicom import Dataset

@@ -11,8 +11,8 @@ from PIL import TiffImagePlugin
 from mmdc_tf.datasets.decoder_process import decoder
 from mmdc_tf.datasets.dicom import DICOM_SUFFIXES, is_dicom, read_dicom
 from mmdc_tf.datasets.image_header import ImageHeader, read_image_header, require_few_pixels
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.errors import UnreadableImageError
-from mmdc_tf.opencv import cv2
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", *DICOM_SUFFIXES)
 

@@ -20,8 +20,8 @@ from scipy.sparse.csgraph import connected_components
 
 from mmdc_tf.datasets.hash_pairs import Pairs, spanning_pairs
 from mmdc_tf.datasets.images import read_image
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.errors import ConfigurationError
-from mmdc_tf.opencv import cv2
 
 HASH_SIZE = 16
 HASH_BITS = HASH_SIZE**2

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.datasets.schema import Dataset
 from mmdc_tf.errors import DatasetError
-from mmdc_tf.opencv import cv2
-from mmdc_tf.whole_files import temporary_name
+from mmdc_tf.io import new_folder
 
 NOTICE = "phantom: not a reproduction"
 NOTICE_FILE = "PHANTOM.txt"
@@ -58,16 +57,10 @@ def write_phantom_folder(root: Path, parameters: Parameters, draw: Callable[[Pat
     """
     try:
         _refuse_other_content(root)
-        root.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f"{temporary_name()}-", dir=root.parent) as scratch:
-            new = Path(scratch, "new")
-            new.mkdir()
+        with new_folder(root) as new:
             (new / NOTICE_FILE).write_text(NOTICE_TEXT, encoding="utf-8")
             draw(new)
             (new / PARAMETERS_FILE).write_text(json.dumps(_with_version(parameters), indent=2), encoding="utf-8")
-            if root.exists():
-                root.rename(Path(scratch, "old"))
-            new.rename(root)
     except OSError as error:
         raise DatasetError(
             f"Expected a folder that can be written, for the phantom. Received: root={root} ({error.strerror}). "

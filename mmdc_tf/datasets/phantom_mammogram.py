@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.datasets.phantom_cohort import PhantomPatient
 from mmdc_tf.datasets.phantom_scanner import add_border, add_noise, add_white_strip, burn_label
 from mmdc_tf.datasets.phantom_shapes import (
@@ -24,7 +25,6 @@ from mmdc_tf.datasets.phantom_shapes import (
 )
 from mmdc_tf.datasets.schema import SIDES, VIEWS
 from mmdc_tf.errors import ConfigurationError
-from mmdc_tf.opencv import cv2
 
 WIDTH_PER_HEIGHT = 0.62
 MIN_HEIGHT = 64

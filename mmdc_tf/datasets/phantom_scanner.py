@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.datasets.phantom_shapes import smooth_noise
-from mmdc_tf.opencv import cv2
 
 BORDER_SHARES = {"none": 0.45, "black": 0.35, "white": 0.20}
 """How often a scan has a frame of each kind along its upper and lower edges."""

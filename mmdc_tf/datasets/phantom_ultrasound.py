@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.datasets.phantom_cohort import UltrasoundSubject
 from mmdc_tf.datasets.phantom_shapes import (
     LesionField,
@@ -20,7 +21,6 @@ from mmdc_tf.datasets.phantom_shapes import (
     smooth_step,
 )
 from mmdc_tf.errors import ConfigurationError
-from mmdc_tf.opencv import cv2
 
 MIN_SIZE = 64
 TWIN_SHIFT = 0.006

@@ -1,4 +1,4 @@
-"""The files of a run folder: written to a temporary name, then renamed, so that none is ever half-written."""
+"""What a run folder was made with: settings that must stay, and the machine."""
 
 from __future__ import annotations
 
@@ -12,66 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from mmdc_tf.errors import ConfigurationError
-from mmdc_tf.whole_files import write_with
+from mmdc_tf.io import read_json, write_json
 
 PACKAGES = ("mmdc_tf", "tensorflow", "keras", "numpy", "pandas", "opencv-python", "scikit-learn", "ImageHash")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes UTF-8 text."""
-    write_with(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Writes JSON that people can read."""
-    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """The content, or None where the file is absent.
-
-    Raises:
-        ConfigurationError: the file is not JSON.
-    """
-    if not path.is_file():
-        return None
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ConfigurationError(
-            f"Expected a JSON file. Received: {path} ({error}). Use --fresh to start over, or another --output."
-        ) from error
-
-
-def require_json(path: Path) -> dict[str, Any]:
-    """The content of a file that a training writes.
-
-    Raises:
-        ConfigurationError: the file is not JSON.
-        RuntimeError: it is absent.
-    """
-    content = read_json(path)
-    if content is None:
-        raise RuntimeError(f"Expected {path.name} in {path.parent}. Received: no such file. Train this row again.")
-    return content
-
-
-def require_writable(folder: Path) -> None:
-    """Makes the folder.
-
-    Raises:
-        ConfigurationError: it cannot be made or written to.
-    """
-    probe = folder / f".{os.getpid()}-probe"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise ConfigurationError(
-            f"Expected a folder that can be written to. Received: output={folder} ({error.strerror}). "
-            "Choose another --output."
-        ) from error
 
 
 def require_same(path: Path, content: dict[str, Any]) -> None:

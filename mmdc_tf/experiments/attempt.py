@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 import traceback
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mmdc_tf import io
 from mmdc_tf.datasets.phantom_folder import NOTICE
 from mmdc_tf.datasets.splits import select
 from mmdc_tf.errors import InputError, TrainingDivergedError, kind_and_line
@@ -25,10 +25,8 @@ from mmdc_tf.experiments.progress import Listener
 from mmdc_tf.experiments.run_folder import FAILED, OK, PREDICTIONS
 from mmdc_tf.experiments.tensorboard_callbacks import forget
 from mmdc_tf.experiments.workshop import Workshop
-from mmdc_tf.failure_log import log_failure
+from mmdc_tf.io import write_table
 from mmdc_tf.preprocessing.recipes import get_recipe
-from mmdc_tf.storage import present, refusal, refusing
-from mmdc_tf.whole_files import write_table
 
 RUNNING = "running"
 
@@ -46,17 +44,13 @@ def attempt(plan: Plan, cell: Cell, workshop: Workshop, progress: Listener) -> b
         Whether it succeeded.
 
     Raises:
-        InputError: what ends the whole command, such as a dataset that is gone or a disk that is full.
+        InputError: what ends the whole command, such as a dataset that is gone.
+        OSError: the disk is full, read-only or gone.
     """
-    with present(cell.folder), refusing(cell.folder):
-        return _attempt(plan, cell, workshop, progress)
-
-
-def _attempt(plan: Plan, cell: Cell, workshop: Workshop, progress: Listener) -> bool:
     started = time.perf_counter()
     status: dict[str, Any] = {"status": RUNNING}
     _remove_traces(cell)
-    artifacts.write_json(cell.folder / "status.json", status)
+    io.write_json(cell.folder / "status.json", status)
     try:
         metrics, facts = _run(plan, cell, workshop, progress)
         status = {"status": OK, **facts, "seconds": round(time.perf_counter() - started, 1)}
@@ -64,28 +58,20 @@ def _attempt(plan: Plan, cell: Cell, workshop: Workshop, progress: Listener) -> 
             f"accuracy {100 * metrics['accuracy']:.2f} %, macro F1 {100 * metrics['f1']:.2f} %, {status['seconds']} s"
         )
     except InputError:
-        _forget(cell)
+        (cell.folder / "status.json").unlink(missing_ok=True)  # nothing is running here any more
         raise
     except Exception as error:  # whatever stops one row must not stop the table, but a disk that stops them all
-        if (refused := refusal(error, cell.folder)) is not None:
-            _forget(cell)
-            raise refused from error
+        if io.is_disk_error(error):
+            raise
         workshop.clear()  # its state is unknown
         line = kind_and_line(error, 500)
-        artifacts.write_text(cell.folder / "error.txt", traceback.format_exc())
-        log_failure(plan.output, f"{plan.command or 'training'}: {cell.folder}", line, error)
+        io.write_text(cell.folder / "error.txt", traceback.format_exc())
         status = {"status": FAILED, "error": line, "seconds": round(time.perf_counter() - started, 1)}
         message = f"failed: {line} (trace in {cell.folder / 'error.txt'})"
-    artifacts.write_json(cell.folder / "status.json", status)
+    io.write_json(cell.folder / "status.json", status)
     (cell.folder / CHECKPOINT).unlink(missing_ok=True)
     progress.finish(cell, message)
     return status["status"] == OK
-
-
-def _forget(cell: Cell) -> None:
-    """Nothing is running here any more: the command ends."""
-    with contextlib.suppress(OSError):
-        (cell.folder / "status.json").unlink()
 
 
 def _remove_traces(cell: Cell) -> None:
@@ -100,8 +86,8 @@ def _remove_traces(cell: Cell) -> None:
 
 def _run(plan: Plan, cell: Cell, workshop: Workshop, progress: Listener) -> tuple[dict[str, float], dict[str, Any]]:
     """Trains, scores and saves; returns the paper's numbers and what the status says of the training."""
-    artifacts.write_text(cell.folder / "split.json", cell.split.to_json())
-    artifacts.write_json(cell.folder / "environment.json", artifacts.environment(plan.dataset.fingerprint))
+    io.write_text(cell.folder / "split.json", cell.split.to_json())
+    io.write_json(cell.folder / "environment.json", artifacts.environment(plan.dataset.fingerprint))
     learner = LEARNERS[cell.row.kind](plan, cell, workshop, progress)
     table = plan.dataset.table
     history = learner.fit(select(table, cell.split.train), select(table, cell.split.validation))
@@ -110,7 +96,7 @@ def _run(plan: Plan, cell: Cell, workshop: Workshop, progress: Listener) -> tupl
     metrics = _score(plan, cell, learner)
     learner.save(cell.folder)
     facts = learner.facts()
-    artifacts.write_json(cell.folder / "model.json", {**_card(plan, cell), **facts})
+    io.write_json(cell.folder / "model.json", {**_card(plan, cell), **facts})
     write_model_card(cell.folder)
     return metrics, {"epochs": len(history), **facts}
 
@@ -121,7 +107,7 @@ def _score(plan: Plan, cell: Cell, learner: Learner) -> dict[str, float]:
     write_table(cell.folder / PREDICTIONS, predictions)
     metrics = paper_metrics(predictions)
     scores = {"n": len(predictions), **metrics, **threshold_metrics(predictions), **_notice(plan)}
-    artifacts.write_json(cell.folder / "metrics.json", scores)
+    io.write_json(cell.folder / "metrics.json", scores)
     _calibrate(plan, cell, learner, predictions)
     if uses_metadata(cell):
         part, names = select(plan.dataset.table, cell.split.test), plan.dataset.info.class_names
@@ -139,7 +125,7 @@ def _calibrate(plan: Plan, cell: Cell, learner: Learner, predictions: pd.DataFra
         predictions = _predictions(plan, cell, learner, validation)
     write_table(cell.folder / VALIDATION, predictions)
     fitted = calibrate(cell.folder, plan.sensitivity, plan.dataset.info.positive_class)
-    artifacts.write_json(cell.folder / CALIBRATION, {**fitted, **_notice(plan)})
+    io.write_json(cell.folder / CALIBRATION, {**fitted, **_notice(plan)})
 
 
 def _predictions(plan: Plan, cell: Cell, learner: Learner, sample_ids: tuple[str, ...]) -> pd.DataFrame:
@@ -155,7 +141,7 @@ def _predictions(plan: Plan, cell: Cell, learner: Learner, sample_ids: tuple[str
 
 def _card(plan: Plan, cell: Cell) -> dict[str, Any]:
     """What a user of the model must know; temperature and threshold are null where there is no calibration."""
-    calibration = artifacts.read_json(cell.folder / CALIBRATION) or {}
+    calibration = io.read_json(cell.folder / CALIBRATION) or {}
     return {
         "research_use_only": True,
         **_notice(plan),

@@ -15,9 +15,9 @@ from mmdc_tf.evaluation.calibration import fit_temperature, with_temperature
 from mmdc_tf.evaluation.decision import COUNTS, SENSITIVITY, SHARES, outcomes, threshold_at_sensitivity
 from mmdc_tf.evaluation.predictions import class_names, read_predictions
 from mmdc_tf.evaluation.probability_metrics import probability_metrics
-from mmdc_tf.experiments.artifacts import read_json
 from mmdc_tf.experiments.rows import Row
 from mmdc_tf.experiments.run_folder import PREDICTIONS, cells_of, finished_files
+from mmdc_tf.io import read_json
 
 VALIDATION, CALIBRATION = "validation_predictions.csv", "calibration.json"
 ON_VALIDATION = "validation part"

@@ -104,7 +104,7 @@ def prepare_training(threads: int) -> None:
     import tensorflow as tf
     from threadpoolctl import threadpool_limits
 
-    from mmdc_tf.opencv import cv2
+    from mmdc_tf.datasets.opencv import cv2
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)

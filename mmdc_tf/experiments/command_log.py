@@ -6,7 +6,7 @@ import datetime
 from pathlib import Path
 from typing import Any
 
-from mmdc_tf.experiments.artifacts import read_json, write_json
+from mmdc_tf.io import read_json, write_json
 
 FILE_NAME = "commands.json"
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from mmdc_tf.errors import ConfigurationError, kind_and_line
 from mmdc_tf.experiments.run_folder import OK
+from mmdc_tf.io import PREFIX
 from mmdc_tf.training.feature_layout import FACTS
-from mmdc_tf.whole_files import temporary_name
 
 CONFIG, STATUS = "config.json", "status.json"
 FEATURES = "features"
@@ -68,7 +68,7 @@ class Exchange:
             OSError: they are not there, or the folder cannot be written to.
         """
         files, root = _opened(self.url)
-        with tempfile.TemporaryDirectory(prefix=f"{temporary_name()}-", dir=_made(folder.parent)) as scratch:
+        with tempfile.TemporaryDirectory(prefix=PREFIX, dir=_made(folder.parent)) as scratch:
             new = Path(scratch, "new")
             files.get(f"{root}/{place}/", f"{new}/", recursive=True)
             for path in sorted(
@@ -88,7 +88,7 @@ class Exchange:
         place = f"{root}/{FEATURES}/{folder.name}"
         if (folder / FACTS).is_file() or not files.exists(f"{place}/{FACTS}"):
             return
-        with tempfile.TemporaryDirectory(prefix=f"{temporary_name()}-", dir=_made(folder.parent)) as scratch:
+        with tempfile.TemporaryDirectory(prefix=PREFIX, dir=_made(folder.parent)) as scratch:
             new = Path(scratch, "new")
             files.get(f"{place}/", f"{new}/", recursive=True)
             if not folder.exists():

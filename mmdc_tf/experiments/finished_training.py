@@ -13,11 +13,11 @@ from mmdc_tf.datasets.catalogue import DECLARED
 from mmdc_tf.datasets.schema import DatasetInfo
 from mmdc_tf.datasets.splits import Split
 from mmdc_tf.evaluation.predictions import read_predictions
-from mmdc_tf.experiments.artifacts import read_json, require_json
 from mmdc_tf.experiments.calibration import CALIBRATION, VALIDATION
 from mmdc_tf.experiments.rows import PaperTable, Row, load_table
 from mmdc_tf.experiments.run_folder import PREDICTIONS
 from mmdc_tf.experiments.samples import read_samples
+from mmdc_tf.io import read_json, require_json
 
 
 @dataclass(frozen=True)

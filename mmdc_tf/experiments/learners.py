@@ -11,8 +11,8 @@ import keras
 import numpy as np
 import pandas as pd
 
+from mmdc_tf import io
 from mmdc_tf.evaluation.predictions import read_predictions
-from mmdc_tf.experiments import artifacts
 from mmdc_tf.experiments.calibration import VALIDATION
 from mmdc_tf.experiments.grid import Cell, Plan
 from mmdc_tf.experiments.progress import Listener
@@ -20,13 +20,13 @@ from mmdc_tf.experiments.run_folder import OK, PREDICTIONS
 from mmdc_tf.experiments.tensorboard_callbacks import tensorboard_callbacks
 from mmdc_tf.experiments.workshop import Network, Workshop
 from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset
+from mmdc_tf.io import write_with
 from mmdc_tf.models.classifiers import build_classifier
 from mmdc_tf.training.checkpoint import Checkpoint
 from mmdc_tf.training.classical import classifier_probabilities, fit_classifier
 from mmdc_tf.training.feature_cache import FeatureSource
 from mmdc_tf.training.recipe import TrainingRecipe
 from mmdc_tf.training.trainer import HISTORY_COLUMNS, TrainingParts, make_deterministic, train
-from mmdc_tf.whole_files import write_with
 
 CHECKPOINT = "checkpoint.npz"
 """The state of a training that is not finished."""
@@ -142,7 +142,7 @@ class EnsembleLearner:
             RuntimeError: a member is not finished.
         """
         for folder in self._folders:
-            if (artifacts.read_json(folder / "status.json") or {}).get("status") != OK:
+            if (io.read_json(folder / "status.json") or {}).get("status") != OK:
                 raise RuntimeError(
                     f"Expected all members to be finished. Received: {folder} without a result. Run that row first."
                 )

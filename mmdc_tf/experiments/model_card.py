@@ -9,17 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from mmdc_tf.datasets.phantom_folder import NOTICE
+from mmdc_tf.errors import RESEARCH_USE
 from mmdc_tf.evaluation.classes import class_results
 from mmdc_tf.evaluation.metrics import all_metrics
 from mmdc_tf.evaluation.statistics import metric_intervals
 from mmdc_tf.evaluation.subgroups import FEW, FEW_GROUPS, FEW_IMAGES, TITLES, subgroup_results
-from mmdc_tf.experiments.artifacts import write_text
+from mmdc_tf.evaluation.text import FILTERS, between, fixed, share
 from mmdc_tf.experiments.finished_training import FinishedTraining, read_training
 from mmdc_tf.experiments.model_limits import limits
 from mmdc_tf.experiments.results import PERCENT_METRICS
-from mmdc_tf.html_page import page_templates
-from mmdc_tf.notices import RESEARCH_USE
-from mmdc_tf.page_text import FILTERS, between, fixed, share
+from mmdc_tf.io import page_templates, write_text
 from mmdc_tf.preprocessing import stored_recipe
 from mmdc_tf.training.recipe import MONITORS
 

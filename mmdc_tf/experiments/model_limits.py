@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from mmdc_tf.datasets.schema import TWIN_UNIT
 from mmdc_tf.datasets.splits import folds_of
+from mmdc_tf.errors import counted
 from mmdc_tf.experiments.finished_training import FinishedTraining
-from mmdc_tf.notices import counted
 
 NO_EXTERNAL = "Tested on images of the dataset that it was trained on: there is no external validation."
 PHANTOM = "Trained on drawn images: it knows nothing of real ones."

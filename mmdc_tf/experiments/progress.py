@@ -11,8 +11,6 @@ from typing import Any, Protocol
 import keras
 from tqdm import tqdm
 
-from mmdc_tf import events
-from mmdc_tf.experiments import artifacts
 from mmdc_tf.experiments.grid import Cell
 
 SILENT_S = 50.0
@@ -38,7 +36,7 @@ class Listener(Protocol):
 class Progress:
     """A bar that counts epochs on a terminal, and a line a finished fold everywhere.
 
-    Where output is redirected, and for programs, a thread of its own says at least every minute how far the run is. To
+    Where output is redirected, a thread of its own says at least every minute how far the run is. To
     be used in a ``with`` statement, which removes the bar.
     """
 
@@ -49,7 +47,7 @@ class Progress:
         self._bar = tqdm(
             total=0,
             bar_format="{percentage:3.0f}% {elapsed}<{remaining} {desc} {bar}",
-            disable=events.no_bars(),
+            disable=None,
             file=sys.stderr,
             dynamic_ncols=True,
             smoothing=0.1,
@@ -77,7 +75,7 @@ class Progress:
         self._bar.set_description_str(name if cell is None else f"{name} · {describe(cell)}")
 
     def callback(self, cell: Cell) -> keras.callbacks.Callback:
-        """A Keras callback that moves the bar one epoch on, and tells programs of each."""
+        """A Keras callback that moves the bar one epoch on."""
         progress = self
 
         class EpochTick(keras.callbacks.Callback):
@@ -91,9 +89,6 @@ class Progress:
                 self.reached = _reached(numbers)
                 progress.phase(f"epoch {epoch + 1} of {progress._epochs}{self.reached}", cell)
                 progress._tick(1)
-                if events.in_json():
-                    done: dict[str, Any] = {"epoch": epoch + 1, "epochs": progress._epochs, **numbers}
-                    events.tell("epoch", f"{describe(cell)} epoch {epoch + 1}", **_place(cell), **done)
 
         return EpochTick()
 
@@ -101,8 +96,7 @@ class Progress:
         """Says how a training ended, and counts the epochs that early stopping or a failure left out."""
         self._tick(self._epochs - self._ticked)
         self._ticked = 0
-        facts = _facts(cell) if events.in_json() else {}
-        events.tell("training", f"{describe(cell)}: {message}", show=self.say, **facts)
+        self.say(f"{describe(cell)}: {message}")
 
     def _tick(self, epochs: int) -> None:
         self._bar.update(epochs)
@@ -124,7 +118,7 @@ class Progress:
             left = f", about {minutes / share - minutes:.0f} min left" if 0 < share < 1 else ""
             text = f"{minutes:.0f} min{left}: {self._phase}"
             with contextlib.suppress(OSError):  # who does not take this line is met by the next one
-                events.tell("progress", text, show=self.say, done=self._done, total=self._total, phase=self._phase)
+                self.say(text)
 
 
 def _reached(numbers: dict[str, float]) -> str:
@@ -134,21 +128,6 @@ def _reached(numbers: dict[str, float]) -> str:
         return ""
     loss, accuracy = numbers[f"{part}loss"], 100 * numbers[f"{part}accuracy"]
     return f", {'validation ' if part else ''}loss {loss:.3g}, accuracy {accuracy:.0f} %"
-
-
-def _facts(cell: Cell) -> dict[str, Any]:
-    """What programs are told of a training that has ended: where it is, how it went, and of what it failed."""
-    status = artifacts.read_json(cell.folder / "status.json") or {}
-    error = cell.folder / "error.txt"
-    trace = {"trace": error.read_text(encoding="utf-8")} if error.is_file() else {}
-    scores = {} if error.is_file() else artifacts.read_json(cell.folder / "metrics.json") or {}
-    return {**_place(cell), **scores, **status, **trace, "folder": str(cell.folder)}
-
-
-def _place(cell: Cell) -> dict[str, Any]:
-    split = cell.split
-    place = {"row": cell.row.name, "protocol": split.protocol, "fold": split.fold, "folds": split.folds}
-    return {**place, "seed": cell.seed}
 
 
 def describe(cell: Cell) -> str:

@@ -13,16 +13,13 @@ import pandas as pd
 from mmdc_tf.datasets.splits import Split, select
 from mmdc_tf.errors import kind_and_line
 from mmdc_tf.evaluation.predictions import predictions_table, read_predictions
-from mmdc_tf.experiments.artifacts import require_json
 from mmdc_tf.experiments.gradient_registry import clear_networks, custom_gradients
 from mmdc_tf.experiments.rows import Row
 from mmdc_tf.experiments.run_folder import OK, PREDICTIONS, cells_of
-from mmdc_tf.failure_log import log_failure
 from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset
+from mmdc_tf.io import is_disk_error, require_json, write_table
 from mmdc_tf.models.saved_model import load_saved_model
 from mmdc_tf.preprocessing.noise import CLEAN, NOISES, add_noise
-from mmdc_tf.storage import refusal
-from mmdc_tf.whole_files import write_table
 
 NOISE_PREDICTIONS = "predictions-noise.csv"
 CONDITIONS = ((CLEAN, 0), *((name, step) for name, noise in NOISES.items() for step in range(1, len(noise.levels) + 1)))
@@ -62,12 +59,10 @@ def score_trainings(places: list[Path], table: pd.DataFrame, say: Callable[[str]
             predictions = score_with_noise(place, table) if before is None else before
             say(f"{name}: {_summary(predictions)}" + ("" if before is None else " (scored before)"))
         except Exception as error:  # whatever stops one training must not stop the table, but a disk that stops all
-            if (refused := refusal(error, place)) is not None:
-                raise refused from error
+            if is_disk_error(error):
+                raise
             failures += 1
-            line = f"{name}: failed: {kind_and_line(error, 500)}"
-            log_failure(place.parents[3], "mmdc-tf robustness", line, error)
-            say(line)
+            say(f"{name}: failed: {kind_and_line(error, 500)}")
     return failures
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mmdc_tf.errors import ConfigurationError, did_you_mean, did_you_mean_path
-from mmdc_tf.experiments.artifacts import require_json
+from mmdc_tf.io import require_json
 
 OPTIONS = {"table1": "--table 1", "table2": "--table 2", "figure3": "--figure 3"}
 """How ``mmdc-tf run`` is asked for each table."""

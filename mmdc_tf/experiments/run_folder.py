@@ -12,7 +12,7 @@ from mmdc_tf.datasets.splits import PROTOCOLS, USUAL, folds_of
 from mmdc_tf.errors import ConfigurationError, plain_line
 from mmdc_tf.evaluation.comparison import compare_alike
 from mmdc_tf.evaluation.predictions import read_predictions
-from mmdc_tf.experiments.artifacts import read_json
+from mmdc_tf.io import read_json
 
 NOT_RUN, OK, FAILED = "not run", "ok", "failed"
 PREDICTIONS = "predictions.csv"

@@ -10,7 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from mmdc_tf.errors import ConfigurationError
-from mmdc_tf.whole_files import clear_leftovers
+from mmdc_tf.io import clear_leftovers
 
 
 @contextmanager

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from mmdc_tf import io
+from mmdc_tf.errors import counted
 from mmdc_tf.experiments import artifacts
 from mmdc_tf.experiments.attempt import attempt
 from mmdc_tf.experiments.cell_workers import CellWorkers, Task, outcomes
@@ -16,7 +18,6 @@ from mmdc_tf.experiments.samples import FILE_NAME as SAMPLES
 from mmdc_tf.experiments.samples import write_samples
 from mmdc_tf.experiments.workshop import Workshop
 from mmdc_tf.models import resolve_weights
-from mmdc_tf.notices import counted
 
 
 def run_cells(
@@ -101,7 +102,7 @@ def _prepare_folder(plan: Plan, cells: list[Cell], fresh: bool) -> None:
 
 
 def _is_finished(cell: Cell) -> bool:
-    status = artifacts.read_json(cell.folder / "status.json")
+    status = io.read_json(cell.folder / "status.json")
     return status is not None and status["status"] == OK and (cell.folder / PREDICTIONS).is_file()
 
 

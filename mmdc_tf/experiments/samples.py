@@ -8,7 +8,7 @@ import pandas as pd
 
 from mmdc_tf.datasets.schema import Dataset
 from mmdc_tf.errors import ConfigurationError
-from mmdc_tf.whole_files import write_table
+from mmdc_tf.io import write_table
 
 FILE_NAME = "samples.csv"
 COLUMNS = ("sample_id", "patient_id", "group_id", "label", "age", "density", "view", "side", "digitizer")

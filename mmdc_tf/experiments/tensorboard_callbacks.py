@@ -15,13 +15,11 @@ import pandas as pd
 import tensorflow as tf
 
 from mmdc_tf.datasets.phantom_folder import NOTICE
-from mmdc_tf.errors import kind_and_line
+from mmdc_tf.errors import RESEARCH_USE, kind_and_line
 from mmdc_tf.experiments.grid import FULL_EVIDENCE, Cell, Plan
 from mmdc_tf.experiments.tensorboard_graph import model_graph
 from mmdc_tf.experiments.tensorboard_heatmaps import EXPECTED, MEANING, HeatmapsByEpoch, fixed_images
 from mmdc_tf.inputs.pipeline import InputSettings
-from mmdc_tf.notices import RESEARCH_USE
-from mmdc_tf.storage import require_present
 
 FOLDER, TEST, MADE_FROM = "tb", "test", "made_from.json"
 
@@ -39,7 +37,6 @@ class _Curves(keras.callbacks.Callback):
         self._writer, self._part = writer, part
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        require_present()  # before TensorFlow makes the folder anew below the mount of a disk that is gone
         with self._writer.as_default(step=epoch + 1):
             for name, value in (logs or {}).items():
                 part = "validation" if name.startswith("val_") else "training"

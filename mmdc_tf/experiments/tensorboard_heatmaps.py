@@ -12,12 +12,11 @@ import pandas as pd
 import tensorflow as tf
 from matplotlib.figure import Figure
 
-from mmdc_tf.errors import InputError, kind_and_line
-from mmdc_tf.heatmaps.drawing import UNIFORM, is_uniform, pixels
-from mmdc_tf.heatmaps.gradcam import grad_cam, grad_cam_layer, model_inputs
-from mmdc_tf.heatmaps.heat_rows import heat_rows
+from mmdc_tf.errors import InputError, counted, kind_and_line
+from mmdc_tf.explain.drawing import UNIFORM, is_uniform, pixels
+from mmdc_tf.explain.gradcam import grad_cam, grad_cam_layer, model_inputs
+from mmdc_tf.explain.heat_rows import heat_rows
 from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset
-from mmdc_tf.notices import counted
 
 COUNT = 4
 BY_EPOCH, KEPT = "heatmaps/by epoch", "heatmaps/kept weights"

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import qmc
 
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.errors import ConfigurationError
 from mmdc_tf.inputs.augmentation import Augmentation
-from mmdc_tf.opencv import cv2
 
 # The fill modes of Keras' random layers: what is seen beyond the border.
 BORDERS = {

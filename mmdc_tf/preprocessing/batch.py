@@ -12,16 +12,15 @@ from pathlib import Path, PurePosixPath
 
 from filelock import FileLock, Timeout
 
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.errors import ConfigurationError, DatasetError
-from mmdc_tf.opencv import cv2
+from mmdc_tf.io import clear_leftovers
 from mmdc_tf.preprocessing.checks import require_positive_whole
 from mmdc_tf.preprocessing.manifest import Row, csv_line, read_manifest, write_manifest
 from mmdc_tf.preprocessing.one_scan import Job, process
 from mmdc_tf.preprocessing.progress import Progress, silent
 from mmdc_tf.preprocessing.recipes import get_recipe
 from mmdc_tf.preprocessing.scan_folder import ScanFolder, list_scans
-from mmdc_tf.storage import StorageError, present, refusing
-from mmdc_tf.whole_files import clear_leftovers
 from mmdc_tf.workers import Workers
 from mmdc_tf.workers.processes import Processes
 
@@ -93,7 +92,7 @@ def preprocess_folder(
             f"Expected a folder with PNG, JPEG, TIFF, BMP or DICOM files. Received: input={source} with none. "
             "Give the folder that holds the scans."
         )
-    with _writing_to(target), _locked(target), present(target), refusing(target):
+    with _writing_to(target), _locked(target):
         clear_leftovers({target, *((target / png).parent for png in scans.outputs.values())})
         before = _rows_before(target, scans, recipe, size)
         jobs = [Job(source, target, scan, png, recipe, size, before.get(scan)) for scan, png in scans.outputs.items()]
@@ -120,8 +119,6 @@ def _writing_to(target: Path) -> Iterator[None]:
     try:
         target.mkdir(parents=True, exist_ok=True)
         yield
-    except StorageError:
-        raise
     except OSError as error:
         raise ConfigurationError(
             f"Expected a folder that can be written to. Received: output={target} ({error.strerror or error}). "

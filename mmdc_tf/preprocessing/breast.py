@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.errors import ConfigurationError
-from mmdc_tf.opencv import cv2
 from mmdc_tf.preprocessing.checks import checked_image, require_positive, require_positive_whole
 from mmdc_tf.preprocessing.film import FilmLevel, film_level, strip_mask
 from mmdc_tf.preprocessing.mirroring import needs_turning, turned

@@ -29,8 +29,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.errors import InputError
-from mmdc_tf.opencv import cv2
 from mmdc_tf.preprocessing.checks import require_positive_whole
 
 ARCS = 8

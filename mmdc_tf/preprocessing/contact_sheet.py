@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from mmdc_tf.datasets.images import read_image
-from mmdc_tf.errors import InputError
-from mmdc_tf.notices import RESEARCH_USE
-from mmdc_tf.opencv import cv2
+from mmdc_tf.datasets.opencv import cv2
+from mmdc_tf.errors import RESEARCH_USE, InputError
 from mmdc_tf.preprocessing.lesions import kept_region, lesion_pixels
 from mmdc_tf.preprocessing.manifest import Row
 from mmdc_tf.preprocessing.png import write_png

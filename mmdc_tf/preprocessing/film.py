@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from skimage.filters import threshold_otsu
 
-from mmdc_tf.opencv import cv2
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.preprocessing.morphology import white_where
 
 LEAST_RISE = 6

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.errors import InputError
-from mmdc_tf.opencv import cv2
 from mmdc_tf.preprocessing.steps import State, Step
 
 

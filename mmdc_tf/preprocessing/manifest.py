@@ -9,7 +9,7 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from mmdc_tf.errors import ConfigurationError
-from mmdc_tf.whole_files import write_with
+from mmdc_tf.io import write_with
 
 FAILED_FLAGS = ("unreadable", "failed")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mmdc_tf.opencv import cv2
+from mmdc_tf.datasets.opencv import cv2
 
 
 def light_of_halves(grey: np.ndarray) -> tuple[int, int]:

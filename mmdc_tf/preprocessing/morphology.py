@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mmdc_tf.opencv import cv2
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.preprocessing.checks import checked_image
 
 # Rounding must not drop pixels at exactly the radius.

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.errors import ConfigurationError, InputError
-from mmdc_tf.opencv import cv2
 
 REFERENCE_SIZE = 224
 CLEAN = "clean"

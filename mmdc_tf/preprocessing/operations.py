@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mmdc_tf.opencv import cv2
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.preprocessing.checks import checked_image, checked_pair, require_positive, require_positive_whole
 
 

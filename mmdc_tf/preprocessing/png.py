@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mmdc_tf.opencv import cv2
-from mmdc_tf.whole_files import write_with
+from mmdc_tf.datasets.opencv import cv2
+from mmdc_tf.io import write_with
 
 
 def write_png(path: Path, image: np.ndarray) -> None:

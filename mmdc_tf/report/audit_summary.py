@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from mmdc_tf.datasets.splits import PROTOCOLS, Split
-from mmdc_tf.experiments.artifacts import read_json
 from mmdc_tf.experiments.samples import read_samples
+from mmdc_tf.io import read_json
 
 AUDIT_PLACES = ("audit.json", "audit/audit.json")
 """Where ``mmdc-tf audit --output`` may have written, seen from the run's folder."""

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 from mmdc_tf.datasets.splits import CONTROL, LEAK_FREE, PAPER
+from mmdc_tf.errors import counted
 from mmdc_tf.experiments.results import rows_that_ran
 from mmdc_tf.experiments.rows import PaperTable, Row
 from mmdc_tf.experiments.run_folder import OK, cells_of, compare_in_folder, run_of
-from mmdc_tf.notices import counted
 from mmdc_tf.report.formatting import PROTOCOL_TITLES, number
 from mmdc_tf.report.tensorboard_trial import inputs_of
 

@@ -10,11 +10,11 @@ import pandas as pd
 
 from mmdc_tf.evaluation.classes import CLASS_SCORES
 from mmdc_tf.evaluation.subgroups import FEW_GROUPS, FEW_IMAGES, TITLES
-from mmdc_tf.experiments.artifacts import write_text
 from mmdc_tf.experiments.details import Details, table_details
 from mmdc_tf.experiments.results import table_results
 from mmdc_tf.experiments.rows import PaperTable
 from mmdc_tf.experiments.run_folder import OK, run_of
+from mmdc_tf.io import write_text
 from mmdc_tf.report.formatting import (
     PERCENT_DECIMALS,
     decimals_of,

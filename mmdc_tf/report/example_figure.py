@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mmdc_tf.evaluation.examples import CONFIDENCE
-from mmdc_tf.heatmaps.drawing import draw_image
+from mmdc_tf.explain.drawing import draw_image
 
 ACROSS = 4
 PANEL_WIDTH, PANEL_HEIGHT = 1.9, 2.35  # inches

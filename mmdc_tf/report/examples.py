@@ -12,17 +12,16 @@ import matplotlib
 import numpy as np
 import pandas as pd
 
-from mmdc_tf.errors import ConfigurationError, InputError
+from mmdc_tf.datasets.opencv import cv2
+from mmdc_tf.errors import ConfigurationError, InputError, counted
 from mmdc_tf.evaluation.examples import choose_examples
 from mmdc_tf.evaluation.predictions import class_names, read_predictions
 from mmdc_tf.experiments.rows import PaperTable, Row
 from mmdc_tf.experiments.run_folder import OK, PREDICTIONS, cells_of, finished_cells
 from mmdc_tf.experiments.samples import read_samples
-from mmdc_tf.heatmaps.drawing import COLOUR_MAP, OPACITY, UNIFORM, is_uniform
-from mmdc_tf.heatmaps.heat_scores import heat_score, read_lesion
-from mmdc_tf.html_page import picture_address
-from mmdc_tf.notices import counted
-from mmdc_tf.opencv import cv2
+from mmdc_tf.explain.drawing import COLOUR_MAP, OPACITY, UNIFORM, is_uniform
+from mmdc_tf.explain.heat_scores import heat_score, read_lesion
+from mmdc_tf.io import picture_address
 from mmdc_tf.preprocessing.scan_folder import masks_in
 from mmdc_tf.serving.card import ModelCard, read_card
 from mmdc_tf.serving.explanation import GRAD_CAM, LAYER_CAM, Explainer, load_explainer

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from mmdc_tf.evaluation.metrics import METRICS
 from mmdc_tf.experiments.rows import PaperTable
 from mmdc_tf.experiments.run_folder import OK
+from mmdc_tf.io import write_with
 from mmdc_tf.report.formatting import made_from
-from mmdc_tf.whole_files import write_with
 
 NAMES = {"accuracy": "accuracy", "precision": "precision", "recall": "recall", "f1": "F1"}
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7")  # Okabe and Ito: told apart by colour-blind readers too

@@ -11,12 +11,11 @@ import numpy as np
 import pandas as pd
 
 from mmdc_tf.datasets.phantom_folder import NOTICE
-from mmdc_tf.experiments.artifacts import write_text
+from mmdc_tf.errors import RESEARCH_USE, counted
 from mmdc_tf.experiments.results import PLAIN_METRICS
 from mmdc_tf.experiments.rows import PaperTable
 from mmdc_tf.experiments.run_folder import run_of
-from mmdc_tf.notices import RESEARCH_USE, counted
-from mmdc_tf.whole_files import write_table
+from mmdc_tf.io import write_table, write_text
 
 PROTOCOL_TITLES = {"paper": "Paper protocol", "image-level": "Image-level folds", "leak-free": "Leak-free"}
 PLAIN = (*PLAIN_METRICS, "nll", "temperature")  # the first word of a column: no percentage

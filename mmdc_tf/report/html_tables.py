@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup, escape
 
+from mmdc_tf.errors import counted
 from mmdc_tf.evaluation.metrics import METRICS
 from mmdc_tf.experiments.results import rows_that_ran
 from mmdc_tf.experiments.rows import PaperTable
 from mmdc_tf.experiments.run_folder import FAILED, OK
-from mmdc_tf.notices import counted
 from mmdc_tf.report.details import STATISTICS
 from mmdc_tf.report.figures import NAMES
 from mmdc_tf.report.footnotes import Footnotes

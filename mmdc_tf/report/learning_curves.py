@@ -13,9 +13,9 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.gridspec import SubplotSpec
 from matplotlib.ticker import MaxNLocator
 
+from mmdc_tf.errors import counted
 from mmdc_tf.experiments.rows import PaperTable, Row
 from mmdc_tf.experiments.run_folder import cells_of, finished_files
-from mmdc_tf.notices import counted
 from mmdc_tf.report.formatting import PROTOCOL_TITLES, made_from
 from mmdc_tf.report.panels import panel_title, panels_figure, style_axes
 

@@ -17,7 +17,7 @@ from PIL import Image
 from mmdc_tf.datasets.splits import PROTOCOLS
 from mmdc_tf.experiments.rows import PaperTable
 from mmdc_tf.experiments.run_folder import OK
-from mmdc_tf.html_page import picture_address
+from mmdc_tf.io import picture_address, write_with
 from mmdc_tf.report.calibration_figures import calibrated_rows, decision_figure, reliability_figure
 from mmdc_tf.report.dot_plot import dot_plot
 from mmdc_tf.report.figures import bars, write_png
@@ -31,7 +31,6 @@ from mmdc_tf.report.result_figures import (
     roc_overview,
     row_figure,
 )
-from mmdc_tf.whole_files import write_with
 
 MOST_PANELS = 8
 """Rows in one figure: two lines of panels, which stay readable on a printed page."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mmdc_tf.experiments.artifacts import read_json
+from mmdc_tf.io import read_json
 
 TITLES = {
     "python": "Python",

@@ -12,10 +12,10 @@ import pandas as pd
 
 from mmdc_tf.datasets.phantom_folder import NOTICE
 from mmdc_tf.datasets.splits import CONTROL, LEAK_FREE, PAPER
-from mmdc_tf.experiments.artifacts import write_text
 from mmdc_tf.experiments.results import rows_that_ran, table_results
 from mmdc_tf.experiments.rows import PaperTable
 from mmdc_tf.experiments.run_folder import run_of
+from mmdc_tf.io import write_text
 from mmdc_tf.report import marks
 from mmdc_tf.report.footnotes import Footnotes
 from mmdc_tf.report.formatting import (

@@ -25,17 +25,16 @@ from tensorboard.plugins.pr_curve import summary as pr_summary
 
 from mmdc_tf.datasets.phantom_folder import NOTICE
 from mmdc_tf.datasets.splits import PROTOCOLS
-from mmdc_tf.errors import InputError, kind_and_line
+from mmdc_tf.errors import RESEARCH_USE, InputError, counted, kind_and_line
 from mmdc_tf.evaluation.curves import confusion_counts
 from mmdc_tf.evaluation.examples import choose_examples
 from mmdc_tf.evaluation.predictions import class_names, read_predictions
-from mmdc_tf.experiments.artifacts import read_json, write_json
 from mmdc_tf.experiments.rows import PaperTable, Row
 from mmdc_tf.experiments.run_folder import FAILED, OK, PREDICTIONS, cells_of, run_of, status_of
 from mmdc_tf.experiments.tensorboard_callbacks import FOLDER, MADE_FROM, TEST, forget
 from mmdc_tf.experiments.tensorboard_heatmaps import EXPECTED
-from mmdc_tf.heatmaps.drawing import pixels
-from mmdc_tf.notices import RESEARCH_USE, counted
+from mmdc_tf.explain.drawing import pixels
+from mmdc_tf.io import read_json, write_json
 from mmdc_tf.preprocessing.recipes import get_recipe
 from mmdc_tf.preprocessing.scan_file import preprocess_file
 from mmdc_tf.report.example_figure import examples_figure

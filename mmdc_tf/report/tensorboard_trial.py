@@ -9,8 +9,8 @@ import pandas as pd
 
 from mmdc_tf.datasets.phantom_folder import NOTICE
 from mmdc_tf.evaluation.metrics import METRICS, metrics_by_fold
-from mmdc_tf.experiments.artifacts import read_json
 from mmdc_tf.experiments.rows import Row
+from mmdc_tf.io import read_json
 
 TAGS = {  # of each metric; TensorBoard groups by what stands before the slash
     "accuracy": "test/accuracy (%)",

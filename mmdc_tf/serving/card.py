@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from mmdc_tf.errors import ConfigurationError
+from mmdc_tf.errors import RESEARCH_USE, ConfigurationError
 from mmdc_tf.evaluation.calibration import apply_temperature
-from mmdc_tf.notices import RESEARCH_USE
 from mmdc_tf.preprocessing import Recipe, stored_recipe
 from mmdc_tf.preprocessing.recipes import RECIPES_BY_MODALITY
 from mmdc_tf.serving.model_place import CARD, MODEL

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from mmdc_tf.html_page import page_templates, picture_address
-from mmdc_tf.notices import counted
-from mmdc_tf.opencv import cv2
-from mmdc_tf.page_text import fixed
+from mmdc_tf.datasets.opencv import cv2
+from mmdc_tf.errors import counted
+from mmdc_tf.evaluation.text import fixed
+from mmdc_tf.io import page_templates, picture_address
 from mmdc_tf.serving.card import ModelCard
 from mmdc_tf.serving.demo_answers import Answer, Spread
 from mmdc_tf.serving.metadata import HEADER, UNKNOWN, MetadataValue

@@ -11,8 +11,8 @@ import numpy as np
 
 from mmdc_tf.datasets.dicom_header import read_header
 from mmdc_tf.errors import ConfigurationError, did_you_mean
-from mmdc_tf.heatmaps.attention_maps import attention_maps
-from mmdc_tf.heatmaps.gradcam import enlarged, fine_layer, grad_cam, grad_cam_layer, layer_cam, model_inputs
+from mmdc_tf.explain.attention_maps import attention_maps
+from mmdc_tf.explain.gradcam import enlarged, fine_layer, grad_cam, grad_cam_layer, layer_cam, model_inputs
 from mmdc_tf.preprocessing import PreprocessedScan, preprocess_scan
 from mmdc_tf.serving.card import ModelCard
 from mmdc_tf.serving.loading import load_model

@@ -16,12 +16,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from mmdc_tf.errors import ConfigurationError
-from mmdc_tf.notices import RESEARCH_USE
+from mmdc_tf.errors import RESEARCH_USE, ConfigurationError
+from mmdc_tf.io import new_folder, write_with
 from mmdc_tf.serving.export_files import ExportFormat, card_place
 from mmdc_tf.serving.model_place import CARD
 from mmdc_tf.serving.runtimes import OUTPUT, load_onnx
-from mmdc_tf.whole_files import write_folder_with, write_with
 
 OPSET = 18
 """Of ONNX: the newest that tf2onnx writes."""
@@ -95,7 +94,8 @@ def _write_saved_model(model: keras.Model, card: Path, place: Path, quantise: bo
         model.export(folder, format="tf_saved_model", verbose=False)
         shutil.copyfile(card, folder / CARD)
 
-    write_folder_with(place, write)
+    with new_folder(place) as new:
+        write(new)
 
 
 def _write_tflite(model: keras.Model, card: Path, place: Path, quantise: bool) -> None:

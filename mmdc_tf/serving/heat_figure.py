@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from mmdc_tf.heatmaps.drawing import UNIFORM, draw_heat, draw_image, draw_scale, is_uniform
-from mmdc_tf.heatmaps.heat_scores import HeatScore
+from mmdc_tf.explain.drawing import UNIFORM, draw_heat, draw_image, draw_scale, is_uniform
+from mmdc_tf.explain.heat_scores import HeatScore
 from mmdc_tf.serving.card import ModelCard
 from mmdc_tf.serving.explanation import GRAD_CAM, LAYER_CAM, Explanation
 from mmdc_tf.serving.output import printable

@@ -10,10 +10,10 @@ from typing import Any
 import pandas as pd
 
 from mmdc_tf.datasets.check import FORMULA_STARTS
+from mmdc_tf.io import write_with
 from mmdc_tf.serving.card import ModelCard
 from mmdc_tf.serving.metadata import MetadataValue
 from mmdc_tf.serving.prediction import Prediction
-from mmdc_tf.whole_files import write_with
 
 
 def introduction(card: ModelCard, file: Path) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mmdc_tf.opencv import cv2
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.preprocessing import PreprocessedScan, Recipe, State, Step, preprocess_scan
 
 LONGEST = 480

@@ -13,8 +13,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from mmdc_tf.io import write_with
 from mmdc_tf.training.schedule import WarmupCosine
-from mmdc_tf.whole_files import write_with
 
 FACTS = "facts"
 STOPPING = ("wait", "stopped_epoch", "best", "best_epoch")

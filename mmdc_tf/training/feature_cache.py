@@ -15,7 +15,6 @@ import pandas as pd
 import tensorflow as tf
 from tqdm import tqdm
 
-from mmdc_tf import events
 from mmdc_tf.datasets.schema import Dataset
 from mmdc_tf.inputs.augmentation import Augmentation
 from mmdc_tf.inputs.features import (
@@ -240,9 +239,7 @@ class _Filling:
     def show(self, done: int, total: int) -> None:
         """Moves the bar on."""
         if total and self._bar is None:
-            self._bar = tqdm(
-                total=total, desc=self._name, unit="part", disable=events.no_bars(), file=sys.stderr, leave=False
-            )
+            self._bar = tqdm(total=total, desc=self._name, unit="part", disable=None, file=sys.stderr, leave=False)
         if self._bar is not None:
             self._bar.update(done - self._bar.n)
 

@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
 
+from mmdc_tf.io import write_with
 from mmdc_tf.training.feature_layout import FACTS, EntryLayout, FeatureCacheUnavailable, read_layout, storing
-from mmdc_tf.whole_files import write_with
 
 PARTS, USERS = "parts.bin", "users"
 _FINISHED = 1 << 32

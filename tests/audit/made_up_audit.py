@@ -13,8 +13,8 @@ from mmdc_tf.audit.near_twins import PAIR_COLUMNS, NearTwins
 from mmdc_tf.audit.probe_scores import ProbeResult
 from mmdc_tf.audit.report import AuditReport
 from mmdc_tf.datasets.catalogue import load_dataset
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.datasets.schema import Dataset
-from mmdc_tf.opencv import cv2
 
 
 def noise_folder(root: Path, images: int, per_patient: int = 1, seed: int = 0, **columns: object) -> list[np.ndarray]:

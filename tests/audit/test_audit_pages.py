@@ -16,9 +16,9 @@ from parsed_page import Page
 
 from mmdc_tf.audit.pages import MOST_PAIRS, write_audit
 from mmdc_tf.audit.report import AuditReport
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.datasets.schema import Dataset
 from mmdc_tf.errors import ConfigurationError, UnreadableImageError
-from mmdc_tf.opencv import cv2
 
 EVIL = "<b>|<script>.png"
 

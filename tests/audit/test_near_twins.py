@@ -14,9 +14,9 @@ from mmdc_tf.audit.near_twins import PAIR_COLUMNS, find_near_twins, threshold_sw
 from mmdc_tf.datasets.busi import load_busi
 from mmdc_tf.datasets.folder import load_folder
 from mmdc_tf.datasets.integrity import perceptual_hashes
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.datasets.phantom import phantom_ultrasound
 from mmdc_tf.errors import ConfigurationError, UnreadableImageError
-from mmdc_tf.opencv import cv2
 
 
 def texture(seed, size=96):

@@ -14,9 +14,9 @@ from mmdc_tf.audit.probe_images import image_features, read_probe_images
 from mmdc_tf.audit.probe_scores import ProbeResult
 from mmdc_tf.audit.shortcut_probes import file_name_prefix, names_carry_labels, shortcut_probes
 from mmdc_tf.datasets.catalogue import load_dataset, load_table_alone
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.datasets.phantom import phantom_mammograms, phantom_ultrasound
 from mmdc_tf.datasets.schema import Dataset
-from mmdc_tf.opencv import cv2
 
 GROUPS = 40
 CLASSES = ("malignant", "benign")

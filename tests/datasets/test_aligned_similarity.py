@@ -7,7 +7,7 @@ import pytest
 from skimage.metrics import structural_similarity
 
 from mmdc_tf.datasets.aligned_similarity import MOST_SIDE, aligned_similarity
-from mmdc_tf.opencv import cv2
+from mmdc_tf.datasets.opencv import cv2
 
 
 def texture(seed, size=192):

@@ -11,8 +11,8 @@ import pytest
 
 from mmdc_tf.datasets.busi import BUSI, list_busi, load_busi
 from mmdc_tf.datasets.catalogue import load_dataset
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.errors import DatasetError, UnreadableImageError
-from mmdc_tf.opencv import cv2
 
 
 def write_text(path):

@@ -11,8 +11,8 @@ import pytest
 from mmdc_tf.datasets.busi import load_busi
 from mmdc_tf.datasets.deduplicate import one_per_cluster, treat_near_twins, without_conflicts
 from mmdc_tf.datasets.folder import load_folder
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.errors import ConfigurationError, DatasetError
-from mmdc_tf.opencv import cv2
 
 
 def copy(root, source, target):

@@ -8,8 +8,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, JPEGBaseline8Bit, RLELossless, generate_uid
 
 from mmdc_tf.datasets.images import read_image, read_scan
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.errors import UnreadableImageError
-from mmdc_tf.opencv import cv2
 
 RAMP = np.array([[0, 1024, 2048, 4095]], np.uint16)
 

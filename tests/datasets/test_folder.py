@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from mmdc_tf.datasets.folder import load_folder
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.errors import ConfigurationError, DatasetError
-from mmdc_tf.opencv import cv2
 
 
 def full_rows():

@@ -13,8 +13,8 @@ from PIL import Image
 from served_model import scan, write_dicom
 
 from mmdc_tf.datasets.images import read_image
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.errors import UnreadableImageError
-from mmdc_tf.opencv import cv2
 
 
 def pages(path: Path, count: int, kind: str) -> Path:

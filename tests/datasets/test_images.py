@@ -12,8 +12,8 @@ from PIL import Image
 
 from mmdc_tf.datasets.image_header import jpeg_size
 from mmdc_tf.datasets.images import read_image, read_scan
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.errors import UnreadableImageError
-from mmdc_tf.opencv import cv2
 from mmdc_tf.preprocessing import get_recipe, preprocess_scan
 
 

@@ -8,8 +8,8 @@ from scipy.sparse.csgraph import connected_components
 
 from mmdc_tf.datasets.busi import list_busi
 from mmdc_tf.datasets.integrity import join_near_twins, perceptual_hashes
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.errors import ConfigurationError, UnreadableImageError
-from mmdc_tf.opencv import cv2
 
 
 def texture(seed, size=96):

@@ -11,8 +11,8 @@ import pytest
 
 from mmdc_tf.datasets.catalogue import load_table_alone
 from mmdc_tf.datasets.mini_ddsm import MINI_DDSM, list_mini_ddsm, load_mini_ddsm, read_mini_ddsm_table
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.errors import ConfigurationError, DatasetError
-from mmdc_tf.opencv import cv2
 
 ZERO = "density 0, taken as unknown: 1, for example in row 3"
 

@@ -9,6 +9,7 @@ import subprocess
 
 import pytest
 
+from mmdc_tf import io
 from mmdc_tf.errors import ConfigurationError
 from mmdc_tf.experiments import artifacts
 
@@ -49,22 +50,22 @@ def test_a_writer_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
 
 def test_json_comes_back_as_it_was(tmp_path):
     content = {"label": "MMDCNet α", "values": [1, 2.5, None], "nested": {"a": True}}
-    artifacts.write_json(tmp_path / "a.json", content)
-    assert artifacts.read_json(tmp_path / "a.json") == content
+    io.write_json(tmp_path / "a.json", content)
+    assert io.read_json(tmp_path / "a.json") == content
     assert "α" in (tmp_path / "a.json").read_text(encoding="utf-8")
-    assert artifacts.read_json(tmp_path / "absent.json") is None
+    assert io.read_json(tmp_path / "absent.json") is None
 
 
 @pytest.mark.parametrize("text", ["", '{"seed": 0'])
 def test_a_broken_json_file_is_named(tmp_path, text):
     (tmp_path / "run.json").write_text(text)
     with pytest.raises(ConfigurationError, match=r"a JSON file. Received: .*run\.json .*--fresh"):
-        artifacts.read_json(tmp_path / "run.json")
+        io.read_json(tmp_path / "run.json")
 
 
 def test_a_folder_that_can_be_written_is_made_and_left_empty(tmp_path):
-    artifacts.require_writable(tmp_path / "a" / "b")
-    artifacts.require_writable(tmp_path / "a" / "b")
+    io.require_writable(tmp_path / "a" / "b")
+    io.require_writable(tmp_path / "a" / "b")
     assert names(tmp_path / "a" / "b") == []
 
 
@@ -72,7 +73,7 @@ def test_a_folder_that_can_be_written_is_made_and_left_empty(tmp_path):
 def test_a_place_that_cannot_be_a_folder_is_refused(tmp_path, place):
     (tmp_path / "file").write_text("x")
     with pytest.raises(ConfigurationError, match=rf"written to. Received: output=.*{place} \(.+\). Choose another"):
-        artifacts.require_writable(tmp_path / place)
+        io.require_writable(tmp_path / place)
     assert (tmp_path / "file").read_text() == "x"
 
 
@@ -114,7 +115,7 @@ def test_an_earlier_result_is_set_aside_and_kept(tmp_path):
     assert artifacts.set_aside(folder) is None
     places = []
     for content in ("first", "second"):
-        artifacts.write_text(folder / "row" / "status.json", content)
+        io.write_text(folder / "row" / "status.json", content)
         places.append(artifacts.set_aside(folder))
         assert not folder.exists()
     assert [(place / "row" / "status.json").read_text() for place in places] == ["first", "second"]

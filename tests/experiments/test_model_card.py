@@ -14,11 +14,11 @@ from markdown_it import MarkdownIt
 from sklearn.metrics import accuracy_score, classification_report, cohen_kappa_score, confusion_matrix, log_loss
 from small_run import CELLS, folder_of, read
 
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.datasets.phantom_folder import NOTICE
 from mmdc_tf.datasets.splits import Split
+from mmdc_tf.errors import RESEARCH_USE
 from mmdc_tf.experiments.model_card import write_model_card
-from mmdc_tf.notices import RESEARCH_USE
-from mmdc_tf.opencv import cv2
 
 SECTIONS = [
     "Model details",

@@ -26,8 +26,8 @@ from mmdc_tf.experiments.tensorboard_heatmaps import (
     fixed_images,
     heatmap_figure,
 )
-from mmdc_tf.heatmaps.drawing import pixels
-from mmdc_tf.heatmaps.gradcam import grad_cam_layer
+from mmdc_tf.explain.drawing import pixels
+from mmdc_tf.explain.gradcam import grad_cam_layer
 from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset
 from mmdc_tf.models import ModelSettings, build_model
 from mmdc_tf.models.registry import MODELS, ModelEntry

@@ -12,6 +12,7 @@ import pytest
 import scipy.stats
 import tensorflow as tf
 
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.errors import ConfigurationError, DatasetError
 from mmdc_tf.inputs.augmentation import Augmentation
 from mmdc_tf.inputs.features import (
@@ -23,7 +24,6 @@ from mmdc_tf.inputs.features import (
 )
 from mmdc_tf.inputs.fixed_views import fixed_views
 from mmdc_tf.inputs.pipeline import InputSettings, training_dataset
-from mmdc_tf.opencv import cv2
 from mmdc_tf.preprocessing import steps
 from mmdc_tf.preprocessing.recipes import RECIPES, Recipe
 from mmdc_tf.preprocessing.scan_file import preprocess_file

@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.errors import ConfigurationError
 from mmdc_tf.inputs import pipeline
 from mmdc_tf.inputs.augmentation import Augmentation
 from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset, preprocess_file, training_dataset
-from mmdc_tf.opencv import cv2
 from mmdc_tf.training.recipe import load_profile
 
 SIZE = 8

@@ -11,11 +11,11 @@ import pytest
 import tensorflow as tf
 
 from mmdc_tf.datasets.images import read_image
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.errors import DatasetError, UnreadableImageError
 from mmdc_tf.inputs import pipeline
 from mmdc_tf.inputs.augmentation import Augmentation
 from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset, preprocess_file, training_dataset
-from mmdc_tf.opencv import cv2
 from mmdc_tf.preprocessing import steps
 from mmdc_tf.preprocessing.recipes import RECIPES, Recipe, get_recipe
 from mmdc_tf.preprocessing.steps import Step

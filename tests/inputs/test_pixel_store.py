@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.inputs import pipeline, pixel_store
 from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset, training_dataset
 from mmdc_tf.inputs.pixel_store import PixelStore
-from mmdc_tf.opencv import cv2
 
 SIZE, COUNT = 8, 6
 

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.inputs.augmentation import Augmentation
 from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset, training_dataset
 from mmdc_tf.inputs.views import other_views
-from mmdc_tf.opencv import cv2
 
 CLASSES = ("benign", "normal")
 # sample, patient, side, view, and the sample that shows the same breast in the other view

@@ -14,8 +14,8 @@ from PIL import Image
 from served_model import write_dicom
 
 from mmdc_tf.datasets.images import read_image
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.errors import ConfigurationError, DatasetError
-from mmdc_tf.opencv import cv2
 from mmdc_tf.preprocessing.batch import LOCK, BatchResult, preprocess_folder
 from mmdc_tf.preprocessing.scan_folder import png_names
 

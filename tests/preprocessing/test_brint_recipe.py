@@ -12,8 +12,8 @@ from skimage.filters import threshold_otsu
 from skimage.measure import label
 
 from mmdc_tf.datasets.images import read_image
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.errors import InputError
-from mmdc_tf.opencv import cv2
 from mmdc_tf.preprocessing import State, brint_steps, get_recipe
 from mmdc_tf.preprocessing.brint import CODES, brint_maps, brint_patterns
 from mmdc_tf.preprocessing.brint_operations import blank_border, stack_brint

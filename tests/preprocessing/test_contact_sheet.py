@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mmdc_tf.datasets.images import read_image
-from mmdc_tf.opencv import cv2
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.preprocessing.batch import preprocess_folder
 from mmdc_tf.preprocessing.contact_sheet import BOX, CELL, COLUMNS, GAP, LESION, LINE, REGION, write_contact_sheet
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mmdc_tf.opencv import cv2
+from mmdc_tf.datasets.opencv import cv2
 
 KILLS = int(os.environ.get("MMDC_TF_TEST_KILLS", "2"))
 SCANS, WORKERS = 40, 2

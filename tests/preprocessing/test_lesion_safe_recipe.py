@@ -11,7 +11,7 @@ from skimage.metrics import structural_similarity
 
 from mmdc_tf.datasets.images import read_image
 from mmdc_tf.datasets.mini_ddsm import load_mini_ddsm
-from mmdc_tf.opencv import cv2
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.preprocessing import get_recipe
 from mmdc_tf.preprocessing.lesions import crop_share, lesion_survival
 

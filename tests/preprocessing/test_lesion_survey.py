@@ -10,8 +10,8 @@ import pytest
 
 from mmdc_tf.datasets.folder import load_folder
 from mmdc_tf.datasets.mini_ddsm import load_mini_ddsm
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.errors import ConfigurationError, DatasetError
-from mmdc_tf.opencv import cv2
 from mmdc_tf.preprocessing import get_recipe
 from mmdc_tf.preprocessing.lesion_survey import LesionSurvey, survey_lesions
 from mmdc_tf.preprocessing.recipes import Recipe

@@ -14,9 +14,9 @@ from skimage.metrics import structural_similarity
 from mmdc_tf.datasets import images
 from mmdc_tf.datasets.image_header import jpeg_size
 from mmdc_tf.datasets.images import read_image, read_scan, reductions
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.errors import ConfigurationError, UnreadableImageError
 from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset
-from mmdc_tf.opencv import cv2
 from mmdc_tf.preprocessing import get_recipe, preprocess_file, preprocess_scan, scan_file, stored_recipe
 from mmdc_tf.preprocessing.batch import preprocess_folder
 

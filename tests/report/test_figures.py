@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.evaluation.metrics import METRICS
 from mmdc_tf.experiments.rows import PaperTable, Row
-from mmdc_tf.opencv import cv2
 from mmdc_tf.report.figures import bars, draw_bars
 
 RUN = {

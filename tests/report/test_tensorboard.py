@@ -17,9 +17,9 @@ from made_up_run import RUN as MADE_UP
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_score, recall_score, roc_auc_score
 from tensorboard.plugins.hparams import api_pb2, metadata
 
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.evaluation.predictions import predictions_table
 from mmdc_tf.experiments.rows import PaperTable, Row
-from mmdc_tf.opencv import cv2
 from mmdc_tf.report import tensorboard
 from mmdc_tf.report.example_figure import examples_figure
 from mmdc_tf.report.tensorboard import write_test_evidence

@@ -9,7 +9,7 @@ import pytest
 from served_model import write_card
 
 from mmdc_tf.datasets.phantom_folder import NOTICE
-from mmdc_tf.notices import RESEARCH_USE
+from mmdc_tf.errors import RESEARCH_USE
 from mmdc_tf.preprocessing import get_recipe
 from mmdc_tf.serving import demo_words
 from mmdc_tf.serving.card import ModelCard, read_card

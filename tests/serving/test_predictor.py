@@ -13,8 +13,7 @@ from served_model import CLASSES, SIZE, change_card, scan, write_dicom, write_im
 
 import mmdc_tf
 from mmdc_tf.datasets.splits import Split, select
-from mmdc_tf.errors import ConfigurationError, InputError, UnreadableImageError
-from mmdc_tf.notices import RESEARCH_USE
+from mmdc_tf.errors import RESEARCH_USE, ConfigurationError, InputError, UnreadableImageError
 from mmdc_tf.preprocessing import get_recipe, preprocess_file
 from mmdc_tf.serving.metadata import MetadataValue
 

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.datasets.phantom import phantom_ultrasound
 from mmdc_tf.datasets.splits import make_splits, select
 from mmdc_tf.errors import ConfigurationError
 from mmdc_tf.inputs.pipeline import InputSettings
 from mmdc_tf.models.classifiers import build_classifier
-from mmdc_tf.opencv import cv2
 from mmdc_tf.training.classical import classifier_probabilities, fit_classifier
 from mmdc_tf.training.trainer import HISTORY_COLUMNS, TrainingParts
 

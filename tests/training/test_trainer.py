@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.errors import TrainingDivergedError
 from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset
 from mmdc_tf.models import MODELS, ModelSettings, build_model, freeze_through
-from mmdc_tf.opencv import cv2
 from mmdc_tf.preprocessing import steps
 from mmdc_tf.preprocessing.recipes import RECIPES, Recipe
 from mmdc_tf.preprocessing.steps import Step

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from mmdc_tf.heatmaps.drawing import draw_heat, draw_image, draw_scale
+from mmdc_tf.explain.drawing import draw_heat, draw_image, draw_scale
 
 PANEL_WIDTH, PANEL_HEIGHT = 1.75, 1.95  # inches
 LEAST_WIDTH = 6.0

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from mmdc_tf.heatmaps.attention_maps import attention_maps
+from mmdc_tf.explain.attention_maps import attention_maps
 from mmdc_tf.models import ModelSettings, build_model
 
 SIZE = 32

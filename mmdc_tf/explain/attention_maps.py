@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from mmdc_tf.errors import ConfigurationError
-from mmdc_tf.heatmaps.gradcam import model_inputs
+from mmdc_tf.explain.gradcam import model_inputs
 from mmdc_tf.layers import SpatialSelfAttention, TokenFusion
 
 

@@ -11,7 +11,7 @@ from scipy.ndimage import binary_fill_holes
 
 from mmdc_tf.datasets.images import read_image
 from mmdc_tf.errors import InputError
-from mmdc_tf.heatmaps.drawing import is_uniform
+from mmdc_tf.explain.drawing import is_uniform
 from mmdc_tf.preprocessing import PreprocessedScan, Recipe
 from mmdc_tf.preprocessing.lesions import lesion_pixels
 from mmdc_tf.preprocessing.operations import resize

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mmdc_tf.heatmaps.drawing import pixels
-from mmdc_tf.heatmaps.heat_rows import heat_rows
+from mmdc_tf.explain.drawing import pixels
+from mmdc_tf.explain.heat_rows import heat_rows
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from markdown_it import MarkdownIt
 
-from mmdc_tf.page_text import between, fixed, markdown_cell, number, share
+from mmdc_tf.evaluation.text import between, fixed, markdown_cell, number, share
 
 
 def test_numbers_as_text():

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from backbone_families import one_of_each_family
 
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.errors import ConfigurationError
-from mmdc_tf.heatmaps.gradcam import enlarged, fine_layer, grad_cam, grad_cam_layer, layer_cam
+from mmdc_tf.explain.gradcam import enlarged, fine_layer, grad_cam, grad_cam_layer, layer_cam
 from mmdc_tf.layers import SpatialSelfAttention
 from mmdc_tf.models import BACKBONES, MODELS, ModelSettings, build_model
-from mmdc_tf.opencv import cv2
 
 TINY = "tiny"
 SMALL = {

@@ -11,9 +11,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.errors import ConfigurationError
 from mmdc_tf.models import BACKBONES
-from mmdc_tf.opencv import cv2
 
 COARSE, FINE = 7, 14
 """Positions a side: of a backbone's last map at 224 pixels, and two stages before."""

@@ -7,7 +7,7 @@ import base64
 import jinja2
 import pytest
 
-from mmdc_tf.html_page import page_templates, picture_address
+from mmdc_tf.io import page_templates, picture_address
 
 
 def test_values_are_escaped_and_what_is_not_defined_raises():

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.errors import InputError, UnreadableImageError
-from mmdc_tf.heatmaps.drawing import is_uniform
-from mmdc_tf.heatmaps.heat_scores import HeatScore, heat_score, read_lesion
-from mmdc_tf.opencv import cv2
+from mmdc_tf.explain.drawing import is_uniform
+from mmdc_tf.explain.heat_scores import HeatScore, heat_score, read_lesion
 from mmdc_tf.preprocessing import PreprocessedScan, get_recipe, preprocess_scan
 
 PLAIN = get_recipe("plain")

@@ -17,7 +17,7 @@ from mmdc_tf.datasets.splits import Split, select
 from mmdc_tf.experiments.grid import Plan, make_cells
 from mmdc_tf.experiments.rows import Row, load_table
 from mmdc_tf.experiments.runner import run_cells
-from mmdc_tf.heatmaps.heat_scores import heat_score, read_lesion
+from mmdc_tf.explain.heat_scores import heat_score, read_lesion
 from mmdc_tf.models.backbones import BACKBONES, Backbone, register_backbone
 from mmdc_tf.serving.explanation import GRAD_CAM, load_explainer
 from mmdc_tf.training.recipe import load_profile

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mmdc_tf.errors import ConfigurationError
-from mmdc_tf.heatmaps.gradcam import grad_cam
+from mmdc_tf.explain.gradcam import grad_cam
 from mmdc_tf.models import ModelSettings, build_model
 
 
