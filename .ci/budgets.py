@@ -1,0 +1,55 @@
+"""Counts lines and files of the package's folders, tests and benchmarks against their budgets, and fails above one.
+
+    python .ci/budgets.py
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+# folder: (files, lines), upper bounds; lines with docstrings. Going over one is a reason to look for what a library
+# does or nobody uses, never to cram lines.
+BUDGETS = {
+    "mmdc_tf/*.py": (4, 450),
+    "mmdc_tf/datasets": (26, 2900),
+    "mmdc_tf/preprocessing": (10, 1500),
+    "mmdc_tf/inputs": (4, 500),
+    "mmdc_tf/layers": (10, 1000),
+    "mmdc_tf/models": (15, 1700),
+    "mmdc_tf/training": (6, 800),
+    "mmdc_tf/evaluation": (10, 1500),
+    "mmdc_tf/explain": (3, 400),
+    "mmdc_tf/audit": (6, 1000),
+    "mmdc_tf/experiments": (8, 1200),
+    "mmdc_tf/serving": (7, 1200),
+    "mmdc_tf/report": (7, 1300),
+    "mmdc_tf/commands": (12, 1300),
+    "mmdc_tf": (125, 15500),
+    "tests": (None, 13000),
+    "benchmarks": (8, 1500),
+}
+
+
+def count(folder: str) -> tuple[int, int]:
+    """Files and lines; an ``__init__.py`` of at most three lines is no file to read."""
+    paths = ROOT.glob(folder) if "*" in folder else (ROOT / folder).rglob("*.py")
+    lines = [len(path.read_text(encoding="utf-8").splitlines()) for path in paths]
+    return sum(one > 3 for one in lines), sum(lines)
+
+
+def main() -> int:
+    """Prints the table; 1 where a budget is exceeded."""
+    above = 0
+    print(f"{'folder':24}{'files':>7}{'of':>6}{'lines':>8}{'of':>8}")
+    for folder, (most_files, most_lines) in BUDGETS.items():
+        files, lines = count(folder)
+        is_above = lines > most_lines or (most_files is not None and files > most_files)
+        above += is_above
+        print(f"{folder:24}{files:7}{most_files or '–':>6}{lines:8}{most_lines:8}{'  above' if is_above else ''}")
+    return int(above > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
