@@ -71,17 +71,17 @@ class Trainings:
     """
 
     def __init__(self, dataset: Any, output: Path, devices: str) -> None:
+        from mmdc_tf.experiments.workshop import Workshop
         from small_run import FUSED, make_plan
 
-        from mmdc_tf.experiments.grid import make_cells
+        from mmdc_tf.experiments.plan import make_trainings
         from mmdc_tf.experiments.rows import Row
-        from mmdc_tf.experiments.workshop import Workshop
         from mmdc_tf.training.recipe import load_profile
 
         two_views = Row("two", "Two", "here", model="two_view_classifier", arguments={"backbone": "tiny"})
         profile = load_profile("quick", image_size=SIZE, epochs=2, folds=2, feature_views=2, batch_size=5)
         self.plan = make_plan(dataset, output / devices, (FUSED, two_views), profile=profile, devices=devices)
-        self.cells = {cell.row.name: cell for cell in make_cells(self.plan)}
+        self.cells = {cell.row.name: cell for cell in make_trainings(self.plan)}
         self.workshop = Workshop(self.plan, {}, print)
         self.checkpoint = output / f"{devices}.npz"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 from command_line import refused
+from mmdc_tf.workers.on_ray import TaskResources
 
 from mmdc_tf.cli import main
-from mmdc_tf.workers.on_ray import TaskResources
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_a_cluster_that_does_not_answer_is_one_line(busi, tmp_path, capsys):
 @pytest.mark.usefixtures("small_phantoms")
 def test_the_options_reach_the_trainings(tmp_path, monkeypatch):
     given = []
-    monkeypatch.setattr("mmdc_tf.experiments.runner.run_cells", lambda *_, where, **__: given.append(where) or 1)
+    monkeypatch.setattr("mmdc_tf.experiments.run.run_trainings", lambda *_, where, **__: given.append(where) or 1)
     command = ["run", "--table", "2", "--rows", "metadata_only", "--output", str(tmp_path / "run")]
     assert main([*command, "--jobs", "2"]) == 1
     cluster = ["--ray-address", "head:6379", "--task-cpus", "3", "--task-gpus", "0.5", "--task-memory", "2GB"]

@@ -132,7 +132,7 @@ def _audit_split(options: argparse.Namespace) -> bool:
 def _split_check(options: argparse.Namespace) -> SplitCheck:
     """Against the dataset; without one, against the samples of the run in whose folder the split lies."""
     from mmdc_tf.audit.split_file import check_groups, check_split
-    from mmdc_tf.experiments.samples import read_samples
+    from mmdc_tf.experiments.run_folder import read_samples
 
     if options.dataset is None:
         for folder in options.split.resolve().parents:

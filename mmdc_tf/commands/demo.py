@@ -7,12 +7,12 @@ import importlib.util
 import os
 import sys
 import webbrowser
+from contextlib import nullcontext
 from pathlib import Path
 
 from mmdc_tf.commands import EXIT_OK
 from mmdc_tf.commands.arguments import add_debug, whole
 from mmdc_tf.errors import ConfigurationError
-from mmdc_tf.experiments.native_log import native_messages_nowhere
 
 PORT, HIGHEST_PORT = 7860, 65_535
 
@@ -46,7 +46,7 @@ def _demo(options: argparse.Namespace) -> int:
 
     card = read_card(file)
     share_one_heap()
-    quiet = native_messages_nowhere(options.debug)
+    quiet = nullcontext()
     with ended_by_signals(), listen(options.port) as listener, private_folder() as folder, quiet:
         from mmdc_tf.serving.demo import make_app
         from mmdc_tf.serving.demo_answers import Answers

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmdc_tf.commands import EXIT_FAILED_ROW, EXIT_OK
 from mmdc_tf.commands.arguments import add_debug, require_one
 from mmdc_tf.errors import ConfigurationError
-from mmdc_tf.experiments.native_log import native_messages_nowhere
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,7 +57,7 @@ def _export(options: argparse.Namespace) -> int:
     require_place(place, form, file.with_name(CARD))
     inputs = _inputs(card, options.images)
     require_writable(place.absolute().parent)
-    with native_messages_nowhere(options.debug):
+    with nullcontext():
         parity = _write_and_compare(file, card, form, place, inputs, options.quantize)
     _print(file, card, form, place, parity, bool(options.images))
     return _verdict(parity, place)

@@ -6,25 +6,18 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmdc_tf.commands.arguments import positive, share_or_more, size
+from mmdc_tf.commands.arguments import positive, share_or_more
 from mmdc_tf.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from mmdc_tf.experiments.cell_workers import CellWorkers
-    from mmdc_tf.workers.on_ray import TaskResources
+    from mmdc_tf.datasets.jobs import Executor
 
 LOCAL, RAY = "local", "ray"
-FOR_RAY = ("ray_address", "task_cpus", "task_gpus", "task_memory", "exchange")
-TRAINING_MEMORY, SCAN_MEMORY = "4GB", "1GB"
+FOR_RAY = ("ray_address", "task_cpus", "task_gpus")
 
 
-def add_executor(parser: argparse.ArgumentParser, memory: str) -> None:
-    """Adds ``--executor`` and what belongs to Ray.
-
-    Args:
-        parser: a command's.
-        memory: of a task, where ``--task-memory`` is not given.
-    """
+def add_executor(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--executor`` and what belongs to Ray."""
     add = parser.add_argument
     add(
         "--executor",
@@ -40,20 +33,13 @@ def add_executor(parser: argparse.ArgumentParser, memory: str) -> None:
     )
     add("--task-cpus", type=positive, help="cores that Ray keeps for a task, and its threads; default: 1")
     add("--task-gpus", type=share_or_more, help="GPUs, or a share of one, that Ray keeps for a task; default: 0")
-    add("--task-memory", type=size, help=f"memory that Ray keeps for a task; default: {memory}")
 
 
 def add_training_machines(parser: argparse.ArgumentParser) -> None:
     """Adds the options of ``mmdc-tf run``."""
-    add_executor(parser, TRAINING_MEMORY)
+    add_executor(parser)
     parser.add_argument(
         "--jobs", type=positive, help="trainings at the same time on this machine, which share its cores; default: 1"
-    )
-    parser.add_argument(
-        "--exchange",
-        metavar="URL",
-        help="with ray: a folder or object store (s3://…, gs://…) that all nodes reach, through which files come back; "
-        "default: none, since all nodes reach --output",
     )
 
 
@@ -79,36 +65,20 @@ def require_fitting(options: argparse.Namespace) -> None:
             )
 
 
-def training_workers(options: argparse.Namespace) -> CellWorkers | None:
-    """Where trainings run; None for this process. The paths of the options become absolute for other machines.
-
-    Raises:
-        ConfigurationError: the exchange cannot be used.
-    """
-    if options.executor == LOCAL and options.jobs in (None, 1):
-        return None
-    from mmdc_tf.experiments.cell_workers import on_ray, on_this_machine, without_devices
-    from mmdc_tf.experiments.exchange import Exchange
-
-    without_devices()
-    if options.executor == LOCAL:
-        return on_this_machine(options.jobs)
-    exchange = None if options.exchange is None else Exchange(options.exchange)
-    if exchange is not None:
-        exchange.require_usable()
-    return on_ray(options.ray_address, task_resources(options, TRAINING_MEMORY), exchange)
-
-
-def task_resources(options: argparse.Namespace, memory: str) -> TaskResources:
-    """What Ray keeps for a task.
+def executor(options: argparse.Namespace, option: str = "jobs", memory: int = 4 * 10**9) -> Executor:
+    """Where work is done.
 
     Args:
         options: of a command with ``add_executor``.
-        memory: where ``--task-memory`` is not given or "none".
+        option: that says how many processes of this machine.
+        memory: bytes that Ray keeps for a task.
     """
-    from mmdc_tf.workers.on_ray import TaskResources
+    from mmdc_tf.datasets.jobs import Executor
 
-    return TaskResources(options.task_cpus or 1, options.task_gpus or 0.0, options.task_memory or size(memory) or 0)
+    if options.executor == LOCAL:
+        return Executor(getattr(options, option) or 1, option)
+    cpus, gpus = options.task_cpus or 1, options.task_gpus or 0.0
+    return Executor(ray=True, address=options.ray_address, cpus=cpus, gpus=gpus, memory=memory)
 
 
 def absolute_paths(options: argparse.Namespace) -> None:

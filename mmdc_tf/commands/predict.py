@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmdc_tf.commands import EXIT_FAILED_ROW, EXIT_OK
 from mmdc_tf.commands.arguments import require_one
 from mmdc_tf.errors import ConfigurationError
-from mmdc_tf.experiments.native_log import native_messages_nowhere
 
 if TYPE_CHECKING:
     from mmdc_tf.serving.listing import Listing
@@ -46,7 +46,7 @@ def _predict(options: argparse.Namespace) -> int:
     listing = _listing(options)
     from mmdc_tf.serving.output import printable
 
-    with native_messages_nowhere(options.debug):
+    with nullcontext():
         from mmdc_tf.serving.predictor import load_predictor
 
         predictor = load_predictor(file)

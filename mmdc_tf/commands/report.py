@@ -13,7 +13,6 @@ from mmdc_tf.commands.arguments import add_debug, require_root, whole
 from mmdc_tf.commands.datasets import DATASETS
 from mmdc_tf.commands.run_dataset import dataset_of_run
 from mmdc_tf.errors import one_line
-from mmdc_tf.experiments.native_log import native_messages_to
 from mmdc_tf.io import is_disk_error
 
 if TYPE_CHECKING:
@@ -81,7 +80,7 @@ def _report(options: argparse.Namespace) -> int:
 
     place = options.output or options.run
     require_writable(place)
-    quiet = native_messages_to(place / "tensorflow.log") if options.examples else contextlib.nullcontext()
+    quiet = contextlib.nullcontext()
     with quiet:
         problems = write_report(
             options.run,
@@ -96,8 +95,7 @@ def _report(options: argparse.Namespace) -> int:
 
 def _found_paths(table: PaperTable, output: Path, root: Path | None, name: str | None) -> Mapping[str, str]:
     """The images of a table's dataset: the folder given, or the one that its last command used."""
-    from mmdc_tf.experiments.command_log import commands_of
-    from mmdc_tf.experiments.run_folder import run_of
+    from mmdc_tf.experiments.run_folder import commands_of, run_of
 
     folder = output / table.name
     commands = commands_of(folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import nullcontext
 from pathlib import Path
 
 from mmdc_tf.commands import EXIT_FAILED_ROW, EXIT_OK
@@ -10,7 +11,6 @@ from mmdc_tf.commands.arguments import PROTOCOL_SETS, add_debug, add_protocol, n
 from mmdc_tf.commands.datasets import DATASETS
 from mmdc_tf.commands.run_dataset import dataset_of_run
 from mmdc_tf.errors import ConfigurationError, counted
-from mmdc_tf.experiments.native_log import native_messages_to
 from mmdc_tf.experiments.rows import TABLES, PaperTable, choose_rows, tables_in
 
 
@@ -34,7 +34,7 @@ def _robustness(options: argparse.Namespace) -> int:
         raise ConfigurationError(
             f"Expected a run with {options.table}. Received: RUN={options.run} without it. Choose another --table."
         )
-    with native_messages_to(options.run / "tensorflow.log"):
+    with nullcontext():
         failures = [_score(table, options) for table in tables]
     return EXIT_FAILED_ROW if any(failures) else EXIT_OK
 

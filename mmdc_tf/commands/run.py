@@ -9,19 +9,18 @@ from typing import TYPE_CHECKING
 
 from mmdc_tf.commands import EXIT_FAILED_ROW, EXIT_OK
 from mmdc_tf.commands.arguments import PROTOCOL_SETS, require_root
-from mmdc_tf.commands.machines import RAY, absolute_paths, require_fitting, training_workers
+from mmdc_tf.commands.machines import RAY, absolute_paths, executor, require_fitting
 from mmdc_tf.commands.report import write_after_run
 from mmdc_tf.commands.run_events import next_commands, tell_table
 from mmdc_tf.commands.run_options import add_options
 from mmdc_tf.errors import ConfigurationError, counted
-from mmdc_tf.experiments.native_log import native_messages_to
 from mmdc_tf.experiments.rows import TABLES, PaperTable, Row, choose_rows, load_table
 from mmdc_tf.weight_files import official_files, require_weights
 
 if TYPE_CHECKING:
+    from mmdc_tf.datasets.jobs import Executor
     from mmdc_tf.datasets.schema import Dataset
-    from mmdc_tf.experiments.cell_workers import CellWorkers
-    from mmdc_tf.experiments.grid import Cell, Plan
+    from mmdc_tf.experiments.plan import Plan, Training
     from mmdc_tf.training.feature_store import CacheSettings
 
 PHANTOM_PATIENTS = 96
@@ -35,7 +34,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from mmdc_tf.experiments.run_lock import clear_run, only_run
+    from mmdc_tf.experiments.run_folder import only_run
 
     chosen = _chosen_table(options)
     if options.list:
@@ -53,9 +52,8 @@ def _run(options: argparse.Namespace) -> int:
         absolute_paths(options)
     output = _output(table, options)
     # TensorFlow talks from the moment it is imported
-    with only_run(output / table.name), native_messages_to(output / "tensorflow.log"):
-        clear_run(output, table.name)
-        return _train(_plan(table, options, output), options.fresh, training_workers(options))
+    with only_run(output / table.name):
+        return _train(_plan(table, options, output), options.fresh, executor(options))
 
 
 def _chosen_table(options: argparse.Namespace) -> str | None:
@@ -132,7 +130,7 @@ def _output(table: PaperTable, options: argparse.Namespace) -> Path:
 
 
 def _plan(table: PaperTable, options: argparse.Namespace, output: Path) -> Plan:
-    from mmdc_tf.experiments.grid import Plan
+    from mmdc_tf.experiments.plan import Plan
     from mmdc_tf.preprocessing.recipes import recipe_for
     from mmdc_tf.training.recipe import load_profile
 
@@ -167,7 +165,6 @@ def _plan(table: PaperTable, options: argparse.Namespace, output: Path) -> Plan:
         sensitivity=options.sensitivity,
         cache=_cache(options),
         precision=options.precision,
-        jit=options.jit,
         devices=options.devices,
         command=options.typed,
         tensorboard=options.tensorboard,
@@ -185,7 +182,7 @@ def _cache(options: argparse.Namespace) -> CacheSettings | None:
 
 
 def _require_no_image(rows: tuple[Row, ...], table: PaperTable) -> None:
-    from mmdc_tf.experiments.grid import row_inputs
+    from mmdc_tf.experiments.plan import row_inputs
 
     for row in rows:
         if "image" in row_inputs(row, table):
@@ -224,11 +221,11 @@ def _real_dataset(name: str, root: Path, without_images: bool) -> Dataset:
     return dataset
 
 
-def _train(plan: Plan, fresh: bool, where: CellWorkers | None) -> int:
+def _train(plan: Plan, fresh: bool, executor: Executor) -> int:
     """Runs the plan; the tables are brought up to date after each fold, and their end is printed last."""
-    from mmdc_tf.experiments.grid import make_cells
+    from mmdc_tf.experiments.plan import make_trainings
     from mmdc_tf.experiments.progress import Progress
-    from mmdc_tf.experiments.runner import run_cells
+    from mmdc_tf.experiments.run import run_trainings
     from mmdc_tf.report.calibration_figures import write_calibration
     from mmdc_tf.report.details import write_details
     from mmdc_tf.report.figures import draw_bars
@@ -239,10 +236,10 @@ def _train(plan: Plan, fresh: bool, where: CellWorkers | None) -> int:
         write_tables(plan.table, plan.output)
         _show_in_tensorboard(plan, is_over=False)
 
-    cells = make_cells(plan)
+    cells = make_trainings(plan)
     print(_introduction(plan, cells))
     with Progress() as progress:
-        failures = run_cells(plan, cells, bring_up_to_date, progress, fresh=fresh, where=where)
+        failures = run_trainings(plan, cells, bring_up_to_date, progress, fresh=fresh, executor=executor)
         progress.phase("tables")
         progress.say(f"writing tables, figures and the report into {plan.output}")
         results = write_tables(plan.table, plan.output)
@@ -267,14 +264,14 @@ def _show_in_tensorboard(plan: Plan, is_over: bool) -> None:
     """Writes what TensorBoard shows of the test parts, where that was asked for."""
     from tqdm import tqdm
 
-    from mmdc_tf.experiments.grid import FULL_EVIDENCE
+    from mmdc_tf.experiments.plan import FULL_EVIDENCE
     from mmdc_tf.report.tensorboard import write_test_evidence
 
     if plan.tensorboard == FULL_EVIDENCE:
         write_test_evidence(plan.table, plan.output, plan.dataset.table, unfinished=is_over, say=tqdm.write)
 
 
-def _introduction(plan: Plan, cells: list[Cell]) -> str:
+def _introduction(plan: Plan, cells: list[Training]) -> str:
     from mmdc_tf.report.formatting import made_from
 
     counts = ", ".join(f"{count} {name}" for name, count in plan.dataset.found_counts.items())

@@ -15,7 +15,7 @@ from mmdc_tf.errors import RESEARCH_USE
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mmdc_tf.experiments.grid import Plan
+    from mmdc_tf.experiments.plan import Plan
 
 WIDTH = 110
 """Of what is printed, in characters."""

@@ -120,7 +120,6 @@ def _add_speed(parser: argparse.ArgumentParser) -> None:
         default="float32",
         help="in which networks compute; weights stay float32; default: float32",
     )
-    add("--jit", action="store_true", help="compile training steps with XLA")
     add(
         "--devices",
         choices=("one", "all"),

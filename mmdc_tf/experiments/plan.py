@@ -22,7 +22,6 @@ from mmdc_tf.training.recipe import Profile
 
 AUTOMATIC_CUT = "auto"
 NO_CUT = "none"
-OWN_FOLDER = "folder"
 CURVES, FULL_EVIDENCE = "curves", "full"
 
 
@@ -46,7 +45,6 @@ class Plan:
         sensitivity: for cancer, that the stored decision threshold reaches on the validation part, in (0, 1].
         cache: where the features of frozen parts are kept; None trains rows with a frozen part by the usual loop.
         precision: Keras' dtype policy for the networks: ``"float32"`` or ``"mixed_bfloat16"``.
-        jit: compile training steps with XLA.
         devices: that train a fold together: ``"one"``, or ``"all"`` of this machine.
         command: what was typed, for the reader; it changes nothing.
         tensorboard: what it shows: ``"curves"``, or ``"full"``: graph, heatmaps by epoch and the test parts too. It
@@ -68,7 +66,6 @@ class Plan:
     sensitivity: float = SENSITIVITY
     cache: CacheSettings | None = None
     precision: str = "float32"
-    jit: bool = False
     devices: str = ONE
     command: str = ""
     tensorboard: str = CURVES
@@ -86,16 +83,18 @@ class Plan:
 
     def shared_config(self) -> dict[str, Any]:
         """What must be the same for all rows of one table, so that they can be compared."""
+        info = self.dataset.info
+        title = "".join(one if one.isprintable() else "?" for one in info.title)
         return {
             "table": self.table.name,
-            "dataset": self.dataset.info.name,
-            **_own_title(self.dataset),
+            "dataset": info.name,
+            **({"dataset_title": title} if info.name == "folder" else {}),
             "dataset_fingerprint": self.dataset.fingerprint,
             "near_twins": self.near_twins,
-            "synthetic": self.dataset.info.synthetic,
-            "group_unit": self.dataset.info.group_unit,
-            "class_names": list(self.dataset.info.class_names),
-            **_recipe_facts("preprocessing", self.preprocessing),
+            "synthetic": info.synthetic,
+            "group_unit": info.group_unit,
+            "class_names": list(info.class_names),
+            **_recipe_config("preprocessing", self.preprocessing),
             "profile": self.profile.name,
             "folds": self.profile.folds,
             "training": asdict(self.profile.recipe),
@@ -105,16 +104,15 @@ class Plan:
             "sensitivity": self.sensitivity,
             "frozen_features": self.cache is not None,
             "precision": self.precision,
-            "jit": self.jit,
-            # runs of one device say nothing of it, as those did that were made before there was a choice
+            "jit": False,  # so that runs of 0.1.0, which had the choice, can be continued
             **({} if self.devices == ONE else {"devices": self.devices}),
-            **({} if (named := self.dataset.info.positive_class) is None else {"positive_class": named}),
+            **({} if (named := info.positive_class) is None else {"positive_class": named}),
         }
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One training: a row on one split with one seed, how it is fed, and the folder that holds all of it.
+class Training:
+    """A row on one split with one seed, how it is fed, and the folder that holds all of it.
 
     Args:
         row: what is trained.
@@ -138,12 +136,17 @@ class Cell:
 
     @property
     def architecture(self) -> str:
-        """The same for cells whose compiled network is the same."""
-        return json.dumps(
-            [self.row.kind, getattr(self.row, self.row.kind), self.row.arguments, self.cut, self.image_size]
-        )
+        """The same for trainings whose compiled network is the same."""
+        row = self.row
+        return json.dumps([row.kind, getattr(row, row.kind), row.arguments, self.cut, self.image_size])
+
+    @property
+    def backbone(self) -> str:
+        """The name of its registered backbone; "" without one."""
+        return self.row.arguments.get("backbone", "")
 
     def config(self, plan: Plan) -> dict[str, Any]:
+        """The content of ``config.json``."""
         return {
             **plan.shared_config(),
             "row": self.row.name,
@@ -152,15 +155,20 @@ class Cell:
             "layer_cut": self.cut,
             "image_size": self.image_size,
             "augmented": self.row.augmented,
-            **_recipe_facts("row_preprocessing", self.preprocessing),
+            **_recipe_config("row_preprocessing", self.preprocessing),
             "protocol": self.split.protocol,
             "fold": self.split.fold,
             "training_seed": self.seed,
             "split_hash": self.split.hash,
         }
 
+    def __str__(self) -> str:
+        """For example ``mmdcnet_alpha leak-free fold 2/5 seed 0``."""
+        split = self.split
+        return f"{self.row.name} {split.protocol} fold {split.fold + 1}/{split.folds} seed {self.seed}"
 
-def make_cells(plan: Plan) -> list[Cell]:
+
+def make_trainings(plan: Plan) -> list[Training]:
     """All trainings of a plan, a row after the other, so that a row is whole as early as possible.
 
     Rows of one architecture come together, at the place of the first: they share one compiled network.
@@ -170,15 +178,15 @@ def make_cells(plan: Plan) -> list[Cell]:
         ConfigurationError: a row's model, classifier or recipe is unknown.
     """
     splits = {name: make_splits(plan.dataset, name, plan.profile.folds, plan.seed) for name in plan.protocols}
-    cells = [
-        _cell(plan, row, split, plan.seed + extra)
+    trainings = [
+        _training(plan, row, split, plan.seed + extra)
         for row in plan.rows
         for protocol in plan.protocols
         for split in splits[protocol]
         for extra in range(plan.seeds)
     ]
-    first = {cell.architecture: index for index, cell in reversed(list(enumerate(cells)))}
-    return sorted(cells, key=lambda cell: first[cell.architecture])
+    first = {training.architecture: index for index, training in reversed(list(enumerate(trainings)))}
+    return sorted(trainings, key=lambda training: first[training.architecture])
 
 
 def row_inputs(row: Row, table: PaperTable) -> tuple[str, ...]:
@@ -195,36 +203,25 @@ def row_inputs(row: Row, table: PaperTable) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for member in members for name in row_inputs(member, table)))
 
 
-def _own_title(dataset: Dataset) -> dict[str, str]:
-    """The name of a user's own folder, for titles; others have their dataset's name."""
-    title = "".join(one if one.isprintable() else "?" for one in dataset.info.title)
-    return {"dataset_title": title} if dataset.info.name == OWN_FOLDER else {}
-
-
-def _recipe_facts(key: str, name: str) -> dict[str, Any]:
+def _recipe_config(key: str, name: str) -> dict[str, Any]:
     """A recipe's name, and its steps and numbers, so that a run is not continued after they have changed."""
     config = get_recipe(name).to_config()
     return {key: name, f"{key}_steps": config["steps"], f"{key}_least_crop": config["least_crop"]}
 
 
-def _cell(plan: Plan, row: Row, split: Split, seed: int) -> Cell:
-    return Cell(
+def _training(plan: Plan, row: Row, split: Split, seed: int) -> Training:
+    # freezing random weights means nothing, so without pretrained weights the whole backbone trains
+    automatic = row.cut if plan.weights != "none" else None
+    return Training(
         row=row,
         split=split,
         seed=seed,
-        cut=_cut(plan, row),
+        cut={AUTOMATIC_CUT: automatic, NO_CUT: None}.get(plan.cut, plan.cut),
         image_size=_image_size(plan, row),
         preprocessing=row.preprocessing or plan.preprocessing,
         inputs=row_inputs(row, plan.table),
         folder=plan.folder / row.name / split.protocol / f"fold{split.fold}-seed{seed}",
     )
-
-
-def _cut(plan: Plan, row: Row) -> str | None:
-    """Freezing random weights means nothing, so without pretrained weights the whole backbone trains."""
-    if plan.cut == AUTOMATIC_CUT:
-        return row.cut if plan.weights != "none" else None
-    return None if plan.cut == NO_CUT else plan.cut
 
 
 def _image_size(plan: Plan, row: Row) -> int:

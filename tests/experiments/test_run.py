@@ -1,21 +1,23 @@
-"""A run: that it continues, starts over, refuses what changed, and survives a failed row."""
+"""A run: that it continues, starts over, refuses what changed, survives a failed row, and trains elsewhere alike."""
 
 from __future__ import annotations
 
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
-from small_run import CELLS, DOCUMENTED, FUSED, NUMBERS, PLAIN, execute, folder_of, make_plan, snapshot
+from small_run import DOCUMENTED, FUSED, NUMBERS, PLAIN, TRAININGS, execute, folder_of, make_plan, snapshot
 
+from mmdc_tf.datasets.jobs import Executor
 from mmdc_tf.datasets.splits import Split
 from mmdc_tf.errors import ConfigurationError, UnreadableImageError, WeightsError
 from mmdc_tf.experiments.results import table_results
 from mmdc_tf.experiments.rows import Row
-from mmdc_tf.experiments.runner import run_cells
+from mmdc_tf.experiments.run import run_trainings
 from mmdc_tf.models.registry import MODELS, ModelEntry
 from mmdc_tf.training.recipe import load_profile
 
@@ -31,7 +33,7 @@ def test_a_second_run_trains_nothing(run, capsys):
 
 def test_a_lost_fold_is_done_again_alone_and_gives_the_same_bytes(copied):
     """In the first run this fold came third, on a model that two folds had used before; now it comes first."""
-    lost = folder_of(copied, CELLS[2])
+    lost = folder_of(copied, TRAININGS[2])
     names = ("predictions.csv", "history.csv", "metrics.json", "split.json")
     kept = {name: (lost / name).read_bytes() for name in names}
     before = snapshot(copied.output)
@@ -43,23 +45,23 @@ def test_a_lost_fold_is_done_again_alone_and_gives_the_same_bytes(copied):
     curves = {name for name in changed if name.startswith("table2/fused/leak-free/tb/")}
     assert [name.rpartition(".")[2] for name in curves] == ["fold1-seed3"]
     assert changed - curves
-    assert all(name.startswith(f"table2/fused/{CELLS[2]}/") for name in changed - curves)
+    assert all(name.startswith(f"table2/fused/{TRAININGS[2]}/") for name in changed - curves)
 
 
 @pytest.mark.parametrize("status", [None, {"status": "running"}, {"status": "failed", "error": "x", "seconds": 1}])
 def test_what_is_not_finished_runs_again(copied, monkeypatch, status):
     """An interrupted fold, a failed one, and one whose status was never written."""
-    path = folder_of(copied, CELLS[1]) / "status.json"
+    path = folder_of(copied, TRAININGS[1]) / "status.json"
     path.unlink() if status is None else path.write_text(json.dumps(status))
     trained: list[tuple[str, ...]] = []
 
-    def train(model, parts, *_):
+    def train(model, parts, *_, **__):
         trained.append(tuple(parts.validation["sample_id"]))
         raise RuntimeError("enough seen")
 
     monkeypatch.setattr("mmdc_tf.experiments.learners.train", train)
     assert execute(copied) == (1, 1)
-    split = Split.from_json((folder_of(copied, CELLS[1]) / "split.json").read_text())
+    split = Split.from_json((folder_of(copied, TRAININGS[1]) / "split.json").read_text())
     assert trained == [split.validation]
 
 
@@ -70,35 +72,31 @@ def test_what_is_not_finished_runs_again(copied, monkeypatch, status):
             {"profile": load_profile("quick", image_size=32, epochs=3, folds=2, batch_size=4)},
             r"training\.epochs: 2 → 3",
         ),
-        ({"profile": load_profile("quick", image_size=32, epochs=2, folds=3, batch_size=4)}, "folds: 2 → 3"),
         ({"cut": "none"}, "cut: 'auto' → 'none'"),
-        ({"seed": 4}, "seed: 3 → 4"),
+        ({"rows": (replace(FUSED, arguments={**FUSED.arguments, "grid": 4}),)}, r"arguments\.grid: 2 → 4"),
+        ({"dataset": None}, "dataset_fingerprint: '[0-9a-f]{16}' → '[0-9a-f]{16}'"),
     ],
 )
-def test_a_changed_configuration_is_refused_by_name(run, changes, named):
+def test_a_change_is_refused_by_name(run, changes, named):
     before = snapshot(run.output)
+    if "dataset" in changes:
+        table = run.dataset.table.assign(density=run.dataset.table["density"].fillna(2.0))
+        changes = {"dataset": replace(run.dataset, table=table)}
     with pytest.raises(ConfigurationError, match=rf"Received: {named}\. .*--fresh"):
         execute(replace(run, **changes))
     assert snapshot(run.output) == before
 
 
-def test_a_changed_model_of_the_same_row_is_refused_by_name(run):
-    row = replace(FUSED, arguments={**FUSED.arguments, "grid": 4})
-    with pytest.raises(ConfigurationError, match=r"arguments\.grid: 2 → 4"):
-        execute(replace(run, rows=(row,)))
-
-
-def test_a_changed_dataset_is_refused_by_name(run):
-    table = run.dataset.table.copy()
-    table.loc[0, "density"] = 4.0 if table.loc[0, "density"] != 4.0 else 1.0
-    with pytest.raises(ConfigurationError, match=r"Received: dataset_fingerprint: '[0-9a-f]{16}' → '[0-9a-f]{16}'"):
-        execute(replace(run, dataset=replace(run.dataset, table=table)))
+def test_a_run_of_the_first_version_goes_on(copied):
+    """What it wrote beside today's keys."""
+    for path in (copied.folder / "run.json", *copied.folder.rglob("config.json")):
+        assert json.loads(path.read_text())["jit"] is False
+    assert execute(copied) == (0, 0)
 
 
 def test_a_fresh_start_sets_the_earlier_result_aside(copied, capsys):
     before = snapshot(copied.folder)
-    other = replace(copied, seed=9)
-    assert run_cells(other, [], after_cell=lambda: None, fresh=True) == 0
+    assert run_trainings(replace(copied, seed=9), [], after_each=lambda: None, fresh=True) == 0
     (aside,) = copied.output.glob("table2.before-*")
     assert snapshot(aside) == before
     assert str(aside) in capsys.readouterr().out
@@ -125,14 +123,13 @@ def test_what_does_not_fit_is_found_before_anything_is_written(run, tmp_path, ch
     assert snapshot(run.output) == before
 
 
-def odd_model(settings, scale: float) -> keras.Model:
-    images = keras.Input((settings.image_size, settings.image_size, 3), name="image")
-    pooled = keras.layers.Rescaling(scale)(keras.layers.GlobalAveragePooling2D()(images))
-    return keras.Model({"image": images}, keras.layers.Dense(settings.class_count, "softmax")(pooled))
-
-
 def register_odd(monkeypatch, scale: float) -> None:
-    monkeypatch.setitem(MODELS, "odd", ModelEntry("odd", lambda settings: odd_model(settings, scale), ("image",)))
+    def build(settings) -> keras.Model:
+        images = keras.Input((settings.image_size, settings.image_size, 3), name="image")
+        pooled = keras.layers.Rescaling(scale)(keras.layers.GlobalAveragePooling2D()(images))
+        return keras.Model({"image": images}, keras.layers.Dense(settings.class_count, "softmax")(pooled))
+
+    monkeypatch.setitem(MODELS, "odd", ModelEntry("odd", build, ("image",)))
 
 
 def test_a_failed_row_stands_in_the_table_and_the_others_finish(dataset, tiny_backbone, tmp_path, monkeypatch, capsys):
@@ -160,7 +157,7 @@ def test_a_failed_row_stands_in_the_table_and_the_others_finish(dataset, tiny_ba
 
 
 def test_bad_input_ends_the_run_and_leaves_nothing_running(run, tmp_path, monkeypatch):
-    def train(*_):
+    def train(*_, **__):
         raise UnreadableImageError("Expected an image. Received: scan.png (empty file). Restore it.")
 
     monkeypatch.setattr("mmdc_tf.experiments.learners.train", train)
@@ -169,3 +166,62 @@ def test_bad_input_ends_the_run_and_leaves_nothing_running(run, tmp_path, monkey
         execute(plan)
     assert not list(tmp_path.rglob("status.json"))
     assert set(table_results(plan.table, plan.folder)["status"]) == {"not run"}
+
+
+AGES = Row("ages", "Ages", "probe", classifier="metadata_only")
+SMALL = Row("small", "Small", "here", model="vgg_like", arguments={"width": 4, "dense_width": 8})
+MEAN = Row("mean", "Mean", "here", members=("ages", "small"))
+
+
+def contents(output: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(output)): path.read_bytes() for path in output.rglob("*predictions*.csv")}
+
+
+@pytest.mark.parametrize("executor", [Executor(2), Executor(ray=True)], ids=["processes", "cluster"])
+def test_trainings_elsewhere_give_the_files_of_one_process(memory, dataset, tmp_path, capsys, executor):
+    """The workers of a cluster have no folder in common with this process but the dataset's."""
+    profile = load_profile("quick", image_size=32, epochs=1, folds=2)
+    changes = {"profile": profile, "protocols": ("leak-free",), "tensorboard": "full"}
+    plan = make_plan(dataset, tmp_path, (AGES, SMALL, MEAN), **changes)
+    if "alone" not in memory:
+        memory["alone"] = tmp_path.with_name("alone")
+        assert execute(replace(plan, output=memory["alone"])) == (0, 6)
+        capsys.readouterr()
+    if executor.ray:
+        ray = pytest.importorskip("ray")
+        ray.init(num_cpus=2, log_to_driver=False, object_store_memory=10**8)
+    try:
+        assert execute(plan, executor=executor) == (0, 6)
+    finally:
+        if executor.ray:
+            ray.shutdown()
+    said = capsys.readouterr().out
+    assert said.count("accuracy") == 6 and "ages leak-free fold 1/2 seed 3: accuracy" in said
+    one, other = (
+        {str(path.relative_to(output)) for path in output.rglob("*") if path.is_file() and "tfevents" not in path.name}
+        for output in (memory["alone"], tmp_path)
+    )
+    assert one == other
+    expected, found = contents(memory["alone"]), contents(tmp_path)
+    assert {name: found[name] for name in found if "small" not in name and "mean" not in name} == {
+        name: expected[name] for name in expected if "small" not in name and "mean" not in name
+    }
+    for fold in ("fold0-seed3", "fold1-seed3"):  # sums over other numbers of threads
+        a, b = (memory["alone"] / "table2/small/leak-free" / fold, plan.folder / "small/leak-free" / fold)
+        np.testing.assert_allclose(
+            *(np.loadtxt(x / "history.csv", delimiter=",", skiprows=1) for x in (a, b)), rtol=1e-3
+        )
+        assert list((b.parent / "tb").glob(f"*.{fold}"))
+    assert (plan.folder / "small/leak-free/fold0-seed3/model_card.md").read_text().count("By subgroup") == 1
+    assert execute(plan, executor=executor) == (0, 0)
+
+
+def test_a_worker_that_fails_a_row_or_is_killed_loses_no_finished_training(dataset, tmp_path, capsys):
+    bad = Row("bad", "Bad", "here", model="vgg_like", arguments={"width": 0})
+    plan = make_plan(dataset, tmp_path, (AGES, bad), protocols=("paper",))
+    assert execute(plan, executor=Executor(2)) == (1, 2)
+    assert "bad paper fold 1/1 seed 3: failed: " in capsys.readouterr().out
+    assert (plan.folder / "bad/paper/fold0-seed3/error.txt").is_file()
+    assert (
+        table_results(plan.table, plan.folder).set_index(["row", "protocol"]).loc[("ages", "paper"), "status"] == "ok"
+    )
