@@ -17,7 +17,9 @@ from typing import Any
 import tensorflow as tf
 
 from mmdc_tf.datasets.jobs import Executor, parallel
+from mmdc_tf.datasets.phantom_folder import NOTICE
 from mmdc_tf.errors import ConfigurationError, InputError, counted, kind_and_line
+from mmdc_tf.experiments.card import ModelCard
 from mmdc_tf.experiments.learners import CHECKPOINT, LEARNERS, Learner
 from mmdc_tf.experiments.model_card import write_model_card
 from mmdc_tf.experiments.plan import AUTOMATIC_CUT, NO_CUT, Plan, Training
@@ -36,7 +38,7 @@ from mmdc_tf.experiments.run_folder import (
     set_aside,
     write_samples,
 )
-from mmdc_tf.experiments.scoring import CARD, METADATA_PREDICTIONS, notice, score
+from mmdc_tf.experiments.scoring import METADATA_PREDICTIONS, score
 from mmdc_tf.experiments.tensorboard import forget
 from mmdc_tf.io import is_disk_error, read_json, write_json, write_table, write_text, write_with
 from mmdc_tf.preprocessing.recipes import get_recipe
@@ -133,7 +135,7 @@ def run_training(plan: Plan, training: Training, learner: Learner, progress: Lin
         progress.phase("scoring", training)
         status["metrics"] = score(plan, training, learner)
         learner.save(folder)
-        write_json(folder / "model.json", {**_card(plan, training), **learner.details()})
+        write_json(folder / "model.json", _card(plan, training, learner).to_json())
         write_model_card(folder)
         status |= {"epochs": len(history), **learner.details()}
     return status["status"] == OK
@@ -170,22 +172,29 @@ def _recorded(training: Training, learner: Learner, progress: Lines) -> Iterator
     progress.finish(training, f"{message}, {status['seconds']} s" if status["status"] == OK else message)
 
 
-def _card(plan: Plan, training: Training) -> dict[str, Any]:
-    """What a user of the model must know; temperature and threshold are null where there is no calibration."""
+def _card(plan: Plan, training: Training, learner: Learner) -> ModelCard:
+    """What a user of the model must know; without temperature and threshold where there is no calibration."""
     row, calibration = training.row, read_json(training.folder / CALIBRATION) or {}
-    return {
-        "research_use_only": True,
-        **notice(plan),
-        row.kind: getattr(row, row.kind),
-        "class_names": list(plan.dataset.info.class_names),
-        "inputs": list(training.inputs),
-        "image_size": training.image_size,
-        "preprocessing": get_recipe(training.preprocessing).to_config(),
-        "modality": plan.modality,
-        **{name: calibration.get(name) for name in CARD},
-        "split_hash": training.split.hash,
-        "versions": environment(plan.dataset.fingerprint)["packages"],
-    }
+    return ModelCard(
+        name=getattr(row, row.kind),
+        kind=row.kind,
+        class_names=plan.dataset.info.class_names,
+        inputs=training.inputs,
+        image_size=training.image_size,
+        recipe=get_recipe(training.preprocessing),
+        modality=plan.modality,
+        temperature=calibration.get("temperature"),
+        positive_class=calibration.get("positive_class"),
+        sensitivity=calibration.get("sensitivity_asked"),
+        threshold=calibration.get("threshold"),
+        fitted_on=calibration.get("fitted_on", ""),
+        phantom=NOTICE if plan.dataset.info.synthetic else "",
+        training={
+            "split_hash": training.split.hash,
+            "versions": environment(plan.dataset.fingerprint)["packages"],
+            **learner.details(),
+        },
+    )
 
 
 def _learners(plan: Plan, progress: Lines) -> dict[str, Learner]:

@@ -28,8 +28,6 @@ from mmdc_tf.io import read_json, write_json, write_table
 
 METADATA_PREDICTIONS = "predictions-metadata.csv"
 SCORES = ("nll", "ece", "brier")
-CARD = ("temperature", "positive_class", "sensitivity_asked", "threshold", "fitted_on")
-"""What a saved model carries of it."""
 
 
 def score(plan: Plan, training: Training, learner: Learner) -> dict[str, float]:
@@ -42,20 +40,20 @@ def score(plan: Plan, training: Training, learner: Learner) -> dict[str, float]:
     predictions = _predictions(plan, training, learner, split.test)
     write_table(folder / PREDICTIONS, predictions)
     metrics = paper_metrics(predictions)
-    scores = {"n": len(predictions), **metrics, **threshold_metrics(predictions), **notice(plan)}
+    scores = {"n": len(predictions), **metrics, **threshold_metrics(predictions), **_notice(plan)}
     write_json(folder / "metrics.json", scores)
     if learner.can_predict(split.validation):
         is_other = split.validation != split.test
         validated = _predictions(plan, training, learner, split.validation) if is_other else predictions
         write_table(folder / VALIDATION, validated)
         fitted = calibrate(folder, plan.sensitivity, plan.dataset.info.positive_class)
-        write_json(folder / CALIBRATION, {**fitted, **notice(plan)})
+        write_json(folder / CALIBRATION, {**fitted, **_notice(plan)})
     if "metadata" in training.inputs and not training.row.members:
         write_table(folder / METADATA_PREDICTIONS, metadata_predictions(plan, training, learner))
     return metrics
 
 
-def notice(plan: Plan) -> dict[str, str]:
+def _notice(plan: Plan) -> dict[str, str]:
     """What files of a run on a phantom say first."""
     return {"notice": NOTICE} if plan.dataset.info.synthetic else {}
 
@@ -104,9 +102,10 @@ def calibrate(folder: Path, sensitivity: float = SENSITIVITY, positive: str | No
         positive: the class that the threshold is for; None for the one that is recognised by its name.
 
     Returns:
-        The content of ``calibration.json``: ``CARD``, and for ``validation`` and ``test`` each ``n``; ``before`` and
-        ``after`` with nll, ece and brier; and, where there is a positive class, counts and shares (as
-        ``mmdc_tf.evaluation.decision.outcomes`` gives them) ``at_threshold`` and ``at_half``, both on the calibrated
+        The content of ``calibration.json``: temperature, positive class, the sensitivity asked for, threshold, and what
+        they were fitted on; for ``validation`` and ``test`` each ``n``, ``before`` and ``after`` with nll, ece and
+        brier, and, where there is a positive class, counts and shares (as ``mmdc_tf.evaluation.decision.outcomes``
+        gives them) ``at_threshold`` and ``at_half``, both on the calibrated
         probability, and ``at_argmax``. ``threshold`` is one of the calibrated probability; without a positive class,
         and where its probabilities are all 0 or 1 (a nearest neighbour's) and leave nothing to choose, it and
         ``at_threshold`` are None.
@@ -123,7 +122,11 @@ def calibrate(folder: Path, sensitivity: float = SENSITIVITY, positive: str | No
     same = set(validation["sample_id"]) == set(test["sample_id"])
     fitted_on = "the scored part itself (paper protocol)" if same else "validation part"
     return {
-        **dict(zip(CARD, (temperature, positive, sensitivity, threshold, fitted_on), strict=True)),
+        "temperature": temperature,
+        "positive_class": positive,
+        "sensitivity_asked": sensitivity,
+        "threshold": threshold,
+        "fitted_on": fitted_on,
         "validation": _judged(validation, temperature, positive, threshold),
         "test": _judged(test, temperature, positive, threshold),
     }
