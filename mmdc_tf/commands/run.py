@@ -144,7 +144,6 @@ def _plan(table: PaperTable, options: argparse.Namespace, output: Path) -> Plan:
         epochs=options.epochs,
         batch_size=options.batch_size,
         feature_views=options.feature_views,
-        feature_dtype=options.feature_dtype,
     )
     name = _source(table, options)
     rows = _rows(table, options)
@@ -167,7 +166,6 @@ def _plan(table: PaperTable, options: argparse.Namespace, output: Path) -> Plan:
         sensitivity=options.sensitivity,
         cache=_cache(options),
         precision=options.precision,
-        jit=options.jit,
         devices=options.devices,
         command=options.typed,
         tensorboard=options.tensorboard,

@@ -208,7 +208,7 @@ def _bench(task: Task) -> _Bench:
     key = (str(plan.folder), json.dumps(plan.shared_config()), plan.tensorboard)
     if not _kept or _kept[0].key != key:
         notes: list[str] = []
-        _kept[:] = [_Bench(key, Workshop(plan, task.weights, notes.append, task.exchange), notes)]
+        _kept[:] = [_Bench(key, Workshop(plan, task.weights, notes.append), notes)]
     return _kept[0]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from mmdc_tf.errors import ConfigurationError, kind_and_line
 from mmdc_tf.experiments.run_folder import OK
 from mmdc_tf.io import PREFIX
-from mmdc_tf.training.feature_layout import FACTS
+from mmdc_tf.training.feature_store import FACTS
 
 CONFIG, STATUS = "config.json", "status.json"
 FEATURES = "features"

@@ -16,7 +16,6 @@ from mmdc_tf.models.backbones import get_backbone
 from mmdc_tf.models.classifiers import get_classifier
 from mmdc_tf.models.registry import look_up
 from mmdc_tf.preprocessing.recipes import get_recipe
-from mmdc_tf.training.devices import ONE
 from mmdc_tf.training.feature_store import CacheSettings
 from mmdc_tf.training.recipe import Profile
 
@@ -46,7 +45,6 @@ class Plan:
         sensitivity: for cancer, that the stored decision threshold reaches on the validation part, in (0, 1].
         cache: where the features of frozen parts are kept; None trains rows with a frozen part by the usual loop.
         precision: Keras' dtype policy for the networks: ``"float32"`` or ``"mixed_bfloat16"``.
-        jit: compile training steps with XLA.
         devices: that train a fold together: ``"one"``, or ``"all"`` of this machine.
         command: what was typed, for the reader; it changes nothing.
         tensorboard: what it shows: ``"curves"``, or ``"full"``: graph, heatmaps by epoch and the test parts too. It
@@ -68,8 +66,7 @@ class Plan:
     sensitivity: float = SENSITIVITY
     cache: CacheSettings | None = None
     precision: str = "float32"
-    jit: bool = False
-    devices: str = ONE
+    devices: str = "one"
     command: str = ""
     tensorboard: str = CURVES
 
@@ -105,9 +102,8 @@ class Plan:
             "sensitivity": self.sensitivity,
             "frozen_features": self.cache is not None,
             "precision": self.precision,
-            "jit": self.jit,
             # runs of one device say nothing of it, as those did that were made before there was a choice
-            **({} if self.devices == ONE else {"devices": self.devices}),
+            **({} if self.devices == "one" else {"devices": self.devices}),
             **({} if (named := self.dataset.info.positive_class) is None else {"positive_class": named}),
         }
 

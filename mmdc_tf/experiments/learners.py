@@ -19,12 +19,12 @@ from mmdc_tf.experiments.progress import Listener
 from mmdc_tf.experiments.run_folder import OK, PREDICTIONS
 from mmdc_tf.experiments.tensorboard_callbacks import tensorboard_callbacks
 from mmdc_tf.experiments.workshop import Network, Workshop
+from mmdc_tf.inputs.features import FrozenFeatures
 from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset
 from mmdc_tf.io import write_with
 from mmdc_tf.models.classifiers import build_classifier
-from mmdc_tf.training.checkpoint import Checkpoint
+from mmdc_tf.training.callbacks import Checkpoint
 from mmdc_tf.training.classical import classifier_probabilities, fit_classifier
-from mmdc_tf.training.feature_cache import FeatureSource
 from mmdc_tf.training.recipe import TrainingRecipe
 from mmdc_tf.training.trainer import HISTORY_COLUMNS, TrainingParts, make_deterministic, train
 
@@ -58,7 +58,7 @@ class NetworkLearner:
         self._plan, self._cell, self._workshop, self._progress = plan, cell, workshop, progress
         self._settings = _input_settings(plan, cell)
 
-    def open(self) -> tuple[Network, TrainingRecipe, FeatureSource | None]:
+    def open(self) -> tuple[Network, TrainingRecipe, FrozenFeatures | None]:
         """The network in its initial state, how it is trained, and the features of its frozen part, all computed."""
         make_deterministic(self._cell.seed)
         network = self._workshop.network(self._cell)
@@ -78,9 +78,7 @@ class NetworkLearner:
         pretrained = self._workshop.weights(cell) is not None
         parts = TrainingParts(train_table, validation, self._settings)
         checkpoint = Checkpoint(cell.folder / CHECKPOINT, say=self._progress.say)
-        return train(
-            network.trained, parts, recipe, cell.seed, pretrained, callbacks, features, self._plan.jit, checkpoint
-        )
+        return train(network.trained, parts, recipe, cell.seed, pretrained, callbacks, features, checkpoint)
 
     def probabilities(self, table: pd.DataFrame) -> np.ndarray:
         return self._model.predict(evaluation_dataset(table, self._settings), verbose=0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
@@ -12,14 +12,13 @@ from tqdm import tqdm
 
 from mmdc_tf.experiments.gradient_registry import clear_networks, custom_gradients
 from mmdc_tf.experiments.grid import Cell, Plan
+from mmdc_tf.inputs.features import FrozenFeatures
 from mmdc_tf.inputs.pipeline import InputSettings
 from mmdc_tf.models import ModelSettings, build_model, freeze_through
 from mmdc_tf.models.frozen_part import FrozenSplit, split_frozen
-from mmdc_tf.training.devices import find_strategy
-from mmdc_tf.training.feature_cache import FeatureCache, FeatureShare, FeatureSource
+from mmdc_tf.training.feature_cache import FeatureCache
 from mmdc_tf.training.recipe import TrainingRecipe
-from mmdc_tf.training.spread_model import spread
-from mmdc_tf.training.trainer import start_again
+from mmdc_tf.training.trainer import on_one_device, start_again, strategy_for
 
 
 @dataclass(frozen=True)
@@ -29,15 +28,12 @@ class Network:
     Args:
         model: the whole model, which is saved and predicts.
         split: its frozen part and the rest, where the rest is trained on features; None where the whole is trained.
+        trained: what is compiled and fitted; it shares its layers with the whole model.
     """
 
     model: keras.Model
     split: FrozenSplit | None
-
-    @property
-    def trained(self) -> keras.Model:
-        """What is compiled and fitted; it shares its layers with the whole model."""
-        return self.model if self.split is None else self.split.tail
+    trained: keras.Model
 
 
 class Workshop:
@@ -47,7 +43,6 @@ class Workshop:
         plan: image size, classes, precision, feature cache, devices.
         weights: the weight file of each backbone, None for random weights.
         say: prints a line.
-        share: where the features of frozen parts are shared with other machines, besides the cache's folder.
 
     Raises:
         ConfigurationError: the devices of this machine cannot train as the plan wants.
@@ -58,7 +53,6 @@ class Workshop:
         plan: Plan,
         weights: dict[str, Path | None],
         say: Callable[[str], object] = tqdm.write,
-        share: FeatureShare | None = None,
     ) -> None:
         self._plan = plan
         self._weights = weights
@@ -66,8 +60,8 @@ class Workshop:
         self._architecture: str | None = None
         self._network: Network | None = None
         self._gradients = custom_gradients()
-        self._strategy = find_strategy(plan.devices, plan.profile.recipe.batch_size, plan.jit, say)
-        self._cache = None if plan.cache is None else FeatureCache(plan.cache, plan.dataset, say, share)
+        self._strategy = strategy_for(plan.devices, plan.profile.recipe.batch_size, say)
+        self._cache = None if plan.cache is None else FeatureCache(plan.cache, plan.dataset, say)
 
     def weights(self, cell: Cell) -> Path | None:
         """The weight file that this cell's backbone starts from."""
@@ -82,13 +76,15 @@ class Workshop:
             return self._network
         with nullcontext() if self._strategy is None else self._strategy.scope():
             fresh = self._build(cell)
-        if cell.cut is not None:
-            freeze_through(fresh, cell.cut)
-        network = Network(fresh, self._split(fresh, cell))
-        self._architecture, self._network = cell.architecture, self._spread(network)
+            if cell.cut is not None:
+                freeze_through(fresh, cell.cut)
+            split = self._split(fresh, cell)
+        model = fresh if self._strategy is None else on_one_device(fresh)
+        trained = fresh if split is None else split.tail
+        self._architecture, self._network = cell.architecture, Network(model, split, trained)
         return self._network
 
-    def features(self, cell: Cell, settings: InputSettings, recipe: TrainingRecipe) -> FeatureSource | None:
+    def features(self, cell: Cell, settings: InputSettings, recipe: TrainingRecipe) -> FrozenFeatures | None:
         """What the frozen part of this cell's network gives for all images; None where the whole network is trained."""
         if self._cache is None or self._network is None or self._network.split is None:
             return None
@@ -114,15 +110,6 @@ class Workshop:
                 f"note: {cell.row.name} is trained without stored features: what is frozen takes more than one image"
             )
         return split
-
-    def _spread(self, network: Network) -> Network:
-        """The same on all devices, where there are several."""
-        if self._strategy is None:
-            return network
-        split = network.split
-        if split is not None:
-            split = replace(split, tail=spread(split.tail, self._strategy))
-        return Network(spread(network.model, self._strategy), split)
 
     def _build(self, cell: Cell) -> keras.Model:
         """The model of a cell in the plan's precision, which is the process's own only while it is built."""
