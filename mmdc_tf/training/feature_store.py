@@ -98,10 +98,8 @@ class Entry:
         return datetime.fromtimestamp((self.path / FACTS).stat().st_mtime, UTC)
 
     def begin(self) -> None:
-        """Makes the folder where it is absent, and says that it is used: the least recently used go first."""
-        if not (self.path / FACTS).is_file():
-            write_json(self.path / FACTS, self.content)
-        (self.path / FACTS).touch()
+        """Writes its facts, also to say that it is used: the least recently used go first."""
+        write_json(self.path / FACTS, self.content)
 
     def fill(self, compute: Callable[[int], Iterable[Sequence[np.ndarray]]]) -> None:
         """Stores what is missing; the entry must be locked.
@@ -113,6 +111,8 @@ class Entry:
             ConfigurationError: a value that the dtype does not hold, or NaN.
             OSError: the disk is full, or refuses otherwise. What is done stays done.
         """
+        if self.images_done == self.count:  # by another process, meanwhile
+            return
         done = self.images_done // FILL_BATCH * FILL_BATCH  # so that the batches are those of a filling without a break
         with contextlib.ExitStack() as opened:
             files = [opened.enter_context(self._output(number).open("ab")) for number in range(len(self.shapes))]
@@ -120,7 +120,7 @@ class Entry:
                 header = self._header(number)
                 file.truncate(len(header) + done * self._image_bytes(number) if done else 0)
                 file.write(b"" if done else header)
-            for outputs in compute(done) if done < self.count else ():
+            for outputs in compute(done):
                 for file, output in zip(files, outputs, strict=True):
                     # an ordinary write: through a memory map a full disk would kill the process
                     file.write(self._checked(output).tobytes())
