@@ -13,7 +13,7 @@ from mmdc_tf.commands.arguments import add_debug, positive
 from mmdc_tf.errors import counted
 
 if TYPE_CHECKING:
-    from mmdc_tf.training.feature_folder import EntryInfo
+    from mmdc_tf.training.feature_store import Entry
 
 HEADER = ("Dataset", "Backbone", "Cut", "Image size", "Recipe", "Type", "Views", "Images x views", "Disk", "Last used")
 NOTHING = "no features are stored in {}"
@@ -42,7 +42,7 @@ def _folder(options: argparse.Namespace) -> Path:
 
 
 def _list(options: argparse.Namespace) -> int:
-    from mmdc_tf.training.feature_folder import list_entries, readable
+    from mmdc_tf.training.feature_store import list_entries, readable
 
     folder = _folder(options)
     entries = list_entries(folder)
@@ -59,49 +59,47 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _clear(options: argparse.Namespace) -> int:
-    from mmdc_tf.training.feature_folder import clear, list_entries, readable
+    from mmdc_tf.training.feature_store import clear, list_entries, readable
 
     folder = _folder(options)
     if not list_entries(folder):
         print(NOTHING.format(folder))
         return EXIT_OK
     cleared = clear(folder, options.older_than)
-    print(f"freed {readable(cleared.bytes)} in {folder}: {counted(cleared.entries, 'view')} of datasets")
-    if cleared.in_use:
-        print(f"note: in use by a running process, and left: {counted(cleared.in_use, 'view')}")
+    print(f"freed {readable(sum(cleared))} in {folder}: {counted(len(cleared), 'view')} of datasets")
     return EXIT_OK
 
 
-def _for_programs(entry: EntryInfo) -> dict[str, Any]:
+def _for_programs(entry: Entry) -> dict[str, Any]:
     return {
         "path": str(entry.path),
-        "facts": entry.layout.facts,
-        "dtype": entry.layout.dtype,
+        "facts": entry.facts,
+        "dtype": entry.dtype,
         "images_done": entry.images_done,
-        "images_total": entry.layout.count,
+        "images_total": entry.count,
         "bytes": entry.bytes,
         "last_used": entry.used.isoformat(timespec="seconds"),
     }
 
 
-def _groups(entries: Sequence[EntryInfo]) -> list[list[EntryInfo]]:
+def _groups(entries: Sequence[Entry]) -> list[list[Entry]]:
     """Entries that differ in the view only, in order of the last use."""
-    groups: dict[str, list[EntryInfo]] = {}
+    groups: dict[str, list[Entry]] = {}
     for entry in entries:
-        content = entry.layout.content
+        content = entry.content
         shared = {name: value for name, value in content["facts"].items() if name != "view"}
         groups.setdefault(json.dumps(content | {"facts": shared}, sort_keys=True), []).append(entry)
     return list(groups.values())
 
 
-def _line(group: Sequence[EntryInfo]) -> tuple[str, ...]:
-    from mmdc_tf.training.feature_folder import readable
+def _line(group: Sequence[Entry]) -> tuple[str, ...]:
+    from mmdc_tf.training.feature_store import readable
 
-    layout = group[0].layout
-    done, total = sum(entry.images_done for entry in group), sum(entry.layout.count for entry in group)
+    first = group[0]
+    done, total = sum(entry.images_done for entry in group), sum(entry.count for entry in group)
     return (
-        *(str(layout.facts.get(name, "-")) for name in NAMED),
-        layout.dtype,
+        *(str(first.facts.get(name, "-")) for name in NAMED),
+        first.dtype,
         str(len(group)),
         f"{done:,}/{total:,}",
         readable(sum(entry.bytes for entry in group)),

@@ -99,7 +99,7 @@ def _write_and_compare(
 def _print(file: Path, card: ModelCard, form: ExportFormat, place: Path, parity: Parity, given: bool) -> None:
     from mmdc_tf.serving.export_files import card_place
     from mmdc_tf.serving.output import printable
-    from mmdc_tf.training.feature_folder import readable
+    from mmdc_tf.training.feature_store import readable
 
     kind = "images" if given else "phantom images; --images PATH compares on real ones"
     lines = [

@@ -142,7 +142,6 @@ def _plan(table: PaperTable, options: argparse.Namespace, output: Path) -> Plan:
         epochs=options.epochs,
         batch_size=options.batch_size,
         feature_views=options.feature_views,
-        feature_dtype=options.feature_dtype,
     )
     name = _source(table, options)
     rows = _rows(table, options)

@@ -113,7 +113,6 @@ def _add_speed(parser: argparse.ArgumentParser) -> None:
         help="train rows with a frozen part by the usual loop, which computes it in every step on newly moved images",
     )
     add("--feature-views", type=positive, help="fixed views of each image that features are kept of; default: 8")
-    add("--feature-dtype", choices=("float16", "bfloat16", "float32"), help="in which they are kept; default: float16")
     add(
         "--precision",
         choices=("float32", "mixed_bfloat16"),

@@ -19,18 +19,25 @@ from mmdc_tf.experiments.plan import Plan, Training
 from mmdc_tf.experiments.progress import Lines
 from mmdc_tf.experiments.run_folder import OK, PREDICTIONS, VALIDATION
 from mmdc_tf.experiments.tensorboard import tensorboard_callbacks
+from mmdc_tf.inputs.features import FrozenFeatures
 from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset
 from mmdc_tf.io import read_json, write_with
 from mmdc_tf.models import ModelSettings, build_model, freeze_through, resolve_weights
 from mmdc_tf.models.classifiers import build_classifier
 from mmdc_tf.models.frozen_part import FrozenSplit, split_frozen
-from mmdc_tf.training.checkpoint import Checkpoint
+from mmdc_tf.training.callbacks import Checkpoint
 from mmdc_tf.training.classical import classifier_probabilities, fit_classifier
-from mmdc_tf.training.devices import find_strategy
-from mmdc_tf.training.feature_cache import FeatureCache, FeatureSource
+from mmdc_tf.training.feature_cache import FeatureCache
 from mmdc_tf.training.recipe import TrainingRecipe
-from mmdc_tf.training.spread_model import spread
-from mmdc_tf.training.trainer import HISTORY_COLUMNS, TrainingParts, make_deterministic, start_again, train
+from mmdc_tf.training.trainer import (
+    HISTORY_COLUMNS,
+    TrainingParts,
+    make_deterministic,
+    on_one_device,
+    start_again,
+    strategy_for,
+    train,
+)
 
 CHECKPOINT = "checkpoint.npz"
 """The state of a training that is not finished."""
@@ -98,7 +105,7 @@ class NetworkLearner(Learner):
         super().__init__(plan, progress)
         backbones = {row.arguments["backbone"] for row in plan.rows if "backbone" in row.arguments}
         self._weights = {name: resolve_weights(name, plan.weights) for name in sorted(backbones)}
-        self._strategy = find_strategy(plan.devices, plan.profile.recipe.batch_size, jit=False, say=progress.say)
+        self._strategy = strategy_for(plan.devices, plan.profile.recipe.batch_size, progress.say)
         self._cache = None if plan.cache is None else FeatureCache(plan.cache, plan.dataset, progress.say)
         self._architecture: str | None = None
         self._split: FrozenSplit | None = None
@@ -117,10 +124,12 @@ class NetworkLearner(Learner):
         scope = self._strategy.scope() if self._strategy is not None and is_new else nullcontext()
         with scope, _precision(self.plan.precision):
             fresh = build_model(str(training.row.model), settings, **training.row.arguments)
-        if is_new:
-            self._take(fresh, training)
-        else:
+            if is_new:
+                self._take(fresh, training)
+        if not is_new:
             start_again(self.model, fresh, self.trained)
+        elif self._strategy is not None:
+            self.model = on_one_device(fresh)
 
     def _take(self, network: keras.Model, training: Training) -> None:
         """Freezes and splits it as the training's cut says."""
@@ -135,9 +144,6 @@ class NetworkLearner(Learner):
                 self.progress.say(
                     f"note: {name} is trained without stored features: what is frozen takes more than one image"
                 )
-        if self._strategy is not None:
-            self.model = spread(network, self._strategy)
-            self.trained = self.model if self._split is None else spread(self.trained, self._strategy)
         self._architecture = training.architecture
 
     def fit(self, training: Training) -> pd.DataFrame:
@@ -157,7 +163,7 @@ class NetworkLearner(Learner):
             checkpoint=Checkpoint(training.folder / CHECKPOINT, say=self.progress.say),
         )
 
-    def features(self, training: Training, recipe: TrainingRecipe) -> FeatureSource | None:
+    def features(self, training: Training, recipe: TrainingRecipe) -> FrozenFeatures | None:
         """What the frozen part gives for all images; None where the whole network is trained."""
         if self._cache is None or self._split is None:
             return None

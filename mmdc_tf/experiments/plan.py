@@ -16,7 +16,6 @@ from mmdc_tf.models.backbones import get_backbone
 from mmdc_tf.models.classifiers import get_classifier
 from mmdc_tf.models.registry import look_up
 from mmdc_tf.preprocessing.recipes import get_recipe
-from mmdc_tf.training.devices import ONE
 from mmdc_tf.training.feature_store import CacheSettings
 from mmdc_tf.training.recipe import Profile
 
@@ -66,7 +65,7 @@ class Plan:
     sensitivity: float = SENSITIVITY
     cache: CacheSettings | None = None
     precision: str = "float32"
-    devices: str = ONE
+    devices: str = "one"
     command: str = ""
     tensorboard: str = CURVES
 
@@ -105,7 +104,7 @@ class Plan:
             "frozen_features": self.cache is not None,
             "precision": self.precision,
             "jit": False,  # so that runs of 0.1.0, which had the choice, can be continued
-            **({} if self.devices == ONE else {"devices": self.devices}),
+            **({} if self.devices == "one" else {"devices": self.devices}),
             **({} if (named := info.positive_class) is None else {"positive_class": named}),
         }
 
