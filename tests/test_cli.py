@@ -19,7 +19,7 @@ from mmdc_tf.commands import run as run_command
 from mmdc_tf.experiments.plan import Plan
 from mmdc_tf.experiments.rows import TABLES, load_table
 from mmdc_tf.training.feature_store import CacheSettings
-from mmdc_tf.weight_files import official_files
+from mmdc_tf.experiments.weight_files import require_weights
 
 pytestmark = pytest.mark.usefixtures("small_phantoms")
 
