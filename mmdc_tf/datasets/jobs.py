@@ -82,9 +82,9 @@ def parallel(
 def _in_processes(function: Callable[[Job], Result], jobs: Sequence[Job], executor: Executor) -> Results[Job, Result]:
     count = max(2, min(executor.processes, len(jobs)))
     threads = max(1, joblib.cpu_count() // count)
-    pool = joblib.Parallel(count, return_as="generator_unordered", backend="loky", max_nbytes=None)
-    work = joblib.delayed(_numbered)
-    results = pool(work(function, number, job, threads, os.getpid()) for number, job in enumerate(jobs))
+    begin: dict[str, Any] = {"initializer": _begin, "initargs": (threads, os.getpid())}
+    pool = joblib.Parallel(count, return_as="generator_unordered", backend="loky", max_nbytes=None, **begin)
+    results = pool(joblib.delayed(_numbered)(function, number, job) for number, job in enumerate(jobs))
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)  # it is replaced
@@ -100,21 +100,20 @@ def _in_processes(function: Callable[[Job], Result], jobs: Sequence[Job], execut
         results.close()  # ends the processes where jobs are left
 
 
-def _numbered(
-    function: Callable[[Job], Result], number: int, job: Job, threads: int, parent: int
-) -> tuple[int, Result]:
-    _begin(threads, parent)
+def _numbered(function: Callable[[Job], Result], number: int, job: Job) -> tuple[int, Result]:
     return number, function(job)
 
 
 def _begin(threads: int, parent: int | None = None) -> None:
-    """In a worker, before a job."""
+    """In a worker, before its first job."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group
     os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = str(threads)
     os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"  # others may have a share of it
     cv2.setNumThreads(threads)
-    if parent is not None and not any(one.name == "parent" for one in threading.enumerate()):
-        threading.Thread(target=_end_with, args=(parent,), name="parent", daemon=True).start()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+        if os.environ.get("TF_CPP_MIN_LOG_LEVEL") != "0":  # TensorFlow says more than its level when it is imported
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def _end_with(parent: int) -> None:

@@ -111,10 +111,12 @@ def test_the_parts_are_counted_by_class_and_group(run, name):
     split = Split.from_json((folder_of(run, name) / "split.json").read_text())
     table = run.dataset.table.set_index("sample_id")
     last = "validation and test (the same images)" if name.startswith("paper") else "test"
-    for name, ids in (("training", split.train), (last, split.test)):
+    for part_name, ids in (("training", split.train), (last, split.test)):
         part = table.loc[list(ids)]
         counts = [(part["label"] == label).sum() for label in ("benign", "cancer", "normal")]
-        assert line_of(card(run, name), name) == [str(n) for n in (len(ids), part["patient_id"].nunique(), *counts)]
+        assert line_of(card(run, name), part_name) == [
+            str(n) for n in (len(ids), part["patient_id"].nunique(), *counts)
+        ]
     assert split.hash in card(run, name)
 
 

@@ -216,12 +216,13 @@ def test_trainings_elsewhere_give_the_files_of_one_process(memory, dataset, tmp_
     assert execute(plan, executor=executor) == (0, 0)
 
 
-def test_a_worker_that_fails_a_row_or_is_killed_loses_no_finished_training(dataset, tmp_path, capsys):
-    bad = Row("bad", "Bad", "here", model="vgg_like", arguments={"width": 0})
-    plan = make_plan(dataset, tmp_path, (AGES, bad), protocols=("paper",))
+def test_a_row_that_fails_in_a_worker_stands_in_its_folder_and_the_others_finish(dataset, tmp_path, capsys):
+    bad = Row("bad", "Bad", "here", model="vgg_like", arguments={"width": 4, "dense_width": 8})
+    profile = load_profile("quick", image_size=32, epochs=1, folds=2)
+    recipe = replace(profile.recipe, learning_rate_random=1e30)
+    plan = make_plan(dataset, tmp_path, (AGES, bad), protocols=("paper",), profile=replace(profile, recipe=recipe))
     assert execute(plan, executor=Executor(2)) == (1, 2)
-    assert "bad paper fold 1/1 seed 3: failed: " in capsys.readouterr().out
-    assert (plan.folder / "bad/paper/fold0-seed3/error.txt").is_file()
-    assert (
-        table_results(plan.table, plan.folder).set_index(["row", "protocol"]).loc[("ages", "paper"), "status"] == "ok"
-    )
+    assert "bad paper fold 1/1 seed 3: failed: TrainingDivergedError" in capsys.readouterr().out
+    assert "Traceback" in (plan.folder / "bad/paper/fold0-seed3/error.txt").read_text()
+    lines = table_results(plan.table, plan.folder).set_index(["row", "protocol"])
+    assert lines.loc[("ages", "paper"), "status"] == "ok"
