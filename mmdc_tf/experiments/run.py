@@ -98,7 +98,7 @@ def run_trainings(
         waiting = [training for training in waiting if training.row.members]  # the mean of others
         progress.phase(f"{counted(len(elsewhere), 'training')} in other processes")
         work = functools.partial(_run_in_worker, plan, executor.ray)
-        with closing(parallel(work, elsewhere, executor)) as results:
+        with closing(parallel(work, elsewhere, executor if elsewhere else HERE)) as results:
             for training, (succeeded, (*notes, message), files) in results:
                 _put(files, training)
                 for note in notes:
