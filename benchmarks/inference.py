@@ -35,6 +35,8 @@ from typing import Any
 import mmdc_tf  # before Keras: it switches oneDNN on
 
 # isort: split
+from contextlib import nullcontext
+
 import keras
 import numpy as np
 from inference_table import EIGHT_BITS, Measured, print_table
@@ -42,7 +44,6 @@ from machine import machine_lines
 from random_weights import write_weights
 
 from mmdc_tf.commands.arguments import names, positive
-from mmdc_tf.experiments.native_log import native_messages_to
 from mmdc_tf.experiments.rows import TABLES, Row, load_table
 from mmdc_tf.models import MODELS, ModelSettings, build_model
 from mmdc_tf.models.backbones import get_backbone
@@ -105,7 +106,7 @@ def measure_row(name: str, options: argparse.Namespace, scratch: Path) -> list[M
     jobs = {title: {"runtime": runtime} for title, runtime in CONTENDERS.items()}
     if options.quantized:
         jobs |= {title: {"runtime": runtime} for title, runtime in QUANTISED.items()}
-    with native_messages_to(Path(os.devnull)):
+    with nullcontext():
         places = write_models(row, options.size, options.quantized, folder)
     pixels = np.random.default_rng(0).integers(0, 256, (IMAGES, options.size, options.size, 3), dtype=np.uint8)
     np.savez(folder / "inputs.npz", **with_the_rest(MODELS[str(row.model)].inputs, pixels))

@@ -26,13 +26,13 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from machine import machine_lines
 
 from mmdc_tf.commands.arguments import names, positive
-from mmdc_tf.experiments.native_log import native_messages_to
 
 if TYPE_CHECKING:
     from pipeline_rows import Consumer, Data, Steps
@@ -51,7 +51,7 @@ def main() -> None:
     add("--rows", type=names, default=ROWS, help=f"rows of Table I to compare; default: {','.join(ROWS)}")
     options = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with tempfile.TemporaryDirectory() as scratch, native_messages_to(Path(scratch, "tensorflow.log")):
+    with tempfile.TemporaryDirectory() as scratch, nullcontext():
         report(options, Path(scratch))
 
 

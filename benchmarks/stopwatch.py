@@ -16,7 +16,6 @@ import keras
 from keras import tree
 
 from mmdc_tf.experiments.learners import NetworkLearner
-from mmdc_tf.experiments.workshop import Workshop
 from mmdc_tf.training import feature_cache
 
 PARTS = {
@@ -31,9 +30,9 @@ PARTS = {
     "rest": "the rest: best weights, TensorBoard, files",
 }
 TIMED = {
-    "build": (Workshop, "network"),
+    "build": (NetworkLearner, "build"),
     "fill": (feature_cache, "fill"),
-    "open": (Workshop, "features"),
+    "open": (NetworkLearner, "features"),
     "score": (NetworkLearner, "probabilities"),
     "save": (NetworkLearner, "save"),
 }

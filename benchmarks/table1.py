@@ -30,6 +30,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,14 +38,13 @@ from typing import TYPE_CHECKING, Any
 from machine import machine_lines
 
 from mmdc_tf.commands.arguments import names, positive
-from mmdc_tf.experiments.native_log import native_messages_to
 
 if TYPE_CHECKING:
     from table1_rows import Rates
     from table1_tables import Check, Frozen
 
     from mmdc_tf.datasets.schema import Dataset
-    from mmdc_tf.experiments.grid import Cell, Plan
+    from mmdc_tf.experiments.plan import Plan, Training
 
 COMPLETE = 780
 DEFAULT_ROWS = ["bcdnet_alpha", "uzen_vgg16", "moon_densenet40"]  # cheap rest, costly rest, no frozen part
@@ -53,7 +53,7 @@ DEFAULT_ROWS = ["bcdnet_alpha", "uzen_vgg16", "moon_densenet40"]  # cheap rest, 
 def main() -> None:
     options = parse_options()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with tempfile.TemporaryDirectory() as scratch, native_messages_to(Path(scratch, "tensorflow.log")):
+    with tempfile.TemporaryDirectory() as scratch, nullcontext():
         report(options, Path(scratch))
 
 
@@ -87,12 +87,12 @@ def report(options: argparse.Namespace, scratch: Path) -> None:
     print_tables(plan, cells, rates, checks, scale, loading)
 
 
-def prepare(options: argparse.Namespace, scratch: Path) -> tuple[Plan, dict[str, list[Cell]], float]:
+def prepare(options: argparse.Namespace, scratch: Path) -> tuple[Plan, dict[str, list[Training]], float]:
     """The plan of the whole table, its trainings by row, and seconds of loading the data and splitting them."""
     from random_weights import write_weights
 
     from mmdc_tf.datasets.splits import PROTOCOLS
-    from mmdc_tf.experiments.grid import Plan, make_cells
+    from mmdc_tf.experiments.plan import Plan, make_trainings
     from mmdc_tf.experiments.rows import choose_rows, load_table
     from mmdc_tf.preprocessing.recipes import recipe_for
     from mmdc_tf.training.feature_store import CacheSettings
@@ -111,7 +111,7 @@ def prepare(options: argparse.Namespace, scratch: Path) -> tuple[Plan, dict[str,
     facts: dict[str, Any] = {"weights": str(scratch / "weights"), "cut": "auto", "protocols": PROTOCOLS}
     facts |= {"seed": 0, "seeds": 1, "output": scratch / "run", "cache": cache}
     plan = Plan(table, rows, dataset, preprocessing, profile, **facts)
-    cells = make_cells(plan)
+    cells = make_trainings(plan)
     loading = time.perf_counter() - began
     return plan, {row.name: [cell for cell in cells if cell.row is row] for row in rows}, loading
 
@@ -129,7 +129,7 @@ def images(options: argparse.Namespace, scratch: Path) -> Dataset:
     return replace(dataset, table=dataset.table.iloc[::step].reset_index(drop=True))
 
 
-def describe(plan: Plan, cells: dict[str, list[Cell]], scale: float, loading: float) -> str:
+def describe(plan: Plan, cells: dict[str, list[Training]], scale: float, loading: float) -> str:
     """What is measured and where."""
     recipe = plan.profile.recipe
     kind = "phantom images: not a reproduction" if plan.dataset.info.synthetic else "images of BUSI"
@@ -144,7 +144,7 @@ def describe(plan: Plan, cells: dict[str, list[Cell]], scale: float, loading: fl
     )
 
 
-def all_rates(plan: Plan, cells: dict[str, list[Cell]]) -> dict[str, Rates]:
+def all_rates(plan: Plan, cells: dict[str, list[Training]]) -> dict[str, Rates]:
     """The rates of each row; those of one network are measured once."""
     from table1_rows import measure_rates
     from table1_tables import frozen_part
@@ -178,7 +178,7 @@ def alone(work: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def run_rows(
-    options: argparse.Namespace, plan: Plan, cells: dict[str, list[Cell]], rates: dict[str, Rates]
+    options: argparse.Namespace, plan: Plan, cells: dict[str, list[Training]], rates: dict[str, Rates]
 ) -> list[Check]:
     """Runs the rows of the options, whole or in part, and sets beside them what was extrapolated for the same."""
     from table1_rows import extrapolated, limited, run_row
@@ -195,7 +195,7 @@ def run_rows(
     return checks
 
 
-def run_in_words(plan: Plan, cells: list[Cell]) -> str:
+def run_in_words(plan: Plan, cells: list[Training]) -> str:
     recipe = plan.profile.recipe
     views = f"; views: {recipe.feature_views}" if cells[0].cut else ""
     return f"trainings: {len(cells)}; epochs: {recipe.epochs}{views}"

@@ -13,8 +13,8 @@ from machine import peak_memory
 from stopwatch import PARTS, Times, timing
 
 from mmdc_tf.datasets.splits import Split
-from mmdc_tf.experiments.grid import Cell, Plan
-from mmdc_tf.experiments.runner import run_cells
+from mmdc_tf.experiments.plan import Plan, Training
+from mmdc_tf.experiments.run import run_trainings
 from mmdc_tf.report.tables import write_tables
 from mmdc_tf.training.feature_cache import FILL_BATCH, PART
 
@@ -56,7 +56,7 @@ class Rates:
     memory: float
 
 
-def run_row(plan: Plan, cells: list[Cell]) -> Measured:
+def run_row(plan: Plan, cells: list[Training]) -> Measured:
     """Runs all cells of one row; for a process of its own."""
     with _quiet(plan.output), timing() as times:
         total = _run(plan, cells)
@@ -64,7 +64,7 @@ def run_row(plan: Plan, cells: list[Cell]) -> Measured:
     return Measured(_with_rest(seconds, total), peak_memory())
 
 
-def measure_rates(plan: Plan, cell: Cell) -> Rates:
+def measure_rates(plan: Plan, cell: Training) -> Rates:
     """Trains a row twice on a few images; for a process of its own.
 
     The first training traces, the second shows what every further one costs.
@@ -78,7 +78,7 @@ def measure_rates(plan: Plan, cell: Cell) -> Rates:
     return _rates(times, first, second, few.profile.recipe.batch_size)
 
 
-def few_images(plan: Plan, cell: Cell) -> tuple[Plan, list[Cell]]:
+def few_images(plan: Plan, cell: Training) -> tuple[Plan, list[Training]]:
     """The plan for a few images of its dataset, all classes among them, and two cells that train on them."""
     table = plan.dataset.table
     turns = table.groupby("label").cumcount().sort_values(kind="stable").index  # one of each class, and again
@@ -97,7 +97,7 @@ def few_images(plan: Plan, cell: Cell) -> tuple[Plan, list[Cell]]:
     ]
 
 
-def extrapolated(rates: Rates, plan: Plan, cells: Sequence[Cell], scale: float = 1.0) -> Seconds:
+def extrapolated(rates: Rates, plan: Plan, cells: Sequence[Training], scale: float = 1.0) -> Seconds:
     """What these cells of one row would take, the filling of the feature cache included.
 
     Args:
@@ -120,7 +120,7 @@ def extrapolated(rates: Rates, plan: Plan, cells: Sequence[Cell], scale: float =
     return seconds
 
 
-def limited(rates: Rates, plan: Plan, cells: list[Cell], most: float) -> tuple[Plan, list[Cell]]:
+def limited(rates: Rates, plan: Plan, cells: list[Training], most: float) -> tuple[Plan, list[Training]]:
     """All trainings of a row where they take at most so many seconds, else one, with the views and epochs that fit."""
     if sum(extrapolated(rates, plan, cells).values()) <= most:
         return plan, cells
@@ -133,10 +133,10 @@ def limited(rates: Rates, plan: Plan, cells: list[Cell], most: float) -> tuple[P
     return shorter, cells[:1]
 
 
-def _run(plan: Plan, cells: list[Cell]) -> float:
+def _run(plan: Plan, cells: list[Training]) -> float:
     """Seconds of running these cells, as the command does."""
     began = time.perf_counter()
-    failures = run_cells(plan, cells, after_cell=lambda: write_tables(plan.table, plan.output))
+    failures = run_trainings(plan, cells, after_each=lambda: write_tables(plan.table, plan.output))
     if failures:
         traces = "\n".join(path.read_text() for path in plan.output.rglob("error.txt"))
         raise RuntimeError(f"Expected trainings that succeed. Received: {failures} that failed.\n{traces}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from stopwatch import PARTS
 from table1_rows import Measured, Rates, Seconds, extrapolated
 
-from mmdc_tf.experiments.grid import Cell, Plan
+from mmdc_tf.experiments.plan import Plan, Training
 
 GOAL_MINUTES = 120
 Frozen = tuple[str, str, int]
@@ -34,7 +34,12 @@ class Check:
 
 
 def print_tables(
-    plan: Plan, cells: dict[str, list[Cell]], rates: dict[str, Rates], checks: list[Check], scale: float, loading: float
+    plan: Plan,
+    cells: dict[str, list[Training]],
+    rates: dict[str, Rates],
+    checks: list[Check],
+    scale: float,
+    loading: float,
 ) -> None:
     """Prints all tables: the rows, the frozen parts, the sums, where the time goes, and the check."""
     whole = {check.name: check.measured.seconds for check in checks if check.whole and scale == 1}
@@ -47,13 +52,13 @@ def print_tables(
     _print_checks(checks)
 
 
-def frozen_part(cell: Cell) -> Frozen | None:
+def frozen_part(cell: Training) -> Frozen | None:
     """What the row's features are features of; None where it has none."""
     return None if cell.cut is None else (str(cell.row.arguments.get("backbone")), cell.cut, cell.image_size)
 
 
 def _fills(
-    cells: dict[str, list[Cell]], seconds: dict[str, Seconds], whole: set[str]
+    cells: dict[str, list[Training]], seconds: dict[str, Seconds], whole: set[str]
 ) -> dict[Frozen, tuple[float, str]]:
     """For each frozen part the seconds of filling its features once, and the row that says so: run, if one was."""
     sharing: dict[Frozen, list[str]] = {}
@@ -68,7 +73,7 @@ def _fills(
 
 
 def _print_rows(
-    cells: dict[str, list[Cell]], rates: dict[str, Rates], rows: dict[str, Seconds], whole: set[str]
+    cells: dict[str, list[Training]], rates: dict[str, Rates], rows: dict[str, Seconds], whole: set[str]
 ) -> None:
     print(f"\n{'row':20} {'frozen up to':20} {'images/s:':>9} {'valid.':>7} {'scored':>7} {'MB':>6} {'minutes':>8}")
     print(f"{'':41} {'trained':>9}")
@@ -82,7 +87,7 @@ def _print_rows(
 
 
 def _print_fills(
-    cells: dict[str, list[Cell]], rates: dict[str, Rates], fills: dict[Frozen, tuple[float, str]], whole: set[str]
+    cells: dict[str, list[Training]], rates: dict[str, Rates], fills: dict[Frozen, tuple[float, str]], whole: set[str]
 ) -> None:
     print(f"\n{'features, stored once':41} {'images/s':>9} {'rows':>7} {'':14} {'minutes':>8}")
     for part, (spent, name) in fills.items():
@@ -95,7 +100,7 @@ def _print_fills(
 
 def _print_sums(
     plan: Plan,
-    cells: dict[str, list[Cell]],
+    cells: dict[str, list[Training]],
     rows: dict[str, Seconds],
     fills: dict[Frozen, tuple[float, str]],
     loading: float,

@@ -4,28 +4,44 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
+import os
 import re
 import shlex
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from mmdc_tf.commands import EXIT_BAD_INPUT, EXIT_INTERRUPTED
+from mmdc_tf.commands import EXIT_BAD_INPUT, EXIT_INTERNAL, EXIT_INTERRUPTED
 from mmdc_tf.commands.audit import add_audit
 from mmdc_tf.commands.cache import add_cache
 from mmdc_tf.commands.compare import add_compare
 from mmdc_tf.commands.datasets import add_datasets
 from mmdc_tf.commands.demo import add_demo
-from mmdc_tf.commands.ending import end_failed, end_unheard, leave_output, say
 from mmdc_tf.commands.explain import add_explain
 from mmdc_tf.commands.export import add_export
 from mmdc_tf.commands.predict import add_predict
 from mmdc_tf.commands.preprocess import add_preprocess
-from mmdc_tf.commands.report import add_report
-from mmdc_tf.commands.robustness import add_robustness
+from mmdc_tf.commands.report import add_report, add_robustness
 from mmdc_tf.commands.run import add_run
-from mmdc_tf.errors import RESEARCH_USE, did_you_mean
+from mmdc_tf.errors import RESEARCH_USE, InputError, did_you_mean, one_line
 from mmdc_tf.version import __version__
+
+COMMANDS = {
+    "run": (add_run, "train, score and tabulate the rows of a table or figure of the paper"),
+    "compare": (add_compare, "say which rows of a run differ from one of them"),
+    "report": (add_report, "write a run as one page with its figures"),
+    "robustness": (add_robustness, "score the finished rows of a run on noisy test images"),
+    "predict": (add_predict, "what a trained model says of new images, files or folders"),
+    "explain": (add_explain, "draw where a trained model looks, scored against lesion masks"),
+    "demo": (add_demo, "try a trained model on a page in the browser"),
+    "export": (add_export, "write a trained model as SavedModel, ONNX or TFLite"),
+    "preprocess": (add_preprocess, "turn a folder of scans into a mirrored folder of PNG"),
+    "audit": (add_audit, "say what a dataset or a split would leak, and which shortcuts it has"),
+    "datasets": (add_datasets, "look at a dataset before using it"),
+    "cache": (add_cache, "list or clear the stored features of frozen parts"),
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -64,29 +80,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         SystemExit: an option is unknown or its value is bad (code 2), or help was asked for (code 0).
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
-    options = _parser().parse_args(words)
+    parser = _Parser(prog="mmdc-tf", description=f"MMDCNet and BCDNet for breast imaging. {RESEARCH_USE}")
+    parser.add_argument("--version", action="version", version=f"mmdc-tf {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, (add, what) in COMMANDS.items():
+        add(commands.add_parser(name, help=what))
+    options = parser.parse_args(words)
     options.typed = shlex.join(["mmdc-tf", *words])
+    if options.debug:
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "0"
     try:
         return _outcome(options)
     except OSError as error:  # of standard output: all others end the command
-        return end_unheard(error)
+        reason = "closed by its reader" if isinstance(error, BrokenPipeError) else error.strerror
+        _say(f"Expected a standard output that takes text. Received: one that does not ({reason}).")
+        return EXIT_BAD_INPUT
     finally:
-        leave_output()
-
-
-def _outcome(options: argparse.Namespace) -> int:
-    try:
-        code = options.command(options)
-        sys.stdout.flush()
-        return code
-    except BrokenPipeError:
-        raise
-    except Exception as error:
-        return end_failed(error, getattr(options, "debug", False))
-    except KeyboardInterrupt:
-        further = "; the same command continues where it stopped" if getattr(options, "continues", False) else ""
-        say(f"interrupted{further}")
-        return EXIT_INTERRUPTED
+        _leave_output()
 
 
 def run_experiments() -> int:
@@ -94,23 +104,61 @@ def run_experiments() -> int:
     return main(["run", *sys.argv[1:]])
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="mmdc-tf", description=f"MMDCNet and BCDNet for breast imaging. {RESEARCH_USE}")
-    parser.add_argument("--version", action="version", version=f"mmdc-tf {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    add_run(commands.add_parser("run", help="train, score and tabulate the rows of a table or figure of the paper"))
-    add_compare(commands.add_parser("compare", help="say which rows of a run differ from one of them"))
-    add_report(commands.add_parser("report", help="write a run as one page with its figures"))
-    add_robustness(commands.add_parser("robustness", help="score the finished rows of a run on noisy test images"))
-    add_predict(commands.add_parser("predict", help="what a trained model says of new images, files or folders"))
-    add_explain(commands.add_parser("explain", help="draw where a trained model looks, scored against lesion masks"))
-    add_demo(commands.add_parser("demo", help="try a trained model on a page in the browser"))
-    add_export(commands.add_parser("export", help="write a trained model as SavedModel, ONNX or TFLite"))
-    add_preprocess(commands.add_parser("preprocess", help="turn a folder of scans into a mirrored folder of PNG"))
-    add_audit(commands.add_parser("audit", help="say what a dataset or a split would leak, and which shortcuts it has"))
-    add_datasets(commands.add_parser("datasets", help="look at a dataset before using it"))
-    add_cache(commands.add_parser("cache", help="list or clear the stored features of frozen parts"))
-    return parser
+def _outcome(options: argparse.Namespace) -> int:
+    """Calls a command; one that fails ends with one line and an exit code, and ``--debug`` prints the trace."""
+    try:
+        code = options.command(options)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        if options.debug:
+            traceback.print_exception(error)
+        if (line := _reason(error)) is not None:
+            _say(line)
+            return EXIT_BAD_INPUT
+        _say(f"internal error: {type(error).__name__}: {one_line(error)}. Please report it, with what --debug prints.")
+        return EXIT_INTERNAL
+    except KeyboardInterrupt:
+        further = "; the same command continues where it stopped" if getattr(options, "continues", False) else ""
+        _say(f"interrupted{further}")
+        return EXIT_INTERRUPTED
+
+
+def _reason(error: Exception) -> str | None:
+    """What the user or the system can mend; None for an error of this package."""
+    if isinstance(error, InputError):
+        return one_line(error)
+    if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("mmdc_tf"):
+        # nearly always the system's Python, with the environment not activated
+        return (
+            f"Expected the packages that this project needs. Received: no {error.name} in {sys.executable}. Activate "
+            "the environment: . .venv/bin/activate (make sets it up), or install them: pip install -e ."
+        )
+    if isinstance(error, OSError) and error.errno is not None:
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        advice = "Make room" if is_full else "Make it readable and writable for this user, or choose another place"
+        return (
+            f"Expected a disk and files that can be read and written. Received: {error.filename or 'the output'} "
+            f"({error.strerror}). {advice}, and give the same command again; what is finished stays."
+        )
+    return None
+
+
+def _leave_output() -> None:
+    """Gives up what standard output does not take: Python would try again when it ends, and print a trace."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        if sys.stdout is sys.__stdout__:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _say(line: str) -> None:
+    """Prints a line of this program on the error stream."""
+    with contextlib.suppress(OSError):  # a full disk under the output, say: the exit code is left
+        print(f"mmdc-tf: {line}", file=sys.stderr)
 
 
 with contextlib.suppress(AttributeError, ValueError):  # a terminal that cannot print α shows a stand-in, not a trace

@@ -55,7 +55,7 @@ def predictions(output: Path) -> dict[str, bytes]:
 
 def main(folder: Path, every: int) -> int:
     """Kills at the files ``every``, 2 ``every`` … of each attempt until an attempt has fewer files."""
-    import mmdc_tf.experiments.runner
+    import mmdc_tf.experiments.run
     import mmdc_tf.report.html  # noqa: F401  # loaded once, for all
 
     folder.mkdir(parents=True, exist_ok=True)

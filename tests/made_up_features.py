@@ -8,53 +8,43 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from mmdc_tf.training.feature_entry import FeatureEntry
-from mmdc_tf.training.feature_store import CacheSettings, fill, open_entries
+from mmdc_tf.training.feature_store import FILL_BATCH, CacheSettings, Entry, open_filled
 
-COUNT, PART, SHAPES = 10, 4, ((2, 3), (4,))
-VIEWS = (False, True)
-ALL = [(0, 4, (0, 1)), (4, 8, (0, 1)), (8, 10, (0, 1))]  # the calls that fill both views
+COUNT, SHAPES = 20, ((2, 3), (4,))
 VIEW_BYTES = COUNT * (6 + 4) * 2
-Call = tuple[int, int, tuple[int, ...]]
+ALL = [(0, 0), (1, 0)]  # what fills both views: (view, first image)
+Call = tuple[int, int]
 
 
-def facts(mirror: bool, **changes: object) -> dict:
-    """What the features of one view depend on."""
-    made = {
+def entries(folder: Path, **changes: object) -> list[Entry]:
+    """Of twenty images in two views, float16."""
+    facts = {
         "dataset": "busi",
         "fingerprint": "0a1b",
         "recipe": "ultrasound",
         "image_size": 224,
         "backbone": "densenet121",
         "cut": "pool4_pool",
-        "view": {"mirror": mirror},
     }
-    return made | changes
+    views = ({"mirror": False}, {"mirror": True})
+    return [Entry(folder, facts | changes | {"view": view}, COUNT, SHAPES, "float16") for view in views]
 
 
-def open_views(folder: Path, limit: int | None = None, dtype: str = "float16", **changes: object) -> list[FeatureEntry]:
-    """Both views of ten images, in parts of four."""
-    described = [facts(mirror, **changes) for mirror in VIEWS]
-    return open_entries(CacheSettings(folder, limit), described, COUNT, SHAPES, dtype, PART)
+def features(view: int, start: int, stop: int) -> list[np.ndarray]:
+    """Numbers that say image and view, the second output negative; small whole ones, which float16 holds."""
+    shown = np.arange(start, stop, dtype="float32") + 32 * view
+    return [np.repeat(shown, 6).reshape(-1, 2, 3), np.repeat(-shown, 4).reshape(-1, 4)]
 
 
-def features(start: int, stop: int, which: Sequence[int]) -> list[list[np.ndarray]]:
-    """Numbers that say image and view, the second output negative; small whole ones, which every dtype holds."""
-    images = np.arange(start, stop, dtype="float32")
-    shown = [images + 32 * view for view in which]
-    return [[np.repeat(values, 6).reshape(-1, 2, 3), np.repeat(-values, 4).reshape(-1, 4)] for values in shown]
-
-
-def assert_right(entries: Sequence[FeatureEntry]) -> None:
-    for view, entry in enumerate(entries):
-        for array, expected in zip(entry.arrays(), features(0, COUNT, [view])[0], strict=True):
-            np.testing.assert_array_equal(array.astype("float32"), expected)
+def assert_right(arrays: Sequence[Sequence[np.ndarray]]) -> None:
+    for view, outputs in enumerate(arrays):
+        for output, expected in zip(outputs, features(view, 0, COUNT), strict=True):
+            np.testing.assert_array_equal(output, expected)
 
 
 class Computer:
@@ -64,23 +54,23 @@ class Computer:
         self.calls: list[Call] = []
         self._log, self._ways = log, dict(way.split("=") for way in ways)
 
-    def __call__(self, start: int, stop: int, which: tuple[int, ...]) -> list[list[np.ndarray]]:
-        self.calls.append((start, stop, which))
+    def __call__(self, view: int, start: int) -> Iterator[list[np.ndarray]]:
+        self.calls.append((view, start))
         if self._log:
             with self._log.open("a") as file:
-                file.write(f"{(start, stop, which)}\n")
-        if self._ways.get("die_in") == str(len(self.calls)):
-            os.kill(os.getpid(), signal.SIGKILL)
+                file.write(f"{(view, start)}\n")
         if "wait_for" in self._ways:
             wait_for(Path(self._ways["wait_for"]))
-        return features(start, stop, which)
+        for first in range(start, COUNT, FILL_BATCH):
+            if self._ways.get("die_at") == str((view, first)):
+                time.sleep(0.1)
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield features(view, first, min(first + FILL_BATCH, COUNT))
 
 
-def filled(folder: Path, **options: Any) -> list[FeatureEntry]:
-    """Both views, filled by this process."""
-    entries = open_views(folder, **options)
-    fill(entries, Computer())
-    return entries
+def filled(folder: Path, limit: int | None = None, **changes: object) -> list[list[np.ndarray]]:
+    """The arrays of both views, filled by this process."""
+    return open_filled(CacheSettings(folder, limit), entries(folder, **changes), Computer())
 
 
 def logged(log: Path) -> list[Call]:
@@ -96,14 +86,10 @@ def wait_for(path: Path) -> None:
 
 
 def filling(folder: Path, log: Path, *ways: str) -> subprocess.Popen:
-    """A process that fills the store: ``die_in=N`` in the Nth computation, ``wait_for=PATH`` to appear in each."""
+    """A process that fills the store: ``die_at=(VIEW, IMAGE)``, or ``wait_for=PATH`` to appear in each view."""
     return subprocess.Popen([sys.executable, __file__, str(folder), str(log), *ways])
 
 
-def fill_elsewhere(folder: Path) -> None:
-    """As an earlier run would have, so that this process has seen none of the bytes."""
-    assert filling(folder, folder.parent / "elsewhere.log").wait(timeout=60) == 0
-
-
 if __name__ == "__main__":
-    fill(open_views(Path(sys.argv[1])), Computer(Path(sys.argv[2]), sys.argv[3:]))
+    place = Path(sys.argv[1])
+    open_filled(CacheSettings(place), entries(place), Computer(Path(sys.argv[2]), sys.argv[3:]))

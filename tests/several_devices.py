@@ -7,152 +7,80 @@ from __future__ import annotations
 
 import json
 import sys
-import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-sys.path.insert(0, str(Path(__file__).with_name("experiments")))
-
-NUMBERS = "numbers.json"
+NUMBERS, RUN = "numbers.json", "run"
 SIZE, BATCH = 32, 4
 
 
 def main(output: Path) -> None:
-    """Trains, and writes ``NUMBERS``: for each case, what came out on one device and on two."""
+    """Trains, and writes ``NUMBERS``: for each case, what came out; and a run of the command on all devices."""
     processor = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
+    from made_up_backbone import registered
+
     from mmdc_tf.datasets.phantom import phantom_mammograms
+    from mmdc_tf.training.trainer import strategy_for
 
-    register_backbone()
     dataset = phantom_mammograms(output / "data", patients=12, height=64, seed=1)
-    on_one, on_two = Trainings(dataset, output, "one"), Trainings(dataset, output, "all")
-    found: dict[str, Any] = {
-        "one is left": [trainings.one("fused", 17, 9) for trainings in (on_one, on_two)],
-        "odd batches": [trainings.one("fused", 17, 8, batch=3) for trainings in (on_one, on_two)],
-        "again": [on_two.one("fused", 17, 9), on_two.cut_off("fused", 17, 9)],
-        "two views": [trainings.one("two", 17, 9) for trainings in (on_one, on_two)],
-    }
-    (output / NUMBERS).write_text(json.dumps(found))
-    on_one.run("curves")
-    on_two.run("full")
-
-
-def register_backbone() -> None:
-    """A small one with all that needs to know the whole batch: BatchNormalization, and dropout of whole images."""
-    from mmdc_tf.models import backbones
-
-    def tiny(include_top: bool, weights: None, input_tensor: keras.KerasTensor) -> keras.Model:
-        x = keras.layers.Rescaling(1 / 255)(input_tensor)
-        x = keras.layers.Conv2D(4, 3, padding="same", use_bias=False, name="tiny_conv1")(x)
-        x = keras.layers.BatchNormalization()(x)
-        x = keras.layers.MaxPooling2D(2, name="tiny_pool1")(x)
-        x = keras.layers.Conv2D(8, 3, padding="same", use_bias=False)(x)
-        x = keras.layers.BatchNormalization()(x)
-        x = keras.layers.Dropout(0.3, noise_shape=(None, 1, 1, 1))(x)  # as EfficientNet's
-        x = keras.layers.ReLU(name="tiny_conv2")(x)
-        return keras.Model(keras.utils.get_source_inputs(input_tensor), x, name="tiny")
-
-    backbones.register_backbone(
-        backbones.Backbone("tiny", tiny, "none", ("tiny_pool1",), "tiny_conv2", "nowhere/", "tiny_notop.h5", "0" * 32)
-    )
-
-
-class Trainings:
-    """All on one device, or all on two.
-
-    Args:
-        dataset: the phantom.
-        output: a folder.
-        devices: as the command's option.
-    """
-
-    def __init__(self, dataset: Any, output: Path, devices: str) -> None:
-        from small_run import FUSED, make_plan
-
-        from mmdc_tf.experiments.grid import make_cells
-        from mmdc_tf.experiments.rows import Row
-        from mmdc_tf.experiments.workshop import Workshop
-        from mmdc_tf.training.recipe import load_profile
-
-        two_views = Row("two", "Two", "here", model="two_view_classifier", arguments={"backbone": "tiny"})
-        profile = load_profile("quick", image_size=SIZE, epochs=2, folds=2, feature_views=2, batch_size=5)
-        self.plan = make_plan(dataset, output / devices, (FUSED, two_views), profile=profile, devices=devices)
-        self.cells = {cell.row.name: cell for cell in make_cells(self.plan)}
-        self.workshop = Workshop(self.plan, {}, print)
-        self.checkpoint = output / f"{devices}.npz"
-
-    def one(self, row: str, images: int, validated: int, batch: int = BATCH, **options: Any) -> dict[str, Any]:
-        """Three epochs with class weights, of which the last cannot be the best.
-
-        Args:
-            row: the row's name.
-            images, validated: of the training and of the validation part.
-            batch: images a step.
-            **options: ``callbacks`` and ``checkpoint`` of ``train``.
-        """
-        from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset
-        from mmdc_tf.training.recipe import load_profile
-        from mmdc_tf.training.trainer import TrainingParts, make_deterministic, train
-
-        began = time.monotonic()
-        cell, table = self.cells[row], self.plan.dataset.table.sort_values("view", kind="stable")
-        make_deterministic(cell.seed)
-        network = self.workshop.network(cell).trained
-        inputs = InputSettings("plain", SIZE, batch, self.plan.dataset.info.class_names, cell.inputs)
-        parts = TrainingParts(table[:images], table[images : images + validated], inputs)
-        recipe = load_profile("full", image_size=SIZE, epochs=3, batch_size=batch, monitor="val_loss").recipe
-        recipe = replace(recipe, learning_rate_random=0.002, clip_norm=0.5, augmentation=None)
-        options["callbacks"] = [Spoil(), *options.get("callbacks", ())]
-        history = train(network, parts, recipe, cell.seed, False, **options)
-        print(f"{row} on {self.workshop.devices} devices: {time.monotonic() - began:.1f} s", flush=True)
-        return {
-            "history": history.to_dict("list"),
-            "probabilities": network.predict(evaluation_dataset(table[:13], inputs), verbose=0).tolist(),
-            "statistics": [value.numpy().tolist() for value in network.variables if "moving" in value.name],
-            "seeds": [value.numpy().tolist() for value in network.variables if "seed" in value.name],
-            "velocities": [float(value.numpy().sum()) for value in network.optimizer.variables if "velo" in value.path],
+    two = strategy_for("all", BATCH)
+    with registered():
+        found = {
+            "plain": [_trained(dataset, strategy, "vgg_like", 16, 8) for strategy in (None, two)],
+            "usual": [_trained(dataset, strategy, "mmdcnet", 17, 9) for strategy in (None, two)],
+            "again": [_trained(dataset, two, "mmdcnet", 17, 9), _cut_off(dataset, two, output / "state.npz")],
         }
-
-    def cut_off(self, row: str, images: int, validated: int) -> dict[str, Any]:
-        """The state is kept after the first epoch, the training ends, another goes on with it."""
-        from mmdc_tf.training.checkpoint import Checkpoint
-
-        checkpoint = Checkpoint(self.checkpoint, seconds=0)
-        try:
-            self.one(row, images, validated, callbacks=[Cut()], checkpoint=checkpoint)
-        except KeyboardInterrupt:
-            return {"kept": self.checkpoint.is_file(), **self.one(row, images, validated, checkpoint=checkpoint)}
-        raise RuntimeError("the training was not cut off")
-
-    def run(self, tensorboard: str) -> None:
-        """Two folds of a row with stored and mixed features."""
-        from small_run import execute
-
-        from mmdc_tf.training.feature_store import CacheSettings
-
-        cache = CacheSettings(self.plan.output / "features")
-        plan = replace(self.plan, protocols=("leak-free",), cache=cache, cut="tiny_pool1", tensorboard=tensorboard)
-        plan = replace(plan, rows=plan.rows[:1], table=replace(plan.table, rows=plan.rows[:1]))
-        began = time.monotonic()
-        if execute(plan)[0]:
-            raise RuntimeError(f"trainings failed in {plan.output}")
-        print(f"run on {self.workshop.devices} devices: {time.monotonic() - began:.1f} s", flush=True)
+    (output / NUMBERS).write_text(json.dumps(found))
+    _run(output)
 
 
-class Spoil(keras.callbacks.Callback):
-    """Turns the head round before the third validation: that epoch cannot be the best."""
+def _trained(dataset: Any, strategy: Any, name: str, images: int, validated: int, **options: Any) -> dict[str, Any]:
+    """Two epochs; ``vgg_like`` has neither BatchNormalization nor, as it is called here, dropout."""
+    from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset
+    from mmdc_tf.models import MODELS, ModelSettings, build_model
+    from mmdc_tf.training.recipe import load_profile
+    from mmdc_tf.training.trainer import TrainingParts, make_deterministic, on_one_device, train
 
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        self.epoch = epoch
+    arguments: dict[str, dict[str, Any]] = {
+        "vgg_like": {"width": 4, "dense_width": 8},
+        "mmdcnet": {"backbone": "tiny", "conv_filters": 8, "grid": 2},
+    }
+    make_deterministic(3)
+    with nullcontext() if strategy is None else strategy.scope():
+        model = build_model(name, ModelSettings(SIZE), **arguments[name])
+    for layer in model.layers:
+        if name == "vgg_like" and isinstance(layer, keras.layers.Dropout):
+            layer.rate = 0.0
+    inputs = InputSettings("plain", SIZE, BATCH, dataset.info.class_names, MODELS[name].inputs)
+    table = dataset.table.sort_values("view", kind="stable")
+    parts = TrainingParts(table[:images], table[images : images + validated], inputs)
+    recipe = load_profile("full", image_size=SIZE, epochs=2, batch_size=BATCH, monitor="val_loss").recipe
+    history = train(model, parts, replace(recipe, learning_rate_random=0.002, augmentation=None), 3, False, **options)
+    probabilities = on_one_device(model).predict(evaluation_dataset(table[:13], inputs), verbose=0)  # 3 · 4 + 1
+    return {
+        "history": history.to_dict("list"),
+        "probabilities": probabilities.tolist(),
+        "variables": [np.asarray(variable).tolist() for variable in model.variables],
+    }
 
-    def on_test_begin(self, logs: dict | None = None) -> None:
-        if self.epoch == 2:
-            head = self.model.get_layer("probabilities")
-            head.set_weights([-50 * value for value in head.get_weights()])
+
+def _cut_off(dataset: Any, strategy: Any, state: Path) -> dict[str, Any]:
+    """The state is kept after the first epoch, the training ends, another goes on with it."""
+    from mmdc_tf.training.callbacks import Checkpoint
+
+    checkpoint = Checkpoint(state, seconds=0)
+    try:
+        _trained(dataset, strategy, "mmdcnet", 17, 9, callbacks=[Cut()], checkpoint=checkpoint)
+    except KeyboardInterrupt:
+        return {"kept": state.is_file(), **_trained(dataset, strategy, "mmdcnet", 17, 9, checkpoint=checkpoint)}
+    raise RuntimeError("the training was not cut off")
 
 
 class Cut(keras.callbacks.Callback):
@@ -161,6 +89,19 @@ class Cut(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         if epoch == 1:
             raise KeyboardInterrupt
+
+
+def _run(output: Path) -> None:
+    """The command: a row with a frozen part, on stored features that are mixed; the second fold starts again."""
+    from mmdc_tf import cli
+    from mmdc_tf.commands import run
+
+    run.PHANTOM_IMAGES = 24
+    row = ["--table", "1", "--rows", "bcdnet_mobilenet", "--cut", "conv_pw_5_relu", "--protocol", "leak-free"]
+    small = ["--image-size", "32", "--epochs", "1", "--folds", "2", "--batch-size", "5", "--feature-views", "2"]
+    places = ["--output", str(output / RUN), "--cache-dir", str(output / "cache")]
+    if cli.main(["run", *row, *small, *places, "--devices", "all"]):
+        raise RuntimeError("the run failed")
 
 
 if __name__ == "__main__":

@@ -16,10 +16,10 @@ from command_line import PROJECT, refused
 
 from mmdc_tf.cli import main
 from mmdc_tf.commands import run as run_command
-from mmdc_tf.experiments.grid import Plan
+from mmdc_tf.experiments.plan import Plan
 from mmdc_tf.experiments.rows import TABLES, load_table
 from mmdc_tf.training.feature_store import CacheSettings
-from mmdc_tf.weight_files import official_files
+from mmdc_tf.experiments.weight_files import require_weights
 
 pytestmark = pytest.mark.usefixtures("small_phantoms")
 
@@ -40,11 +40,11 @@ def plans(monkeypatch) -> list[Plan]:
     """Collects the plans instead of training them."""
     seen: list[Plan] = []
 
-    def run_cells(plan, cells, after_cell, progress=None, fresh=False, where=None):
+    def run_trainings(plan, cells, after_each, progress=None, fresh=False, where=None):
         seen.append(plan)
         return 0
 
-    monkeypatch.setattr("mmdc_tf.experiments.runner.run_cells", run_cells)
+    monkeypatch.setattr("mmdc_tf.experiments.run.run_trainings", run_trainings)
     return seen
 
 
@@ -100,16 +100,16 @@ def test_help_names_every_promised_option(capsys):
 
 
 def test_an_interrupt_says_how_to_go_on(capsys, shared_output, monkeypatch):
-    def run_cells(*_, **__):
+    def run_trainings(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("mmdc_tf.experiments.runner.run_cells", run_cells)
+    monkeypatch.setattr("mmdc_tf.experiments.run.run_trainings", run_trainings)
     assert main(["run", "--table", "2", "--output", str(shared_output)]) == 130
     assert "the same command continues" in capsys.readouterr().err
 
 
 def test_a_failed_row_is_exit_code_1(shared_output, monkeypatch):
-    monkeypatch.setattr("mmdc_tf.experiments.runner.run_cells", lambda *_, **__: 1)
+    monkeypatch.setattr("mmdc_tf.experiments.run.run_trainings", lambda *_, **__: 1)
     assert main(["run", "--table", "2", "--output", str(shared_output)]) == 1
 
 

@@ -6,7 +6,7 @@ import pytest
 from command_line import refused
 
 from mmdc_tf.cli import main
-from mmdc_tf.workers.on_ray import TaskResources
+from mmdc_tf.datasets.jobs import Executor
 
 
 @pytest.mark.parametrize(
@@ -14,12 +14,10 @@ from mmdc_tf.workers.on_ray import TaskResources
     [
         (["--ray-address", "head:6379"], "Expected --ray-address with --executor ray only"),
         (["--task-cpus", "2"], "Expected --task-cpus with --executor ray only"),
-        (["--exchange", "s3://bucket/run"], "Expected --exchange with --executor ray only"),
         (["--executor", "ray", "--jobs", "2"], "Expected --jobs with --executor local only"),
         (["--jobs", "2", "--devices", "all"], "Expected --devices all with one training at a time"),
         (["--jobs", "0"], "expected a whole number of at least 1, received '0'"),
         (["--executor", "ray", "--task-gpus", "-1"], "expected a number of at least 0, received '-1'"),
-        (["--executor", "ray", "--task-memory", "much"], "expected a size such as 20GB"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -40,14 +38,11 @@ def test_a_cluster_that_does_not_answer_is_one_line(busi, tmp_path, capsys):
 @pytest.mark.usefixtures("small_phantoms")
 def test_the_options_reach_the_trainings(tmp_path, monkeypatch):
     given = []
-    monkeypatch.setattr("mmdc_tf.experiments.runner.run_cells", lambda *_, where, **__: given.append(where) or 1)
+    monkeypatch.setattr("mmdc_tf.experiments.run.run_trainings", lambda *_, executor, **__: given.append(executor) or 1)
     command = ["run", "--table", "2", "--rows", "metadata_only", "--output", str(tmp_path / "run")]
     assert main([*command, "--jobs", "2"]) == 1
-    cluster = ["--ray-address", "head:6379", "--task-cpus", "3", "--task-gpus", "0.5", "--task-memory", "2GB"]
-    assert main([*command, "--executor", "ray", *cluster, "--exchange", str(tmp_path / "exchange")]) == 1
+    cluster = ["--ray-address", "head:6379", "--task-cpus", "3", "--task-gpus", "0.5"]
+    assert main([*command, "--executor", "ray", *cluster]) == 1
     assert main(command) == 1
-    processes, ray, none = given
-    assert (processes.workers.count, processes.exchange) == (2, None)
-    assert (ray.workers.address, ray.workers.resources) == ("head:6379", TaskResources(3, 0.5, 2 * 10**9))
-    assert ray.exchange.url == str(tmp_path / "exchange")
-    assert none is None
+    ray = Executor(ray=True, address="head:6379", cpus=3, gpus=0.5, memory=4 * 10**9)
+    assert given == [Executor(2), ray, Executor()]

@@ -17,8 +17,7 @@ from saved_training import write_saved_training
 from mmdc_tf.cli import main
 from mmdc_tf.commands.report import write_after_run
 from mmdc_tf.datasets.phantom import phantom_mammograms
-from mmdc_tf.experiments.command_log import remember_command
-from mmdc_tf.experiments.samples import write_samples
+from mmdc_tf.experiments.run_folder import remember_command, write_samples
 
 PHANTOM = "phantom: not a reproduction"
 FUSED = {"backbone": "tiny", "conv_filters": 8, "grid": 2}

@@ -27,7 +27,7 @@ def test_a_finished_run_shows_its_test_parts(shared_output):
 @pytest.mark.parametrize(("options", "expected"), [([], "full"), (["--tensorboard", "curves"], "curves")])
 def test_curves_alone_can_be_wanted_and_a_run_may_continue_so(shared_output, monkeypatch, options, expected):
     plans, shown = [], []
-    monkeypatch.setattr("mmdc_tf.experiments.runner.run_cells", lambda plan, *_, **__: plans.append(plan) or 0)
+    monkeypatch.setattr("mmdc_tf.experiments.run.run_trainings", lambda plan, *_, **__: plans.append(plan) or 0)
     monkeypatch.setattr("mmdc_tf.report.tensorboard.write_test_evidence", lambda *_, **__: shown.append(1))
     assert run(shared_output, *options) == 0
     assert plans[0].tensorboard == expected

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from mmdc_tf.commands import EXIT_OK
-from mmdc_tf.commands.arguments import whole
-from mmdc_tf.errors import ConfigurationError
+from mmdc_tf.commands import EXIT_FAILED, EXIT_OK
+from mmdc_tf.commands.arguments import DATASETS, add_debug, whole
+from mmdc_tf.errors import RESEARCH_USE, ConfigurationError
 
 if TYPE_CHECKING:
     from mmdc_tf.audit.report import AuditReport
     from mmdc_tf.audit.split_file import SplitCheck
     from mmdc_tf.datasets.schema import Dataset
 
-DATASETS = ("busi", "mini-ddsm", "folder")
-EXIT_UNFIT = 1
 MOST_GROUPS = 10
 
 
@@ -32,43 +29,33 @@ def add_audit(parser: argparse.ArgumentParser) -> None:
     add("--output", type=Path, metavar="OUT", help="folder for audit.json, .md and .html, which shows images of it")
     add("--split", type=Path, metavar="FILE", help="check that this split keeps groups apart, and nothing else")
     add("--allow", action="store_true", help="end with exit code 0 whatever is found")
-    add(
-        "--without-images",
-        "--table-only",
-        action="store_true",
-        help="use every line of the dataset's table, whether its image is there or not",
-    )
+    words = "use every line of the dataset's table, whether its image is there or not"
+    add("--without-images", "--table-only", action="store_true", help=words)
     add("--max-bits", type=whole, help="hash distance of near-twins, of 256; default: 40")
     add("--seed", type=whole, default=0, help="of folds, models and bootstrap; default: 0")
     add("--json", action="store_true", help="with --split: for programs")
-    add("--debug", action="store_true", help="show the trace of an error")
+    add_debug(parser)
 
 
 def _audit(options: argparse.Namespace) -> int:
-    _require_fitting(options)
-    found = _audit_split(options) if options.split is not None else _audit_dataset(options)
-    return EXIT_UNFIT if found and not options.allow else EXIT_OK
-
-
-def _require_fitting(options: argparse.Namespace) -> None:
-    if (options.dataset is None) != (options.root is None) or (options.split is None and options.dataset is None):
+    split, output = options.split, options.output
+    if (options.dataset is None) != (options.root is None) or (split is None and options.dataset is None):
         raise ConfigurationError(
             f"Expected --dataset and --root. Received: dataset={options.dataset!r}, root={options.root}. Give both; "
             "only --split for a split in its run's folder needs neither."
         )
-    if options.split is None and options.output is None:
+    if (split is None) == (output is None):
+        received = "neither" if split is None else "both; the check of a split is printed, not written"
         raise ConfigurationError(
-            "Expected --output for the report, or --split for the check of a split. Received: neither. Add one."
+            "Expected --output for the report, or --split for the check of a split. "
+            f"Received: {received}. Give one of them."
         )
-    if options.split is not None and options.output is not None:
-        raise ConfigurationError(
-            "Expected --output or --split. Received: both; the check of a split is printed, not written. "
-            "Leave one out, and add --json for programs."
-        )
-    if options.json and options.split is None:
+    if options.json and split is None:
         raise ConfigurationError(
             "Expected --json with --split. Received: json without it. Leave it out: audit.json is written anyway."
         )
+    found = _audit_dataset(options) if split is None else _audit_split(options)
+    return EXIT_FAILED if found and not options.allow else EXIT_OK
 
 
 def _dataset(options: argparse.Namespace) -> Dataset:
@@ -87,31 +74,15 @@ def _audit_dataset(options: argparse.Namespace) -> bool:
     require_writable(options.output)  # minutes of work come before the first file is written
     max_bits = NEAR_TWIN_BITS if options.max_bits is None else options.max_bits
     report = run_audit(_dataset(options), max_bits, options.seed, show_progress=sys.stderr.isatty())
-    written = write_audit(report, options.output, _command(options))
-    print(summary(report))
-    print(printable(f"written: {', '.join(map(str, written))}"))
-    if report.unfit and options.allow:
-        print("exit code 0 because of --allow")
+    written = write_audit(report, options.output, options.typed)
+    lines = [*_summary(report), f"written: {', '.join(map(str, written))}"]
+    lines += ["exit code 0 because of --allow"] if report.unfit and options.allow else []
+    print("\n".join(map(printable, lines)))
     return report.unfit
 
 
-def _command(options: argparse.Namespace) -> str:
-    parts = ["mmdc-tf", "audit", "--dataset", options.dataset, "--root", options.root, "--output", options.output]
-    parts += ["--without-images"] if options.without_images else []
-    parts += ["--max-bits", options.max_bits] if options.max_bits is not None else []
-    parts += ["--seed", options.seed] if options.seed else []
-    return shlex.join(map(str, parts))
-
-
-def summary(report: AuditReport) -> str:
-    """The verdict, the findings and the notes as plain text.
-
-    Args:
-        report: of ``run_audit``.
-    """
-    from mmdc_tf.errors import RESEARCH_USE
-    from mmdc_tf.serving.output import printable
-
+def _summary(report: AuditReport) -> list[str]:
+    """The verdict, the findings and the notes."""
     dataset = report.dataset
     lines = [f"{dataset.info.title}: {len(dataset.table):,} images, fingerprint {dataset.fingerprint}"]
     lines += [f"note: {note}" for note in report.notes]
@@ -119,20 +90,33 @@ def summary(report: AuditReport) -> str:
         lines += ["", f"{section.title}: {'UNFIT' if section.unfit else 'nothing against an image-level split'}"]
         lines += [f"  ! {text}" for text in section.findings]
         lines += [f"  - {text}" for text in section.remarks]
-    return "\n".join(map(printable, [*lines, "", report.verdict, RESEARCH_USE]))
+    return [*lines, "", report.verdict, RESEARCH_USE]
 
 
 def _audit_split(options: argparse.Namespace) -> bool:
+    from mmdc_tf.serving.output import printable
+
     check = _split_check(options)
-    report = _split_facts(options.split, check)
-    print(json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) if options.json else _split_text(report))
+    if options.json:
+        facts = {
+            "split": str(options.split),
+            "disjoint": check.disjoint,
+            "sizes": check.sizes,
+            "shared": [{**row, "parts": list(row["parts"])} for row in check.shared.to_dict("records")],
+            "unknown": list(check.unknown),
+            "notes": list(check.notes),
+            "research_use": RESEARCH_USE,
+        }
+        print(json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False))
+    else:
+        print("\n".join(map(printable, _split_lines(options.split, check))))
     return not check.disjoint
 
 
 def _split_check(options: argparse.Namespace) -> SplitCheck:
     """Against the dataset; without one, against the samples of the run in whose folder the split lies."""
     from mmdc_tf.audit.split_file import check_groups, check_split
-    from mmdc_tf.experiments.samples import read_samples
+    from mmdc_tf.experiments.run_folder import read_samples
 
     if options.dataset is None:
         for folder in options.split.resolve().parents:
@@ -141,29 +125,13 @@ def _split_check(options: argparse.Namespace) -> SplitCheck:
     return check_split(options.split, None if options.dataset is None else _dataset(options))
 
 
-def _split_facts(path: Path, check: SplitCheck) -> dict[str, Any]:
-    from mmdc_tf.errors import RESEARCH_USE
-
-    return {
-        "split": str(path),
-        "disjoint": check.disjoint,
-        "sizes": check.sizes,
-        "shared": [{**row, "parts": list(row["parts"])} for row in check.shared.to_dict("records")],
-        "unknown": list(check.unknown),
-        "notes": list(check.notes),
-        "research_use": RESEARCH_USE,
-    }
-
-
-def _split_text(report: dict[str, Any]) -> str:
-    from mmdc_tf.serving.output import printable
-
-    shared, unknown = report["shared"], report["unknown"]
-    proof = "proved: no group stands in two parts" if report["disjoint"] else "not disjoint"
-    if not report["disjoint"] and not shared and unknown:
+def _split_lines(path: Path, check: SplitCheck) -> list[str]:
+    shared, unknown = check.shared.to_dict("records"), check.unknown
+    proof = "proved: no group stands in two parts" if check.disjoint else "not disjoint"
+    if not check.disjoint and not shared and unknown:
         proof = "not proved: some samples are not in the dataset"
-    sizes = ", ".join(f"{count:,} {name}" for name, count in report["sizes"].items())
-    lines = [f"{report['split']}: {proof}", f"samples: {sizes}", *(f"note: {note}" for note in report["notes"])]
+    sizes = ", ".join(f"{count:,} {name}" for name, count in check.sizes.items())
+    lines = [f"{path}: {proof}", f"samples: {sizes}", *(f"note: {note}" for note in check.notes)]
     if shared:
         lines += [f"groups in several parts: {len(shared):,}"]
         lines += [f"  - {row['group_id']}: {', '.join(row['parts'])}" for row in shared[:MOST_GROUPS]]
@@ -171,4 +139,4 @@ def _split_text(report: dict[str, Any]) -> str:
         lines += ["Make the split again with --protocol leak-free."]
     if unknown:
         lines += [f"samples that the dataset does not have: {len(unknown):,}, for example {unknown[0]}"]
-    return "\n".join(map(printable, [*lines, report["research_use"]]))
+    return [*lines, RESEARCH_USE]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mmdc_tf.commands import EXIT_OK
 from mmdc_tf.commands.arguments import add_debug, positive
@@ -15,55 +14,51 @@ from mmdc_tf.errors import counted
 if TYPE_CHECKING:
     from mmdc_tf.training.feature_folder import EntryInfo
 
-HEADER = ("Dataset", "Backbone", "Cut", "Image size", "Recipe", "Type", "Views", "Images x views", "Disk", "Last used")
-NOTHING = "no features are stored in {}"
-NAMED = ("dataset", "backbone", "cut", "image_size", "recipe")  # the facts in the first columns
-WORDS = (0, 1, 2, 4, 5)  # columns of words, on the left; the others are numbers
+NAMED = {"Dataset": "dataset", "Backbone": "backbone", "Cut": "cut", "Image size": "image_size", "Recipe": "recipe"}
 
 
 def add_cache(parser: argparse.ArgumentParser) -> None:
     """Adds the actions of ``mmdc-tf cache``."""
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     listing = actions.add_parser("list", help="say what is stored, and what it takes")
-    listing.set_defaults(command=_list)
     listing.add_argument("--json", action="store_true", help="for programs; an item for each view")
     clearing = actions.add_parser("clear", help="delete stored features; later runs compute them again")
-    clearing.set_defaults(command=_clear)
     clearing.add_argument("--older-than", type=positive, metavar="DAYS", help="only what was not used for so many days")
-    for action in (listing, clearing):
+    for action, command in ((listing, _list), (clearing, _clear)):
+        action.set_defaults(command=command)
         action.add_argument("--cache-dir", type=Path, help="default: ~/.cache/mmdc_tf/features")
         add_debug(action)
 
 
-def _folder(options: argparse.Namespace) -> Path:
+def _entries(options: argparse.Namespace) -> tuple[Path, list[EntryInfo]]:
+    from mmdc_tf.training.feature_folder import list_entries
     from mmdc_tf.training.feature_store import default_folder
 
-    return (options.cache_dir or default_folder()).expanduser().resolve()
+    folder = (options.cache_dir or default_folder()).expanduser().resolve()
+    return folder, list_entries(folder)
 
 
 def _list(options: argparse.Namespace) -> int:
-    from mmdc_tf.training.feature_folder import list_entries, readable
+    from mmdc_tf.training.feature_folder import readable
 
-    folder = _folder(options)
-    entries = list_entries(folder)
+    folder, entries = _entries(options)
     total = sum(entry.bytes for entry in entries)
     if options.json:
         content = {"folder": str(folder), "bytes": total, "entries": [_for_programs(entry) for entry in entries]}
         print(json.dumps(content, indent=1, ensure_ascii=False))
     elif entries:
-        print(_aligned([HEADER, *map(_line, _groups(entries))]))
-        print(f"{readable(total)} in {folder}")
+        print(f"{_table(entries)}\n{readable(total)} in {folder}")
     else:
-        print(NOTHING.format(folder))
+        print(f"no features are stored in {folder}")
     return EXIT_OK
 
 
 def _clear(options: argparse.Namespace) -> int:
-    from mmdc_tf.training.feature_folder import clear, list_entries, readable
+    from mmdc_tf.training.feature_folder import clear, readable
 
-    folder = _folder(options)
-    if not list_entries(folder):
-        print(NOTHING.format(folder))
+    folder, entries = _entries(options)
+    if not entries:
+        print(f"no features are stored in {folder}")
         return EXIT_OK
     cleared = clear(folder, options.older_than)
     print(f"freed {readable(cleared.bytes)} in {folder}: {counted(cleared.entries, 'view')} of datasets")
@@ -72,7 +67,7 @@ def _clear(options: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def _for_programs(entry: EntryInfo) -> dict[str, Any]:
+def _for_programs(entry: EntryInfo) -> dict[str, object]:
     return {
         "path": str(entry.path),
         "facts": entry.layout.facts,
@@ -84,35 +79,25 @@ def _for_programs(entry: EntryInfo) -> dict[str, Any]:
     }
 
 
-def _groups(entries: Sequence[EntryInfo]) -> list[list[EntryInfo]]:
-    """Entries that differ in the view only, in order of the last use."""
-    groups: dict[str, list[EntryInfo]] = {}
-    for entry in entries:
-        content = entry.layout.content
-        shared = {name: value for name, value in content["facts"].items() if name != "view"}
-        groups.setdefault(json.dumps(content | {"facts": shared}, sort_keys=True), []).append(entry)
-    return list(groups.values())
+def _table(entries: list[EntryInfo]) -> str:
+    """A line for the entries that differ in the view only, in order of the last use."""
+    import pandas as pd
 
-
-def _line(group: Sequence[EntryInfo]) -> tuple[str, ...]:
     from mmdc_tf.training.feature_folder import readable
 
-    layout = group[0].layout
-    done, total = sum(entry.images_done for entry in group), sum(entry.layout.count for entry in group)
-    return (
-        *(str(layout.facts.get(name, "-")) for name in NAMED),
-        layout.dtype,
-        str(len(group)),
-        f"{done:,}/{total:,}",
-        readable(sum(entry.bytes for entry in group)),
-        f"{max(entry.used for entry in group).astimezone():%Y-%m-%d %H:%M}",
-    )
-
-
-def _aligned(lines: Sequence[tuple[str, ...]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(map(_padded, range(len(line)), line, widths)).rstrip() for line in lines)
-
-
-def _padded(column: int, text: str, width: int) -> str:
-    return text.ljust(width) if column in WORDS else text.rjust(width)
+    groups: dict[str, list[EntryInfo]] = {}
+    for entry in entries:
+        shared = {name: value for name, value in entry.layout.facts.items() if name != "view"}
+        groups.setdefault(json.dumps(entry.layout.content | {"facts": shared}, sort_keys=True), []).append(entry)
+    lines = [
+        {
+            **{title: some[0].layout.facts.get(name, "-") for title, name in NAMED.items()},
+            "Type": some[0].layout.dtype,
+            "Views": len(some),
+            "Images x views": f"{sum(one.images_done for one in some):,}/{sum(one.layout.count for one in some):,}",
+            "Disk": readable(sum(one.bytes for one in some)),
+            "Last used": f"{max(one.used for one in some).astimezone():%Y-%m-%d %H:%M}",
+        }
+        for some in groups.values()
+    ]
+    return pd.DataFrame(lines).to_string(index=False)

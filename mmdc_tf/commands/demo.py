@@ -7,12 +7,10 @@ import importlib.util
 import os
 import sys
 import webbrowser
-from pathlib import Path
 
-from mmdc_tf.commands import EXIT_OK
-from mmdc_tf.commands.arguments import add_debug, whole
+from mmdc_tf.commands import EXIT_OK, import_tensorflow
+from mmdc_tf.commands.arguments import add_debug, add_model, number
 from mmdc_tf.errors import ConfigurationError
-from mmdc_tf.experiments.native_log import native_messages_nowhere
 
 PORT, HIGHEST_PORT = 7860, 65_535
 
@@ -20,25 +18,22 @@ PORT, HIGHEST_PORT = 7860, 65_535
 def add_demo(parser: argparse.ArgumentParser) -> None:
     """Adds the options of ``mmdc-tf demo``."""
     parser.set_defaults(command=_demo)
-    add = parser.add_argument
-    add("--model", type=Path, required=True, metavar="M", help="a model.keras file, or the training's folder")
-    add("--port", type=_port, default=PORT, help=f"of 127.0.0.1; 0: any that is free; default: {PORT}")
-    add("--no-browser", action="store_true", help="print the page's address, and open no browser")
+    add_model(parser)
+    port = number(int, lambda value: 0 <= value <= HIGHEST_PORT, f"a port of at most {HIGHEST_PORT}")
+    words = f"of 127.0.0.1; 0: any that is free; default: {PORT}"
+    parser.add_argument("--port", type=port, default=PORT, help=words)
+    parser.add_argument("--no-browser", action="store_true", help="print the page's address, and open no browser")
     add_debug(parser)
-
-
-def _port(text: str) -> int:
-    number = whole(text)
-    if number <= HIGHEST_PORT:
-        return number
-    raise argparse.ArgumentTypeError(f"expected a port of at most {HIGHEST_PORT}, received {text!r}")
 
 
 def _demo(options: argparse.Namespace) -> int:
     """What is refused is refused before TensorFlow is imported."""
+    if importlib.util.find_spec("gradio") is None:
+        raise ConfigurationError(
+            "Expected gradio, which draws the page. Received: no such package. Install it: pip install 'mmdc_tf[demo]'."
+        )
     from mmdc_tf.serving.model_place import model_file
 
-    _require_gradio()
     file = model_file(options.model)
     from mmdc_tf.serving.card import read_card
     from mmdc_tf.serving.demo_memory import share_one_heap
@@ -46,33 +41,19 @@ def _demo(options: argparse.Namespace) -> int:
 
     card = read_card(file)
     share_one_heap()
-    quiet = native_messages_nowhere(options.debug)
-    with ended_by_signals(), listen(options.port) as listener, private_folder() as folder, quiet:
+    with ended_by_signals(), listen(options.port) as listener, private_folder() as folder:
+        import_tensorflow()
         from mmdc_tf.serving.demo import make_app
         from mmdc_tf.serving.demo_answers import Answers
         from mmdc_tf.serving.demo_server import run_server
+        from mmdc_tf.serving.output import printable
 
         app = make_app(Answers(file, card), file, folder)
-        _announce(f"http://127.0.0.1:{listener.getsockname()[1]}/", card.notice, not options.no_browser)
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        print(f"{printable(card.notice)}\npage: {address} (Ctrl-C ends it; nothing is stored)", flush=True)
+        # elsewhere a browser for the terminal would take the terminal
+        has_screen = sys.platform in ("win32", "darwin") or {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ)
+        if has_screen and not options.no_browser:
+            webbrowser.open(address)
         run_server(app, listener)
     return EXIT_OK
-
-
-def _require_gradio() -> None:
-    if importlib.util.find_spec("gradio") is None:
-        raise ConfigurationError(
-            "Expected gradio, which draws the page. Received: no such package. Install it: pip install 'mmdc_tf[demo]'."
-        )
-
-
-def _announce(address: str, notice: str, browser: bool) -> None:
-    from mmdc_tf.serving.output import printable
-
-    print(f"{printable(notice)}\npage: {address} (Ctrl-C ends it; nothing is stored)", flush=True)
-    if browser and _has_screen():
-        webbrowser.open(address)
-
-
-def _has_screen() -> bool:
-    """Elsewhere a browser for the terminal would take the terminal."""
-    return sys.platform in ("win32", "darwin") or bool({"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ))

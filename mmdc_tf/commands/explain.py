@@ -9,14 +9,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from mmdc_tf.commands import EXIT_FAILED_ROW, EXIT_OK
-from mmdc_tf.commands.arguments import require_one
+from mmdc_tf.commands import EXIT_FAILED, EXIT_OK, import_tensorflow
+from mmdc_tf.commands.arguments import add_debug, add_model, require_one
 from mmdc_tf.errors import ConfigurationError, InputError
 
 if TYPE_CHECKING:
     from mmdc_tf.explain.heat_scores import HeatScore
-    from mmdc_tf.serving.card import ModelCard
-    from mmdc_tf.serving.explanation import Explainer, Explanation
+    from mmdc_tf.serving.explanation import Explainer
 
 SUFFIX = ".heatmap.png"
 
@@ -24,19 +23,19 @@ SUFFIX = ".heatmap.png"
 def add_explain(parser: argparse.ArgumentParser) -> None:
     """Adds the options of ``mmdc-tf explain``."""
     parser.set_defaults(command=_explain)
+    add_model(parser)
     add = parser.add_argument
     add("images", type=Path, nargs="+", metavar="IMAGE", help="PNG, JPEG, TIFF, BMP and DICOM files")
-    add("--model", type=Path, required=True, help="model.keras with its model.json beside it, or their folder")
     add("--output", type=Path, required=True, help=f"folder for a picture an image, NAME{SUFFIX}; may exist")
     add("--class", dest="class_name", metavar="NAME", help="what Grad-CAM asks about; default: the most probable class")
-    age, density = (functools.partial(_number, name) for name in ("age", "density"))
+    age, density = (functools.partial(_known, name) for name in ("age", "density"))
     add("--age", type=age, help="in years, or unknown; default: a DICOM header's, else unknown")
     add("--density", type=density, help="BI-RADS density 1 to 4, or unknown; default: unknown")
     add("--mask", type=Path, metavar="FILE", help="the image's lesion mask; default: NAME_Mask and the like beside it")
-    add("--debug", action="store_true", help="show the trace of an error")
+    add_debug(parser)
 
 
-def _number(name: str, text: str) -> float | None:
+def _known(name: str, text: str) -> float | None:
     from mmdc_tf.serving.metadata import number
 
     try:
@@ -50,15 +49,23 @@ def _explain(options: argparse.Namespace) -> int:
 
     file = model_file(options.model)
     require_one(options.images)
-    from mmdc_tf.experiments.native_log import native_messages_to
     from mmdc_tf.io import require_writable
     from mmdc_tf.serving.card import read_card
 
     pictures = _pictures(options)
     card = read_card(file)  # what is refused before anything is written or TensorFlow imported
     require_writable(options.output)
-    with native_messages_to(options.output / "tensorflow.log"):
-        return _explain_all(pictures, card, options)
+    import_tensorflow()
+    from mmdc_tf.serving.explanation import load_explainer
+
+    explainer = load_explainer(options.model, card)
+    if options.class_name is not None:
+        explainer.class_index(options.class_name)  # an unknown one ends the command before any image is read
+    _say(card.notice)
+    problems: list[str] = []
+    found = [_explain_one(explainer, scan, place, options, problems) for scan, place in pictures.items()]
+    _print_summary([scores for scores in found if scores], card.mark)
+    return EXIT_FAILED if problems else EXIT_OK
 
 
 def _pictures(options: argparse.Namespace) -> dict[Path, Path]:
@@ -66,7 +73,6 @@ def _pictures(options: argparse.Namespace) -> dict[Path, Path]:
     from mmdc_tf.preprocessing.scan_folder import masks_by_scan, masks_in, png_names
 
     masks_in.cache_clear()  # of an earlier command in this process
-
     given = list(dict.fromkeys(Path(os.path.normpath(path.absolute())) for path in options.images))
     masks = {mask for some in masks_by_scan(path.as_posix() for path in given).values() for mask in some}
     scans = [path for path in given if path.as_posix() not in masks]
@@ -87,19 +93,6 @@ def _pictures(options: argparse.Namespace) -> dict[Path, Path]:
     return dict(zip(scans, places, strict=True))
 
 
-def _explain_all(pictures: dict[Path, Path], card: ModelCard, options: argparse.Namespace) -> int:
-    from mmdc_tf.serving.explanation import load_explainer
-
-    explainer = load_explainer(options.model, card)
-    if options.class_name is not None:
-        explainer.class_index(options.class_name)  # an unknown one ends the command before any image is read
-    _say(card.notice)
-    problems: list[str] = []
-    found = [_explain_one(explainer, scan, place, options, problems) for scan, place in pictures.items()]
-    _print_summary([scores for scores in found if scores], card.mark)
-    return EXIT_FAILED_ROW if problems else EXIT_OK
-
-
 def _explain_one(
     explainer: Explainer, path: Path, picture: Path, options: argparse.Namespace, problems: list[str]
 ) -> dict[str, HeatScore | None]:
@@ -107,50 +100,40 @@ def _explain_one(
     from mmdc_tf.explain.heat_scores import heat_score, read_lesion
     from mmdc_tf.preprocessing.scan_folder import masks_in
     from mmdc_tf.report.figures import write_png
-    from mmdc_tf.serving.heat_figure import heat_figure
+    from mmdc_tf.serving.heat_figure import heat_figure, score_text
 
+    def complain(text: str) -> None:
+        problems.append(" ".join(text.split()))
+        _say(problems[-1], sys.stderr)
+
+    card, lesion = explainer.card, None
     try:
         explanation = explainer.explain(path, options.class_name, options.age, options.density)
     except (InputError, OSError, RuntimeError, MemoryError) as error:
-        _complain(f"{path.name}: {error}", problems)
+        complain(f"{path.name}: {error}")
         return {}
-    lesion = None
     try:
-        masks = [options.mask] if options.mask else masks_in(path.parent).get(path.name, [])
-        lesion = read_lesion(masks, explanation.scan, explainer.card.recipe) if masks else None
+        if masks := [options.mask] if options.mask else masks_in(path.parent).get(path.name, []):
+            lesion = read_lesion(masks, explanation.scan, card.recipe)
     except (InputError, OSError) as error:
-        _complain(f"{path.name}: drawn without its lesion: {error}", problems)
+        complain(f"{path.name}: drawn without its lesion: {error}")
     scores = {} if lesion is None else {name: heat_score(heat, lesion) for name, heat in explanation.heats.items()}
     try:
-        write_png(heat_figure(explanation, explainer.card, path.name, lesion, scores), picture)
+        write_png(heat_figure(explanation, card, path.name, lesion, scores), picture)
     except OSError as error:
-        _complain(f"{path.name}: picture not written: {picture} ({error.strerror or error})", problems)
+        complain(f"{path.name}: picture not written: {picture} ({error.strerror or error})")
         return scores
-    _say(_line(path, picture, explanation, explainer.card, scores))
+    index = explanation.class_index
+    parts = [f"{card.class_names[index]} {explanation.probabilities[index]:.3f}"]
+    parts += [f"{name}: {score_text(score)}" for name, score in scores.items()]
+    _say(f"{path.name}: {'; '.join(parts)}{card.mark} -> {picture}")
     return scores
-
-
-def _complain(text: str, problems: list[str]) -> None:
-    line = " ".join(text.split())
-    _say(line, sys.stderr)
-    problems.append(line)
 
 
 def _say(text: str, stream: TextIO | None = None) -> None:
     from mmdc_tf.serving.output import printable
 
     print(printable(text), file=stream)
-
-
-def _line(
-    path: Path, picture: Path, explanation: Explanation, card: ModelCard, scores: dict[str, HeatScore | None]
-) -> str:
-    from mmdc_tf.serving.heat_figure import score_text
-
-    index = explanation.class_index
-    parts = [f"{card.class_names[index]} {explanation.probabilities[index]:.3f}"]
-    parts += [f"{name}: {score_text(score)}" for name, score in scores.items()]
-    return f"{path.name}: {'; '.join(parts)}{card.mark} -> {picture}"
 
 
 def _print_summary(found: list[dict[str, HeatScore | None]], mark: str) -> None:

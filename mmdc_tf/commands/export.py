@@ -8,17 +8,11 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmdc_tf.commands import EXIT_FAILED_ROW, EXIT_OK
-from mmdc_tf.commands.arguments import add_debug, require_one
-from mmdc_tf.errors import ConfigurationError
-from mmdc_tf.experiments.native_log import native_messages_nowhere
+from mmdc_tf.commands import EXIT_FAILED, EXIT_OK, import_tensorflow
+from mmdc_tf.commands.arguments import add_debug, add_model, require_one
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from mmdc_tf.serving.card import ModelCard
-    from mmdc_tf.serving.export_files import ExportFormat
-    from mmdc_tf.serving.parity import Parity
 
 NAMES = ("saved_model", "onnx", "tflite")
 
@@ -26,19 +20,13 @@ NAMES = ("saved_model", "onnx", "tflite")
 def add_export(parser: argparse.ArgumentParser) -> None:
     """Adds the options of ``mmdc-tf export``."""
     parser.set_defaults(command=_export)
+    add_model(parser)
     add = parser.add_argument
-    add("--model", type=Path, required=True, metavar="M", help="a model.keras file, or the training's folder")
     add("--format", choices=NAMES, required=True, help="onnx and tflite run without TensorFlow")
     add("--quantize", action="store_true", help="onnx, tflite: weights of 8 bits, a quarter of the size")
     add("--output", type=Path, metavar="PATH", help="default: beside the model: model.onnx, model.tflite, saved_model")
-    add(
-        "--images",
-        type=Path,
-        nargs="+",
-        default=[],
-        metavar="PATH",
-        help="images and folders to compare on, at most 50 of them; default: drawn phantoms",
-    )
+    words = "images and folders to compare on, at most 50 of them; default: drawn phantoms"
+    add("--images", type=Path, nargs="+", default=[], metavar="PATH", help=words)
     add_debug(parser)
 
 
@@ -49,36 +37,22 @@ def _export(options: argparse.Namespace) -> int:
     require_one(options.images)
     from mmdc_tf.io import require_writable
     from mmdc_tf.serving.card import read_card
-    from mmdc_tf.serving.export_files import FORMATS, default_place, require_place, require_possible
+    from mmdc_tf.serving.export_files import FORMATS, card_place, default_place, require_place, require_possible
+    from mmdc_tf.serving.output import printable
+    from mmdc_tf.serving.parity_images import parity_inputs, phantom_images, spread
+    from mmdc_tf.training.feature_folder import readable
 
     form = FORMATS[options.format]
     require_possible(form, options.quantize)
     card, place = read_card(file), options.output or default_place(file, form, options.quantize)
     require_place(place, form, file.with_name(CARD))
-    inputs = _inputs(card, options.images)
+    with tempfile.TemporaryDirectory() as scratch:  # what cannot be read is refused before anything is written
+        images = spread(options.images) if options.images else phantom_images(card, Path(scratch, "phantom"))
+        inputs = parity_inputs(card, images)
     require_writable(place.absolute().parent)
-    with native_messages_nowhere(options.debug):
-        parity = _write_and_compare(file, card, form, place, inputs, options.quantize)
-    _print(file, card, form, place, parity, bool(options.images))
-    return _verdict(parity, place)
-
-
-def _inputs(card: ModelCard, given: list[Path]) -> dict[str, np.ndarray]:
-    """What is predicted with both; what cannot be read is refused before anything is written."""
-    from mmdc_tf.serving.parity_images import parity_inputs, phantom_images, spread
-
-    if given:
-        return parity_inputs(card, spread(given))
-    with tempfile.TemporaryDirectory() as scratch:
-        return parity_inputs(card, phantom_images(card, Path(scratch, "phantom")))
-
-
-def _write_and_compare(
-    file: Path, card: ModelCard, form: ExportFormat, place: Path, inputs: dict[str, np.ndarray], quantise: bool
-) -> Parity:
+    import_tensorflow()
     from mmdc_tf.serving.export import export_model, in_float32
     from mmdc_tf.serving.loading import load_model
-    from mmdc_tf.serving.model_place import CARD
     from mmdc_tf.serving.parity import compare
     from mmdc_tf.serving.runtimes import RUNTIMES
 
@@ -86,22 +60,9 @@ def _write_and_compare(
     model = in_float32(trained) if form.suffix else trained
     if model is not trained:
         print("note: trained in mixed precision; rebuilt in float32, which is also what it is compared with")
-    try:
-        export_model(model, file.with_name(CARD), form, place, quantise)
-    except OSError as error:
-        raise ConfigurationError(
-            f"Expected a place that can be written to. Received: output={place} ({error.strerror or error}). "
-            "Choose another --output."
-        ) from error
-    return compare(model, RUNTIMES[form.name](place, None), inputs, quantise)
-
-
-def _print(file: Path, card: ModelCard, form: ExportFormat, place: Path, parity: Parity, given: bool) -> None:
-    from mmdc_tf.serving.export_files import card_place
-    from mmdc_tf.serving.output import printable
-    from mmdc_tf.training.feature_folder import readable
-
-    kind = "images" if given else "phantom images; --images PATH compares on real ones"
+    export_model(model, file.with_name(CARD), form, place, options.quantize)
+    parity = compare(model, RUNTIMES[form.name](place, None), inputs, options.quantize)
+    kind = "images" if options.images else "phantom images; --images PATH compares on real ones"
     lines = [
         f"model: {file} ({card.name}, recipe {card.recipe.name}, {card.image_size} pixels, {readable(_size(file))})",
         f"written: {place} ({readable(_size(place))}), its card: {card_place(place, form)}",
@@ -110,6 +71,14 @@ def _print(file: Path, card: ModelCard, form: ExportFormat, place: Path, parity:
         card.notice,
     ]
     print("\n".join(map(printable, lines)))
+    if parity.passed:
+        return EXIT_OK
+    print(
+        f"failed: {place} does not say what the Keras model says ({parity.text}). The file is kept; do not use it, or "
+        "export another format.",
+        file=sys.stderr,
+    )
+    return EXIT_FAILED
 
 
 def _size(place: Path) -> int:
@@ -126,21 +95,8 @@ def _tensors(card: ModelCard) -> list[str]:
         "other_view": "other_view, as image, NaN everywhere where it is missing",
         "metadata": "metadata (batch, 2), age in years and density 1 to 4, NaN where unknown",
     }
-    lines = [f"inputs, float32: {'; '.join(known[name] for name in card.inputs)}"]
     later = "" if card.temperature is None else f", before the card's temperature of {card.temperature:.3g}"
     return [
-        *lines,
+        f"inputs, float32: {'; '.join(known[name] for name in card.inputs)}",
         f"output: probabilities (batch, {len(card.class_names)}) of {', '.join(card.class_names)}{later}",
     ]
-
-
-def _verdict(parity: Parity, place: Path) -> int:
-    """The exit code; a line on the error stream where the exported model says something else."""
-    if parity.passed:
-        return EXIT_OK
-    print(
-        f"failed: {place} does not say what the Keras model says ({parity.text}). The file is kept; do not use it, or "
-        "export another format.",
-        file=sys.stderr,
-    )
-    return EXIT_FAILED_ROW

@@ -7,15 +7,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmdc_tf.commands import EXIT_FAILED_ROW, EXIT_OK
-from mmdc_tf.commands.arguments import add_debug, positive
-from mmdc_tf.commands.machines import LOCAL, SCAN_MEMORY, add_executor, require_fitting, task_resources
-from mmdc_tf.commands.progress import scan_bar
+from mmdc_tf.commands import EXIT_FAILED, EXIT_OK, scan_bar
+from mmdc_tf.commands.arguments import add_debug, add_executor, executor, positive, require_executor
 from mmdc_tf.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from mmdc_tf.preprocessing.batch import BatchResult
-    from mmdc_tf.workers import Workers
+
+SCAN_MEMORY = 10**9
+"""Bytes that Ray keeps for a scan."""
 
 
 def add_preprocess(parser: argparse.ArgumentParser) -> None:
@@ -29,38 +29,30 @@ def add_preprocess(parser: argparse.ArgumentParser) -> None:
     add("--workers", type=positive, help="processes of this machine; default: 1")
     add("--contact-sheet", type=Path, metavar="FILE.png", help="also draw scans beside their results into this file")
     add("--contact-count", type=positive, default=12, help="scans on the contact sheet; default: 12")
-    add_executor(parser, SCAN_MEMORY)
+    add_executor(add)
     add_debug(parser)
 
 
 def _preprocess(options: argparse.Namespace) -> int:
     from mmdc_tf.preprocessing.batch import preprocess_folder
+    from mmdc_tf.preprocessing.contact_sheet import write_contact_sheet
 
-    _require_png(options.contact_sheet)
-    require_fitting(options)
-    with scan_bar() as progress:
-        result = preprocess_folder(
-            options.input, options.output, options.recipe, options.size, _workers(options), progress
-        )
-    _print_result(result, options)
-    _draw(result, options)
-    return EXIT_FAILED_ROW if result.failed else EXIT_OK
-
-
-def _workers(options: argparse.Namespace) -> int | Workers:
-    from mmdc_tf.preprocessing.batch import SCANS_A_TASK, prepare_worker
-    from mmdc_tf.workers.on_ray import OnRay
-
-    if options.executor == LOCAL:
-        return options.workers or 1
-    return OnRay(options.ray_address, task_resources(options, SCAN_MEMORY), prepare_worker, SCANS_A_TASK)
-
-
-def _require_png(path: Path | None) -> None:
-    if path is not None and path.suffix.lower() != ".png":
+    sheet = options.contact_sheet
+    if sheet is not None and sheet.suffix.lower() != ".png":
         raise ConfigurationError(
-            f"Expected a file that ends in .png. Received: contact_sheet={path}. Give such a name."
+            f"Expected a file that ends in .png. Received: contact_sheet={sheet}. Give such a name."
         )
+    require_executor(options)
+    workers = executor(options, "workers", SCAN_MEMORY)
+    with scan_bar() as progress:
+        result = preprocess_folder(options.input, options.output, options.recipe, options.size, workers, progress)
+    _print_result(result, options)
+    rows = [row for row in result.rows if not row.failed][: options.contact_count]
+    if sheet is not None and rows:
+        for problem in write_contact_sheet(sheet, rows, options.input, options.output, result.lesion_masks):
+            print(f"note: lesion mask, not drawn: {problem}")
+        print(f"contact sheet: {sheet}")
+    return EXIT_FAILED if result.failed else EXIT_OK
 
 
 def _print_result(result: BatchResult, options: argparse.Namespace) -> None:
@@ -68,34 +60,17 @@ def _print_result(result: BatchResult, options: argparse.Namespace) -> None:
 
     for row in result.failed:
         print(f"{row.flags}: {row.source}: {row.reason}", file=sys.stderr)
-    if result.outside_links:
-        example = result.outside_links[0]
-        print(f"note: links that leave the input, not followed: {len(result.outside_links):,}, for example {example}")
-    if result.lesion_masks:
-        print(f"note: lesion masks, left out: {len(result.lesion_masks):,}, for example {result.lesion_masks[0]}")
+    left_out = {
+        "links that leave the input, not followed": result.outside_links,
+        "lesion masks, left out": result.lesion_masks,
+    }
+    for what, some in left_out.items():
+        if some:
+            print(f"note: {what}: {len(some):,}, for example {some[0]}")
     if result.others:
         print(f"note: files that are no scans, left out: {len(result.others):,} ({kinds(result.others)})")
     written = len(result.rows) - len(result.failed) - result.unchanged
-    manifest = options.output / "manifest.csv"
     print(
-        f"{len(result.rows):,} scans: {written:,} written, {result.unchanged:,} unchanged, "
-        f"{len(result.failed):,} without result; recipe {options.recipe}, {options.size} pixels; manifest: {manifest}"
+        f"{len(result.rows):,} scans: {written:,} written, {result.unchanged:,} unchanged, {len(result.failed):,} "
+        f"without result; recipe {options.recipe}, {options.size} pixels; manifest: {options.output / 'manifest.csv'}"
     )
-
-
-def _draw(result: BatchResult, options: argparse.Namespace) -> None:
-    from mmdc_tf.preprocessing.contact_sheet import write_contact_sheet
-
-    rows = [row for row in result.rows if not row.failed][: options.contact_count]
-    if options.contact_sheet is None or not rows:
-        return
-    try:
-        problems = write_contact_sheet(options.contact_sheet, rows, options.input, options.output, result.lesion_masks)
-    except OSError as error:
-        raise ConfigurationError(
-            f"Expected a file that can be written. Received: contact_sheet={options.contact_sheet} "
-            f"({error.strerror}). Choose another name; the PNG files are done."
-        ) from error
-    for problem in problems:
-        print(f"note: lesion mask, not drawn: {problem}")
-    print(f"contact sheet: {options.contact_sheet}")

@@ -3,41 +3,46 @@
 from __future__ import annotations
 
 import argparse
+import os
+import shlex
+import shutil
+import sys
+import textwrap
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from mmdc_tf.commands import EXIT_FAILED_ROW, EXIT_OK
-from mmdc_tf.commands.arguments import PROTOCOL_SETS, require_root
-from mmdc_tf.commands.machines import RAY, absolute_paths, require_fitting, training_workers
+from mmdc_tf.commands import EXIT_FAILED, EXIT_OK, arguments, import_tensorflow
 from mmdc_tf.commands.report import write_after_run
-from mmdc_tf.commands.run_events import next_commands, tell_table
-from mmdc_tf.commands.run_options import add_options
-from mmdc_tf.errors import ConfigurationError, counted
-from mmdc_tf.experiments.native_log import native_messages_to
+from mmdc_tf.errors import RESEARCH_USE, ConfigurationError, counted
 from mmdc_tf.experiments.rows import TABLES, PaperTable, Row, choose_rows, load_table
-from mmdc_tf.weight_files import official_files, require_weights
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from mmdc_tf.datasets.jobs import Executor
     from mmdc_tf.datasets.schema import Dataset
-    from mmdc_tf.experiments.cell_workers import CellWorkers
-    from mmdc_tf.experiments.grid import Cell, Plan
+    from mmdc_tf.experiments.plan import Plan, Training
     from mmdc_tf.training.feature_store import CacheSettings
 
 PHANTOM_PATIENTS = 96
 PHANTOM_IMAGES = 192
+TRAINING_MEMORY = 4 * 10**9
+"""Bytes that Ray keeps for a training."""
+NO_CACHE = "none"
+WIDTH = 110
+"""Of what is printed at the end, in characters."""
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
     """Adds the options of ``mmdc-tf run``."""
     parser.set_defaults(command=_run, continues=True)
-    add_options(parser)
+    arguments.add_run_options(parser)
 
 
 def _run(options: argparse.Namespace) -> int:
-    from mmdc_tf.experiments.run_lock import clear_run, only_run
-
-    chosen = _chosen_table(options)
+    number = options.table or options.figure
+    chosen = None if number is None else f"{'table' if options.table else 'figure'}{number}"
     if options.list:
         for name in TABLES if chosen is None else (chosen,):
             _print_rows(load_table(name))
@@ -47,63 +52,35 @@ def _run(options: argparse.Namespace) -> int:
             "Expected --table 1, --table 2 or --figure 3. Received: no table. See --list for their rows."
         )
     table = load_table(chosen)
-    _require_usable(table, _rows(table, options), options)
-    require_fitting(options)
-    if options.executor == RAY:
-        absolute_paths(options)
-    output = _output(table, options)
-    # TensorFlow talks from the moment it is imported
-    with only_run(output / table.name), native_messages_to(output / "tensorflow.log"):
-        clear_run(output, table.name)
-        return _train(_plan(table, options, output), options.fresh, training_workers(options))
+    rows = _rows(table, options)
+    _require_fitting(table, rows, options)
+    from mmdc_tf.experiments.run_folder import only_run
+    from mmdc_tf.io import require_writable
 
-
-def _chosen_table(options: argparse.Namespace) -> str | None:
-    if options.figure is not None:
-        return f"figure{options.figure}"
-    return None if options.table is None else f"table{options.table}"
-
-
-def _require_usable(table: PaperTable, rows: tuple[Row, ...], options: argparse.Namespace) -> None:
-    """What can be refused before TensorFlow is imported or a phantom drawn."""
-    _require_root(options)
-    if options.weights is not None:
-        backbones = [row.arguments["backbone"] for row in rows if "backbone" in row.arguments]
-        require_weights(options.weights, official_files(backbones))
-    if options.recipe is not None and options.dataset in (None, table.dataset, "folder"):
-        from mmdc_tf.preprocessing.recipes import recipe_for
-
-        recipe_for(table.modality, options.recipe)
-
-
-def _require_root(options: argparse.Namespace) -> None:
-    """The dataset's folder, and options that only make sense with one."""
-    require_root(options.dataset_root)
-    given = {"dataset": options.dataset, "without_images": options.without_images or None}
-    for name, value in given.items():
-        if value is not None and options.dataset_root is None:
-            option = "--" + name.replace("_", "-")
-            raise ConfigurationError(
-                f"Expected --dataset-root together with {option}. Received: {name}={value!r} without a folder. "
-                f"Add --dataset-root DIR, or leave {option} out to use the built-in phantom."
-            )
+    name, profile = _source(table, options), _profile_name(options)
+    output = options.output or Path("runs") / f"{name}-{profile}"
+    if options.executor == arguments.RAY:  # other machines have other working folders
+        output = output.expanduser().resolve()
+        options.dataset_root = options.dataset_root and options.dataset_root.expanduser().resolve()
+    require_writable(output)
+    with only_run(output / table.name):
+        import_tensorflow()
+        return _train(
+            _plan(table, rows, options, output), options.fresh, arguments.executor(options, "jobs", TRAINING_MEMORY)
+        )
 
 
 def _print_rows(table: PaperTable) -> None:
     print(f"{table.title} ({table.dataset})")
-    for row in table.rows:
-        if not row.extra:
-            print(_listed(row))
-    print("  (accuracy, precision, recall, F1 as published, in per cent)")
-    extra = [row for row in table.rows if row.extra]
-    if extra:
-        print("extra: in no table of the paper, trained where named by --rows")
-        print("\n".join(map(_listed, extra)))
-
-
-def _listed(row: Row) -> str:
-    numbers = " ".join(f"{value:6.2f}" for value in row.paper) if row.paper else " " * 27
-    return f"  {row.name:24} {numbers}  {row.label}, {row.citation}"
+    for extra in (False, True):
+        some = [row for row in table.rows if row.extra == extra]
+        if extra:
+            print("  (accuracy, precision, recall, F1 as published, in per cent)")
+        if extra and some:
+            print("extra: in no table of the paper, trained where named by --rows")
+        for row in some:
+            numbers = " ".join(f"{value:6.2f}" for value in row.paper) if row.paper else " " * 27
+            print(f"  {row.name:24} {numbers}  {row.label}, {row.citation}")
 
 
 def _rows(table: PaperTable, options: argparse.Namespace) -> tuple[Row, ...]:
@@ -111,6 +88,31 @@ def _rows(table: PaperTable, options: argparse.Namespace) -> tuple[Row, ...]:
     first = list(table.first_rows) or None
     default = first if options.dataset_root is None else None
     return choose_rows(table, default if options.rows is None else options.rows)
+
+
+def _require_fitting(table: PaperTable, rows: tuple[Row, ...], options: argparse.Namespace) -> None:
+    """What can be refused before TensorFlow is imported or a phantom drawn."""
+    from mmdc_tf.experiments.weight_files import require_weights
+    from mmdc_tf.preprocessing.recipes import recipe_for
+
+    arguments.require_root(options.dataset_root)
+    for name, value in (("dataset", options.dataset), ("without_images", options.without_images or None)):
+        if value is not None and options.dataset_root is None:
+            option = "--" + name.replace("_", "-")
+            raise ConfigurationError(
+                f"Expected --dataset-root together with {option}. Received: {name}={value!r} without a folder. "
+                f"Add --dataset-root DIR, or leave {option} out to use the built-in phantom."
+            )
+    if options.weights is not None:
+        require_weights(options.weights, [row.arguments["backbone"] for row in rows if "backbone" in row.arguments])
+    if options.recipe is not None and options.dataset in (None, table.dataset, "folder"):
+        recipe_for(table.modality, options.recipe)
+    arguments.require_executor(options)
+    if (options.jobs or 1) > 1 and options.devices == "all":
+        raise ConfigurationError(
+            f"Expected --devices all with one training at a time. Received: jobs={options.jobs}, devices='all': each "
+            "of them would take every device. Leave one of them out."
+        )
 
 
 def _source(table: PaperTable, options: argparse.Namespace) -> str:
@@ -122,35 +124,15 @@ def _profile_name(options: argparse.Namespace) -> str:
     return options.profile or ("quick" if options.dataset_root is None else "full")
 
 
-def _output(table: PaperTable, options: argparse.Namespace) -> Path:
-    """The run's folder, made."""
-    from mmdc_tf.io import require_writable
-
-    output = options.output or Path("runs") / f"{_source(table, options)}-{_profile_name(options)}"
-    require_writable(output)
-    return output
-
-
-def _plan(table: PaperTable, options: argparse.Namespace, output: Path) -> Plan:
-    from mmdc_tf.experiments.grid import Plan
+def _plan(table: PaperTable, rows: tuple[Row, ...], options: argparse.Namespace, output: Path) -> Plan:
+    from mmdc_tf.experiments.plan import Plan
     from mmdc_tf.preprocessing.recipes import recipe_for
     from mmdc_tf.training.recipe import load_profile
 
-    real = options.dataset_root is not None
-    profile = load_profile(
-        _profile_name(options),
-        folds=options.folds,
-        image_size=options.image_size,
-        epochs=options.epochs,
-        batch_size=options.batch_size,
-        feature_views=options.feature_views,
-        feature_dtype=options.feature_dtype,
-    )
-    name = _source(table, options)
-    rows = _rows(table, options)
-    if options.without_images:
-        _require_no_image(rows, table)
-    dataset = _dataset(name, options, output)
+    real, name = options.dataset_root is not None, _source(table, options)
+    overriding = ("folds", "image_size", "epochs", "batch_size", "feature_views")
+    profile = load_profile(_profile_name(options), **{name: getattr(options, name) for name in overriding})
+    dataset = _dataset(table, rows, options, output)
     plan = Plan(
         table=table,
         rows=rows,
@@ -159,7 +141,7 @@ def _plan(table: PaperTable, options: argparse.Namespace, output: Path) -> Plan:
         profile=profile,
         weights=options.weights or ("imagenet" if real else "none"),
         cut=options.cut,
-        protocols=PROTOCOL_SETS[options.protocol or ("both" if real else "all")],
+        protocols=arguments.PROTOCOL_SETS[options.protocol or ("both" if real else "all")],
         seed=options.seed,
         seeds=options.seeds,
         output=output,
@@ -167,7 +149,6 @@ def _plan(table: PaperTable, options: argparse.Namespace, output: Path) -> Plan:
         sensitivity=options.sensitivity,
         cache=_cache(options),
         precision=options.precision,
-        jit=options.jit,
         devices=options.devices,
         command=options.typed,
         tensorboard=options.tensorboard,
@@ -179,30 +160,32 @@ def _cache(options: argparse.Namespace) -> CacheSettings | None:
     """Where features are kept, None for the usual loop."""
     from mmdc_tf.training.feature_store import CacheSettings, default_folder
 
-    if options.no_cache:
+    if options.cache_dir == NO_CACHE:
         return None
-    return CacheSettings(options.cache_dir or default_folder(), options.cache_limit)
+    given = options.cache_dir and Path(options.cache_dir).expanduser().resolve()
+    return CacheSettings(given or default_folder(), options.cache_limit)
 
 
-def _require_no_image(rows: tuple[Row, ...], table: PaperTable) -> None:
-    from mmdc_tf.experiments.grid import row_inputs
-
-    for row in rows:
-        if "image" in row_inputs(row, table):
-            raise ConfigurationError(
-                f"Expected rows that take no image with --without-images. Received: row={row.name!r}. "
-                "Name others with --rows (metadata_only), or leave --without-images out."
-            )
-
-
-def _dataset(name: str, options: argparse.Namespace, output: Path) -> Dataset:
+def _dataset(table: PaperTable, rows: tuple[Row, ...], options: argparse.Namespace, output: Path) -> Dataset:
     """The real dataset, or the phantom written into the run's folder."""
+    from mmdc_tf.datasets.catalogue import load_dataset, load_table_alone
+    from mmdc_tf.datasets.check import require_readable
     from mmdc_tf.datasets.deduplicate import treat_near_twins
     from mmdc_tf.datasets.phantom import phantom_mammograms, phantom_ultrasound
     from mmdc_tf.datasets.values import with_positive_class
+    from mmdc_tf.experiments.plan import row_inputs
 
-    if options.dataset_root is not None:
-        dataset = _real_dataset(name, options.dataset_root, options.without_images)
+    name = _source(table, options)
+    if options.without_images:
+        if seeing := [row.name for row in rows if "image" in row_inputs(row, table)]:
+            raise ConfigurationError(
+                f"Expected rows that take no image with --without-images. Received: row={seeing[0]!r}. "
+                "Name others with --rows (metadata_only), or leave --without-images out."
+            )
+        dataset = load_table_alone(name, options.dataset_root)
+    elif options.dataset_root is not None:
+        dataset = load_dataset(name, options.dataset_root)
+        require_readable(dataset)
     elif name == "phantom-mammogram":
         dataset = phantom_mammograms(output / name, patients=PHANTOM_PATIENTS, seed=options.seed)
     else:
@@ -213,78 +196,101 @@ def _dataset(name: str, options: argparse.Namespace, output: Path) -> Dataset:
     return dataset
 
 
-def _real_dataset(name: str, root: Path, without_images: bool) -> Dataset:
-    from mmdc_tf.datasets.catalogue import load_dataset, load_table_alone
-    from mmdc_tf.datasets.check import require_readable
-
-    if without_images:
-        return load_table_alone(name, root)
-    dataset = load_dataset(name, root)
-    require_readable(dataset)
-    return dataset
-
-
-def _train(plan: Plan, fresh: bool, where: CellWorkers | None) -> int:
+def _train(plan: Plan, fresh: bool, executor: Executor) -> int:
     """Runs the plan; the tables are brought up to date after each fold, and their end is printed last."""
-    from mmdc_tf.experiments.grid import make_cells
+    from tqdm import tqdm
+
+    from mmdc_tf.experiments.plan import FULL_EVIDENCE, make_trainings
     from mmdc_tf.experiments.progress import Progress
-    from mmdc_tf.experiments.runner import run_cells
+    from mmdc_tf.experiments.run import run_trainings
     from mmdc_tf.report.calibration_figures import write_calibration
     from mmdc_tf.report.details import write_details
     from mmdc_tf.report.figures import draw_bars
     from mmdc_tf.report.metadata_table import write_metadata_table
     from mmdc_tf.report.tables import write_tables
+    from mmdc_tf.report.tensorboard import write_test_evidence
 
-    def bring_up_to_date() -> None:
-        write_tables(plan.table, plan.output)
-        _show_in_tensorboard(plan, is_over=False)
+    def bring_up_to_date(is_over: bool = False) -> pd.DataFrame:
+        results = write_tables(plan.table, plan.output)
+        if plan.tensorboard == FULL_EVIDENCE:
+            write_test_evidence(plan.table, plan.output, plan.dataset.table, unfinished=is_over, say=tqdm.write)
+        return results
 
-    cells = make_cells(plan)
-    print(_introduction(plan, cells))
+    trainings = make_trainings(plan)
+    print(_introduction(plan, trainings))
     with Progress() as progress:
-        failures = run_cells(plan, cells, bring_up_to_date, progress, fresh=fresh, where=where)
+        failures = run_trainings(plan, trainings, bring_up_to_date, progress, fresh=fresh, executor=executor)
         progress.phase("tables")
         progress.say(f"writing tables, figures and the report into {plan.output}")
-        results = write_tables(plan.table, plan.output)
-        _show_in_tensorboard(plan, is_over=True)
+        results = bring_up_to_date(is_over=True)
         if plan.table.figure:
             draw_bars(plan.table, results, plan.shared_config(), plan.output / f"{plan.table.name}.png")
         write_details(plan.table, plan.output, results)
         write_metadata_table(plan.table, plan.output)
         write_calibration(plan.table, plan.output)
         progress.phase("report")
-        report, notes = write_after_run(plan.output, plan.table.name, plan.dataset)
-    tell_table(plan, results)
-    for note in notes:
-        print(note)
-    if report is not None:
-        print(f"report: {report}")
-    print("next:", *next_commands(plan, results), sep="\n  ")
-    return EXIT_FAILED_ROW if failures else EXIT_OK
+        report = write_after_run(plan.output, plan.table.name, plan.dataset)
+    print("\n".join([_conclusion(plan, results), *report, "next:"]), *_next_commands(plan, results), sep="\n  ")
+    return EXIT_FAILED if failures else EXIT_OK
 
 
-def _show_in_tensorboard(plan: Plan, is_over: bool) -> None:
-    """Writes what TensorBoard shows of the test parts, where that was asked for."""
-    from tqdm import tqdm
-
-    from mmdc_tf.experiments.grid import FULL_EVIDENCE
-    from mmdc_tf.report.tensorboard import write_test_evidence
-
-    if plan.tensorboard == FULL_EVIDENCE:
-        write_test_evidence(plan.table, plan.output, plan.dataset.table, unfinished=is_over, say=tqdm.write)
-
-
-def _introduction(plan: Plan, cells: list[Cell]) -> str:
+def _introduction(plan: Plan, trainings: list[Training]) -> str:
     from mmdc_tf.report.formatting import made_from
 
     counts = ", ".join(f"{count} {name}" for name, count in plan.dataset.found_counts.items())
-    groups = plan.dataset.table["group_id"].nunique()
-    lines = [
-        *made_from(plan.shared_config()),
-        f"{counted(len(plan.dataset.table), 'image')} ({counts}), {counted(groups, plan.dataset.info.group_unit)}",
-    ]
-    asked, rows = plan.profile.recipe.image_size, {cell.row.name: cell.image_size for cell in cells}
+    groups = counted(plan.dataset.table["group_id"].nunique(), plan.dataset.info.group_unit)
+    asked, rows = plan.profile.recipe.image_size, {training.row.name: training.image_size for training in trainings}
     other = [f"{name} {size}" for name, size in rows.items() if size != asked]
-    sizes = [f"in pixels, not {asked}, as the networks need it: {', '.join(other)}"] if other else []
-    counts_line = f"{counted(len(plan.rows), 'row')}, {counted(len(cells), 'training')}"
-    return "\n".join([plan.table.title, *lines, counts_line, *sizes])
+    lines = [
+        plan.table.title,
+        *made_from(plan.shared_config()),
+        f"{counted(len(plan.dataset.table), 'image')} ({counts}), {groups}",
+        f"{counted(len(plan.rows), 'row')}, {counted(len(trainings), 'training')}",
+    ]
+    lines += [f"in pixels, not {asked}, as the networks need it: {', '.join(other)}"] if other else []
+    return "\n".join(lines)
+
+
+def _conclusion(plan: Plan, results: pd.DataFrame) -> str:
+    """The finished table, what follows from it, and the files that hold it."""
+    from mmdc_tf.datasets.phantom_folder import NOTICE
+    from mmdc_tf.report.conclusion import conclusion, terminal_table
+
+    parts = [
+        plan.table.title + (f" ({NOTICE})" if plan.dataset.info.synthetic else ""),
+        terminal_table(results),
+        "\n".join(textwrap.fill(text, WIDTH) for text in conclusion(plan.table, results, plan.folder)),
+        RESEARCH_USE,
+        f"files: {plan.output}/{plan.table.name}.md, .csv, .tex and more",
+    ]
+    return "\n" + "\n\n".join(parts)
+
+
+def _next_commands(plan: Plan, results: pd.DataFrame) -> list[str]:
+    """Two commands to go on with: where the best network looked, or an audit of the data; and TensorBoard."""
+    free = results[(results["protocol"] == "leak-free") & (results["status"] == "ok")]
+    best = free.sort_values("accuracy", ascending=False, kind="stable")["row"]
+    models = [folder for row in best for folder in sorted((plan.folder / row / "leak-free").glob("*/model.keras"))[:1]]
+    first = ["mmdc-tf", "audit", "--dataset", plan.table.dataset, "--root", plan.dataset.root, "--output", plan.output]
+    if models:
+        first = ["mmdc-tf", "explain", "--model", models[0].parent, "--output", plan.output / "heatmaps"]
+        first += _scan(models[0].parent, plan.dataset.table)
+    return [_typed(first), _typed(["tensorboard", "--logdir", plan.output])]
+
+
+def _scan(training: Path, table: pd.DataFrame) -> list[Any]:
+    """The first test image with a lesion mask, or the first of all, with what is known of its patient."""
+    import pandas as pd
+
+    tested = table[table["sample_id"].isin(pd.read_csv(training / "predictions.csv")["sample_id"])]
+    one = tested.sort_values("lesion_masks", key=lambda masks: masks.str.len() == 0, kind="stable").iloc[0]
+    known = {name: one[name] for name in ("age", "density") if pd.notna(one[name])}
+    return [*(word for name, value in known.items() for word in (f"--{name}", f"{value:g}")), one["image_path"]]
+
+
+def _typed(words: list[Any]) -> str:
+    """As it can be typed here: a program beside this Python, where it is not on the path, is named with its folder."""
+    program, *others = map(str, words)
+    if shutil.which(program) is None:
+        program = os.path.relpath(Path(sys.executable).with_name(program))
+    return shlex.join([program, *others])

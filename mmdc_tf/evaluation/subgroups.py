@@ -31,7 +31,7 @@ def subgroup_results(predictions: pd.DataFrame, samples: pd.DataFrame) -> pd.Dat
     Args:
         predictions: as from ``read_predictions``: one row of a table under one protocol.
         samples: columns ``sample_id``, ``age``, ``density``, ``view``, ``side``, ``digitizer``, as from
-            ``mmdc_tf.experiments.samples.read_samples``; every scored image must be there.
+            ``mmdc_tf.experiments.run_folder.read_samples``; every scored image must be there.
 
     Returns:
         One line a subgroup that occurs, in the order of ``SUBGROUPS`` and of the values: ``subgroup``, ``value``,

@@ -8,21 +8,26 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
+from mmdc_tf.datasets.catalogue import DECLARED
 from mmdc_tf.datasets.phantom_folder import NOTICE
-from mmdc_tf.errors import RESEARCH_USE
+from mmdc_tf.datasets.schema import TWIN_UNIT
+from mmdc_tf.datasets.splits import Split, folds_of
+from mmdc_tf.errors import RESEARCH_USE, counted
 from mmdc_tf.evaluation.classes import class_results
 from mmdc_tf.evaluation.metrics import all_metrics
+from mmdc_tf.evaluation.predictions import read_predictions
 from mmdc_tf.evaluation.statistics import metric_intervals
 from mmdc_tf.evaluation.subgroups import FEW, FEW_GROUPS, FEW_IMAGES, TITLES, subgroup_results
 from mmdc_tf.evaluation.text import FILTERS, between, fixed, share
-from mmdc_tf.experiments.finished_training import FinishedTraining, read_training
-from mmdc_tf.experiments.model_limits import limits
 from mmdc_tf.experiments.results import PERCENT_METRICS
-from mmdc_tf.io import page_templates, write_text
+from mmdc_tf.experiments.rows import load_table
+from mmdc_tf.experiments.run_folder import CALIBRATION, PREDICTIONS, VALIDATION, read_samples
+from mmdc_tf.io import page_templates, read_json, require_json, write_text
 from mmdc_tf.preprocessing import stored_recipe
 from mmdc_tf.training.recipe import MONITORS
 
-FILE_NAME = "model_card.md"
 METRIC_TITLES = {
     "accuracy": "accuracy, %",
     "precision": "macro precision, %",
@@ -58,57 +63,98 @@ def write_model_card(place: Path) -> Path | None:
     """
     if not (place / "model.keras").is_file():
         return None
-    write_text(place / FILE_NAME, model_card(read_training(place)))
-    return place / FILE_NAME
+    template = page_templates("mmdc_tf.experiments", counted=counted, **FILTERS).get_template("model_card.md.j2")
+    write_text(place / "model_card.md", template.render(_content(place)))
+    return place / "model_card.md"
 
 
-def model_card(training: FinishedTraining) -> str:
-    """The card's text, Markdown; errors as ``write_model_card``."""
-    content = {
-        "research_use": RESEARCH_USE,
-        "phantom": NOTICE if training.synthetic else "",
-        "training": training,
-        "config": training.config,
-        "model": training.model,
-        "initial_weights": _initial_weights(training),
-        "best": _best_epoch(training),
-        "near_twins": NEAR_TWINS[training.config["near_twins"]],
-        "parts": training.parts(),
-        "metrics": _metrics(training),
-        **_commonest(training),
-        "classes": class_results(training.predictions).to_dict("records"),
-        **_subgroups(training),
-        "judged": _judged(training),
-        "recipe": stored_recipe(training.model["preprocessing"]),
-        "limits": limits(training),
-    }
-    return page_templates("mmdc_tf.experiments", **FILTERS).get_template("model_card.md.j2").render(content)
-
-
-def _initial_weights(training: FinishedTraining) -> str:
-    """What all weights were before the training; pretrained ones are there for registered backbones alone."""
-    if not training.is_pretrained:
-        return WEIGHTS["none"]
-    return WEIGHTS.get(training.config["weights"], "from a folder of official files, for the backbone")
-
-
-def _best_epoch(training: FinishedTraining) -> dict[str, Any]:
-    """The epoch whose weights were kept: the first of the best, as early stopping takes it."""
-    monitor = training.config["training"]["monitor"]
-    values = training.history[monitor]
-    place = values.idxmax() if MONITORS[monitor] == "max" else values.idxmin()
+def _content(place: Path) -> dict[str, Any]:
+    config, model, environment = (require_json(place / f"{name}.json") for name in ("config", "model", "environment"))
+    split = Split.from_json((place / "split.json").read_text(encoding="utf-8"))
+    predictions, samples = read_predictions([place / PREDICTIONS]), read_samples(place.parents[2])
+    table = load_table(config["table"]).made_from(config)
+    parts, shared = _parts(place, split, config["class_names"], samples)
+    # the weights of a network without a registered backbone are random whatever was asked for
+    weights = config["weights"] if "backbone" in config["arguments"] else "none"
+    commonest = predictions["y_true"].value_counts(normalize=True)
     return {
-        "monitor": monitor,
-        "epoch": int(training.history.loc[place, "epoch"]),
-        "value": f"{values[place]:.3f}",
-        "epochs": len(training.history),
+        "research_use": RESEARCH_USE,
+        "phantom": NOTICE if config["synthetic"] else "",
+        "config": config,
+        "model": model,
+        "environment": environment,
+        "calibration": read_json(place / CALIBRATION),
+        "table": table,
+        "row": next((row for row in table.rows if row.name == config["row"]), None),
+        "declared": DECLARED.get(config["dataset"]),
+        "unit": config["group_unit"],
+        "has_patients": config["group_unit"] != TWIN_UNIT,
+        "class_names": config["class_names"],
+        "folds": folds_of(config["protocol"], config["folds"]),
+        "validates_on_test": split.validation == split.test,
+        "initial_weights": WEIGHTS.get(weights, "from a folder of official files, for the backbone"),
+        "best": _best_epoch(place, config["training"]["monitor"]),
+        "near_twins": NEAR_TWINS[config["near_twins"]],
+        "parts": parts,
+        "shared_images": shared,
+        "metrics": _metrics(predictions),
+        "commonest": commonest.index[0],
+        "commonest_share": float(commonest.iloc[0]),
+        "classes": class_results(predictions).to_dict("records"),
+        **_subgroups(predictions, samples, config["group_unit"]),
+        "recipe": stored_recipe(model["preprocessing"]),
     }
 
 
-def _metrics(training: FinishedTraining) -> list[dict[str, str]]:
+def _parts(
+    place: Path, split: Split, class_names: list[str], samples: pd.DataFrame | None
+) -> tuple[list[dict[str, Any]], int | None]:
+    """Of each part its name, images, groups and counts by class; and the test images of whose group one was trained on.
+
+    Groups, counts and the latter are None where ``samples.csv`` is missing and with it the labels of those that were
+    not predicted.
+    """
+    named = {"training": split.train, "validation": split.validation, "test": split.test}
+    if split.validation == split.test:
+        named = {"training": split.train, "validation and test (the same images)": split.test}
+    if samples is None:
+        files = [path for name in (PREDICTIONS, VALIDATION) if (path := place / name).is_file()]
+        known = read_predictions(files).drop_duplicates("sample_id").rename(columns={"y_true": "label"})
+    else:
+        known = samples
+    known = known.set_index("sample_id")[["group_id", "label"]]
+    parts = []
+    for name, ids in named.items():
+        part = known.reindex(list(ids))
+        is_known = part["label"].notna().all()
+        counts = part["label"].value_counts().reindex(class_names, fill_value=0)
+        parts.append(
+            {
+                "name": name,
+                "images": len(ids),
+                "groups": part["group_id"].nunique() if is_known else None,
+                "counts": {one: int(counts[one]) if is_known else None for one in class_names},
+            }
+        )
+    groups = known["group_id"]
+    if samples is None:
+        return parts, None
+    return parts, int(groups.loc[list(split.test)].isin(groups.loc[list(split.train)]).sum())
+
+
+def _best_epoch(place: Path, monitor: str) -> dict[str, Any]:
+    """The epoch whose weights were kept: the first of the best, as early stopping takes it."""
+    history = pd.read_csv(place / "history.csv")
+    values = history[monitor]
+    best = int(values.argmax() if MONITORS[monitor] == "max" else values.argmin())
+    epoch, value = int(history["epoch"].iloc[best]), f"{values.iloc[best]:.3f}"
+    return {"monitor": monitor, "epoch": epoch, "value": value, "epochs": len(history)}
+
+
+def _metrics(predictions: pd.DataFrame) -> list[dict[str, str]]:
     """The numbers of the test part, each with its 95 % interval, as text."""
-    values = all_metrics(training.predictions)
-    intervals = metric_intervals(training.predictions, names=tuple(METRIC_TITLES))
+    values = all_metrics(predictions)
+    intervals = metric_intervals(predictions, names=tuple(METRIC_TITLES))
     lines = []
     for name, title in METRIC_TITLES.items():
         text = share if name in PERCENT_METRICS else fixed
@@ -116,33 +162,19 @@ def _metrics(training: FinishedTraining) -> list[dict[str, str]]:
     return lines
 
 
-def _commonest(training: FinishedTraining) -> dict[str, Any]:
-    """What a guess without a model reaches on the test part."""
-    shares = training.predictions["y_true"].value_counts(normalize=True)
-    return {"commonest": shares.index[0], "commonest_share": float(shares.iloc[0])}
-
-
-def _subgroups(training: FinishedTraining) -> dict[str, Any]:
+def _subgroups(predictions: pd.DataFrame, samples: pd.DataFrame | None, unit: str) -> dict[str, Any]:
     """The subgroups with enough images, how many have too few, and what the dataset does not say."""
-    if not training.knows_samples:
+    if samples is None:
         return {"subgroups": None}
-    lines = subgroup_results(training.predictions, training.samples).to_dict("records")
-    shown = [line for line in lines if FEW not in line["flags"].split("; ")]
+    lines = subgroup_results(predictions, samples).to_dict("records")
+    shown = [
+        {**line, "title": TITLES[line["subgroup"]], "interval": (line["accuracy_ci_low"], line["accuracy_ci_high"])}
+        for line in lines
+        if FEW not in line["flags"].split("; ")
+    ]
     return {
-        "subgroups": [
-            {**line, "title": TITLES[line["subgroup"]], "interval": (line["accuracy_ci_low"], line["accuracy_ci_high"])}
-            for line in shown
-        ],
+        "subgroups": shown,
         "few_subgroups": len(lines) - len(shown),
-        "few": f"fewer than {FEW_IMAGES} images or {FEW_GROUPS} {training.unit}s",
+        "few": f"fewer than {FEW_IMAGES} images or {FEW_GROUPS} {unit}s",
         "unknown_kinds": [title for kind, title in TITLES.items() if kind not in {line["subgroup"] for line in lines}],
     }
-
-
-def _judged(training: FinishedTraining) -> dict[str, dict[str, Any]]:
-    """What the stored threshold leads to on each part; empty where there is none."""
-    calibration = training.calibration
-    if calibration is None or calibration["threshold"] is None:
-        return {}
-    names = ("test",) if training.validates_on_test else ("validation", "test")
-    return {name: calibration[name]["at_threshold"] for name in names}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mmdc_tf.datasets.splits import CONTROL, LEAK_FREE
+from mmdc_tf.datasets.splits import CONTROL, LEAK_FREE, PROTOCOLS
 from mmdc_tf.errors import InputError
-from mmdc_tf.evaluation.comparison import paired_difference
-from mmdc_tf.evaluation.metrics import METRICS, THRESHOLD_METRICS, metrics_by_fold
+from mmdc_tf.evaluation.comparison import compare_rows, paired_difference
+from mmdc_tf.evaluation.metrics import METRICS, THRESHOLD_METRICS, metrics_by_fold, paper_metrics
 from mmdc_tf.evaluation.predictions import read_predictions
 from mmdc_tf.evaluation.statistics import interval_columns, metric_intervals
 from mmdc_tf.experiments.rows import PaperTable, Row
@@ -21,69 +22,46 @@ from mmdc_tf.experiments.run_folder import (
     OK,
     PREDICTIONS,
     Version,
-    cells_of,
-    finished_cells,
     finished_files,
+    finished_trainings,
     protocols_in,
     status_of,
+    trainings_of,
     version_of,
 )
 
+PERCENT_METRICS = (*METRICS, "balanced_accuracy")
+PLAIN_METRICS = ("auc", "kappa", "brier", "ece")  # plain numbers; the others are percentages
+ROW_COLUMNS = ("row", "label", "citation", "protocol")
+COUNTS = ("n_samples", "n_groups", "folds")
+CHANGE = ("difference", "difference_ci_low", "difference_ci_high")
+VARIANT_COLUMNS = ("accuracy", "f1", *CHANGE, *COUNTS)
+LEAK_WORTH = ("leak_worth", "leak_worth_ci_low", "leak_worth_ci_high")
+
+
+def _with_interval(*names: str) -> tuple[str, ...]:
+    return tuple(f"{name}{end}" for name in names for end in ("", "_ci_low", "_ci_high"))
+
+
 COLUMNS = (
-    "row",
-    "label",
-    "citation",
-    "protocol",
+    *ROW_COLUMNS,
     "status",
     "accuracy",
     "accuracy_std",
     "accuracy_ci_low",
     "accuracy_ci_high",
-    "precision",
-    "recall",
-    "f1",
-    "paper_accuracy",
-    "paper_precision",
-    "paper_recall",
-    "paper_f1",
-    "n_samples",
-    "n_groups",
-    "folds",
+    *METRICS[1:],
+    *(f"paper_{name}" for name in METRICS),
+    *COUNTS,
     "seconds",
-    "threshold_precision",
-    "threshold_recall",
+    *THRESHOLD_METRICS,
     "image_size",
     "preprocessing",
-    "precision_ci_low",
-    "precision_ci_high",
-    "recall_ci_low",
-    "recall_ci_high",
-    "f1_ci_low",
-    "f1_ci_high",
-    "balanced_accuracy",
-    "balanced_accuracy_ci_low",
-    "balanced_accuracy_ci_high",
-    "auc",
-    "auc_ci_low",
-    "auc_ci_high",
-    "kappa",
-    "kappa_ci_low",
-    "kappa_ci_high",
-    "brier",
-    "brier_ci_low",
-    "brier_ci_high",
-    "ece",
-    "ece_ci_low",
-    "ece_ci_high",
-    "leak_worth",
-    "leak_worth_ci_low",
-    "leak_worth_ci_high",
+    *(f"{name}_ci_{end}" for name in METRICS[1:] for end in ("low", "high")),
+    *_with_interval("balanced_accuracy", *PLAIN_METRICS, "leak_worth"),
     "layer_cut",
 )
-PLAIN_METRICS = ("auc", "kappa", "brier", "ece")  # plain numbers; the others are percentages
 PLAIN_COLUMNS = tuple(name for name in COLUMNS if name.split("_ci_")[0] in PLAIN_METRICS)
-PERCENT_METRICS = (*METRICS, "balanced_accuracy")
-COUNTS = ("n_samples", "n_groups", "folds", "image_size")
 
 
 def table_results(table: PaperTable, folder: Path) -> pd.DataFrame:
@@ -107,15 +85,11 @@ def table_results(table: PaperTable, folder: Path) -> pd.DataFrame:
     """
     rows = [row for row in table.rows if not row.extra or (folder / row.name).is_dir()]
     lines = [_line(row, protocol, folder) for row in rows for protocol in protocols_in(folder)]
-    return pd.DataFrame(lines, columns=list(COLUMNS)).astype(dict.fromkeys(COUNTS, "Int64"))
+    return pd.DataFrame(lines, columns=list(COLUMNS)).astype(dict.fromkeys((*COUNTS, "image_size"), "Int64"))
 
 
 def rows_that_ran(results: pd.DataFrame) -> pd.DataFrame:
-    """The lines of the rows that were run, or begun, under at least one protocol; all where none was.
-
-    Args:
-        results: as from ``table_results``.
-    """
+    """The lines of ``table_results`` of rows that were begun under at least one protocol; all where none was."""
     ran = results["status"].ne(NOT_RUN).groupby(results["row"]).transform("any")
     return results[ran] if ran.any() else results
 
@@ -123,35 +97,37 @@ def rows_that_ran(results: pd.DataFrame) -> pd.DataFrame:
 def _line(row: Row, protocol: str, folder: Path) -> dict[str, Any]:
     published = dict(zip((f"paper_{name}" for name in METRICS), row.paper or [np.nan] * len(METRICS), strict=True))
     line = {"row": row.name, "label": row.label, "citation": row.citation, "protocol": protocol, **published}
-    cells = cells_of(folder / row.name / protocol)
-    status = status_of(cells)
-    if status != OK:
+    trainings = trainings_of(folder / row.name / protocol)
+    if (status := status_of(trainings)) != OK:
         return {**line, "status": status}
-    finished = finished_cells(cells)
-    scores = _scores(tuple(map(version_of, finished_files(cells, PREDICTIONS))))
-    seconds = sum(cell["seconds"] for cell in finished)
+    finished, files = finished_trainings(trainings), _versions(trainings)
     config = finished[0]["config"]
-    made = {"image_size": config["image_size"], "preprocessing": config["row_preprocessing"]}
-    made["layer_cut"] = config.get("layer_cut") or ""
-    worth = _leak_worth(finished_files(cells, PREDICTIONS), folder / row.name) if protocol == LEAK_FREE else {}
-    return {**line, "status": status, **scores, "seconds": round(seconds, 1), **made, **worth}
+    control = _versions(trainings_of(folder / row.name / CONTROL)) if protocol == LEAK_FREE else ()
+    return {
+        **line,
+        "status": status,
+        **_scores(files),
+        "seconds": round(sum(training["seconds"] for training in finished), 1),
+        "image_size": config["image_size"],
+        "preprocessing": config["row_preprocessing"],
+        "layer_cut": config.get("layer_cut") or "",
+        **(_leak_worth(files, control) if control else {}),
+    }
 
 
-def _leak_worth(free: list[Path], folder: Path) -> dict[str, float]:
-    """What a leak is worth at equal numbers of training images; nothing where the control is not finished."""
-    control = finished_files(cells_of(folder / CONTROL), PREDICTIONS)
-    return _difference(*(tuple(map(version_of, files)) for files in (free, control))) if control else {}
+def _versions(trainings: list[dict[str, Any]]) -> tuple[Version, ...]:
+    return tuple(map(version_of, finished_files(trainings, PREDICTIONS)))
 
 
 @lru_cache(maxsize=256)
-def _difference(free: tuple[Version, ...], control: tuple[Version, ...]) -> dict[str, float]:
+def _leak_worth(free: tuple[Version, ...], control: tuple[Version, ...]) -> dict[str, float]:
+    """What a leak is worth at equal numbers of training images; nothing where the control has other seeds."""
     one, other = (read_predictions([path for path, *_ in files]) for files in (free, control))
     try:
         numbers = paired_difference(one, other)
-    except InputError:  # the control was run with another number of seeds
+    except InputError:
         return {}
-    names = ("leak_worth", "leak_worth_ci_low", "leak_worth_ci_high")
-    return {name: 100.0 * value for name, value in zip(names, numbers, strict=True)}
+    return {name: 100.0 * value for name, value in zip(LEAK_WORTH, numbers, strict=True)}
 
 
 @lru_cache(maxsize=256)
@@ -163,9 +139,66 @@ def _scores(files: tuple[Version, ...]) -> dict[str, Any]:
     limits = interval_columns(metric_intervals(predictions, names=(*PERCENT_METRICS, *PLAIN_METRICS)))
     means = {name: folds[name].mean() for name in (*PERCENT_METRICS, *THRESHOLD_METRICS, *PLAIN_METRICS)}
     fractions: dict[str, float] = {**means, "accuracy_std": deviation, **limits}
-    return {
-        **{name: value if name in PLAIN_COLUMNS else 100.0 * value for name, value in fractions.items()},
-        "n_samples": predictions["sample_id"].nunique(),
-        "n_groups": predictions["group_id"].nunique(),
-        "folds": folds["fold"].nunique(),
-    }
+    scores = {name: value if name in PLAIN_COLUMNS else 100.0 * value for name, value in fractions.items()}
+    return {**scores, **_counts(predictions)}
+
+
+def _counts(predictions: pd.DataFrame) -> dict[str, int]:
+    counted = predictions[["sample_id", "group_id", "fold"]].nunique()
+    return dict(zip(COUNTS, counted, strict=True))
+
+
+def labelled(scores: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
+    """Scores with ``ROW_COLUMNS`` in front, which say what they are the scores of."""
+    labels = dict(zip(ROW_COLUMNS, names, strict=True))
+    return scores.assign(**labels)[[*ROW_COLUMNS, *scores.columns]]
+
+
+def variant_lines(
+    table: PaperTable, folder: Path, name: str, score: Callable[[list[Path]], pd.DataFrame]
+) -> pd.DataFrame:
+    """The scores of all rows and protocols that are finished and have files of this name in all their trainings.
+
+    Args:
+        table: the paper's table.
+        folder: ``OUT/table1``, ``OUT/table2`` or ``OUT/figure3``.
+        name: of the files.
+        score: takes a row's files, gives its lines: ``VARIANT_COLUMNS`` and what tells one from another.
+
+    Returns:
+        The lines with ``ROW_COLUMNS`` in front; empty where there is none.
+    """
+    parts = [
+        labelled(score(files), (row.name, row.label, row.citation, protocol))
+        for row in table.rows
+        for protocol in PROTOCOLS
+        if (files := finished_files(trainings_of(folder / row.name / protocol), name))
+    ]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(ROW_COLUMNS))
+
+
+def variant_scores(variants: dict[str, pd.DataFrame], baseline: str) -> pd.DataFrame:
+    """Accuracy and macro F1 of each variant of a row's inputs, and what it changes.
+
+    Args:
+        variants: predictions of the same samples, folds and seeds by name, the baseline among them.
+        baseline: the name of the one that the others are compared with.
+
+    Returns:
+        One line a variant, indexed by its name, in the order given; the columns ``VARIANT_COLUMNS``. ``accuracy`` and
+        ``f1`` are means over folds and seeds in per cent; ``difference`` is the accuracy minus the baseline's, in
+        percentage points, with its 95 % interval by paired bootstrap over groups within folds (as in
+        ``compare_rows``); NaN for the baseline. ``n_samples``, ``n_groups`` and ``folds`` are counts.
+
+    Raises:
+        InputError: the tables are not of the same samples, folds and seeds, or there is the baseline alone.
+    """
+    changes = compare_rows(variants, baseline).set_index("row")[["difference", "ci_low", "ci_high"]]
+    changes.columns = pd.Index(CHANGE)
+    scores = pd.DataFrame({name: _variant(part) for name, part in variants.items()}).T
+    return scores.join(100.0 * changes)[list(VARIANT_COLUMNS)].astype(dict.fromkeys(COUNTS, "int64"))
+
+
+def _variant(predictions: pd.DataFrame) -> dict[str, float]:
+    folds = pd.DataFrame([paper_metrics(part) for _, part in predictions.groupby(["fold", "seed"])])
+    return {**{name: 100.0 * folds[name].mean() for name in ("accuracy", "f1")}, **_counts(predictions)}

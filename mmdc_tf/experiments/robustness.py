@@ -5,17 +5,16 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+import keras
 import numpy as np
 import pandas as pd
 
 from mmdc_tf.datasets.splits import Split, select
 from mmdc_tf.errors import kind_and_line
 from mmdc_tf.evaluation.predictions import predictions_table, read_predictions
-from mmdc_tf.experiments.gradient_registry import clear_networks, custom_gradients
 from mmdc_tf.experiments.rows import Row
-from mmdc_tf.experiments.run_folder import OK, PREDICTIONS, cells_of
+from mmdc_tf.experiments.run_folder import OK, PREDICTIONS, trainings_of
 from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset
 from mmdc_tf.io import is_disk_error, require_json, write_table
 from mmdc_tf.models.saved_model import load_saved_model
@@ -34,8 +33,8 @@ def saved_trainings(folder: Path, rows: tuple[Row, ...], protocols: tuple[str, .
         rows: in the order of the result.
         protocols: some of ``splits.PROTOCOLS``.
     """
-    cells = [cell for row in rows for protocol in protocols for cell in cells_of(folder / row.name / protocol)]
-    finished = [cell["folder"] for cell in cells if cell["status"] == OK]
+    places = [folder / row.name / protocol for row in rows for protocol in protocols]
+    finished = [one["folder"] for place in places for one in trainings_of(place) if one["status"] == OK]
     kept = [place for place in finished if (place / "model.keras").is_file()]
     return [place for place in kept if "image" in require_json(place / "model.json")["inputs"]]
 
@@ -67,20 +66,17 @@ def score_trainings(places: list[Path], table: pd.DataFrame, say: Callable[[str]
 
 
 def noise_predictions(place: Path) -> pd.DataFrame | None:
-    """What ``score_with_noise`` wrote, None where it is to be called.
+    """What ``score_with_noise`` wrote into a training's folder, None where it is to be called.
 
     That is where there is no file, or one that lacks a condition, or one from before the training was made again: its
     clean predictions are not the stored ones.
-
-    Args:
-        place: the training's folder.
     """
     path = place / NOISE_PREDICTIONS
     if not path.is_file():
         return None
     scored = read_predictions([path])
     conditions = list(scored[["noise", "step"]].drop_duplicates().itertuples(index=False, name=None))
-    fits = conditions == list(CONDITIONS) and _distance(scored[scored["noise"] == CLEAN], _stored(place)) <= TOLERANCE
+    fits = conditions == list(CONDITIONS) and _distance(scored[scored["noise"] == CLEAN], place) <= TOLERANCE
     return scored if fits else None
 
 
@@ -90,8 +86,7 @@ def score_with_noise(place: Path, table: pd.DataFrame) -> pd.DataFrame:
     Noise lands on both views where the model takes two. Each image is read and preprocessed once.
 
     Args:
-        place: the training's folder, with ``model.keras``, ``model.json``, ``config.json``, ``split.json`` and
-            ``predictions.csv``.
+        place: the training's folder.
         table: the sample table of the whole dataset.
 
     Returns:
@@ -102,13 +97,20 @@ def score_with_noise(place: Path, table: pd.DataFrame) -> pd.DataFrame:
     """
     config = require_json(place / "config.json")
     split = Split.from_json((place / "split.json").read_text(encoding="utf-8"))
-    test, class_names = select(table, split.test), tuple(config["class_names"])
-    probabilities = _probabilities(place, test, _settings(place, config))
+    test, names = select(table, split.test), tuple(config["class_names"])
+    inputs, batch = tuple(require_json(place / "model.json")["inputs"]), config["training"]["batch_size"]
+    settings = InputSettings(config["row_preprocessing"], config["image_size"], batch, names, inputs)
+    changes = [functools.partial(add_noise, noise=noise, step=step) for noise, step in CONDITIONS]
+    keras.utils.clear_session()  # the model of the training before
+    model = load_saved_model(place / "model.keras")
+    scores = model.predict(evaluation_dataset(test, settings, changes), verbose=0)
     tables = [
-        predictions_table(test, scores, class_names, split.fold, config["training_seed"]).assign(noise=noise, step=step)
-        for (noise, step), scores in zip(CONDITIONS, probabilities, strict=True)
+        predictions_table(test, part, names, split.fold, config["training_seed"]).assign(noise=noise, step=step)
+        for (noise, step), part in zip(
+            CONDITIONS, np.swapaxes(scores.reshape(len(test), len(CONDITIONS), -1), 0, 1), strict=True
+        )
     ]
-    distance = _distance(tables[0], _stored(place))
+    distance = _distance(tables[0], place)
     if not distance <= TOLERANCE:
         raise RuntimeError(
             f"Expected the stored predictions from the clean images. Received: probabilities that differ by "
@@ -120,36 +122,9 @@ def score_with_noise(place: Path, table: pd.DataFrame) -> pd.DataFrame:
     return predictions
 
 
-def _probabilities(place: Path, test: pd.DataFrame, settings: InputSettings) -> np.ndarray:
-    """(conditions, samples, classes)."""
-    gradients = custom_gradients()
-    changes = [functools.partial(add_noise, noise=noise, step=step) for noise, step in CONDITIONS]
-    model = load_saved_model(place / "model.keras")
-    try:
-        scores = model.predict(evaluation_dataset(test, settings, changes), verbose=0)
-    finally:
-        del model
-        clear_networks(gradients)
-    return np.swapaxes(scores.reshape(len(test), len(CONDITIONS), -1), 0, 1)
-
-
-def _settings(place: Path, config: dict[str, Any]) -> InputSettings:
-    return InputSettings(
-        recipe=config["row_preprocessing"],
-        image_size=config["image_size"],
-        batch_size=config["training"]["batch_size"],
-        class_names=tuple(config["class_names"]),
-        inputs=tuple(require_json(place / "model.json")["inputs"]),
-    )
-
-
-def _stored(place: Path) -> pd.DataFrame:
-    return read_predictions([place / PREDICTIONS])
-
-
-def _distance(predictions: pd.DataFrame, stored: pd.DataFrame) -> float:
-    """The largest difference of a probability; infinite where samples, labels or classes differ."""
-    names = ["sample_id", "y_true"]
+def _distance(predictions: pd.DataFrame, place: Path) -> float:
+    """The largest difference of a probability from the stored; infinite where samples, labels or classes differ."""
+    stored, names = read_predictions([place / PREDICTIONS]), ["sample_id", "y_true"]
     columns = [name for name in stored.columns if name.startswith("p_")]
     if not set(columns) <= set(predictions.columns) or not np.array_equal(predictions[names], stored[names]):
         return np.inf

@@ -15,7 +15,6 @@ from mmdc_tf.io import require_json
 OPTIONS = {"table1": "--table 1", "table2": "--table 2", "figure3": "--figure 3"}
 """How ``mmdc-tf run`` is asked for each table."""
 TABLES = tuple(OPTIONS)
-ALL_ROWS = "all"
 KINDS = ("model", "classifier", "members")
 
 
@@ -103,11 +102,7 @@ class PaperTable:
     first_rows: tuple[str, ...] = ()
 
     def made_from(self, run: Mapping[str, Any]) -> PaperTable:
-        """The same with the dataset that a run used in its title, in place of the paper's.
-
-        Args:
-            run: the content of ``run.json`` or of a training's ``config.json``.
-        """
+        """The same with the dataset in its title that ``run`` names (``run.json``, or a training's ``config.json``)."""
         if run["dataset"] == self.dataset:
             return self
         return replace(self, title=f"{self.title.rpartition(' ')[0]} {run.get('dataset_title', run['dataset'])}")
@@ -131,9 +126,6 @@ def load_table(name: str) -> PaperTable:
 def tables_in(output: Path) -> list[PaperTable]:
     """The tables that a run's folder holds, with the datasets that they were made from.
 
-    Args:
-        output: the run's folder.
-
     Raises:
         ConfigurationError: it holds none.
     """
@@ -144,8 +136,7 @@ def tables_in(output: Path) -> list[PaperTable]:
             f"Expected the folder of a run. Received: RUN={str(output)!r} ({state}). "
             + did_you_mean_path(output, "Name what mmdc-tf run wrote (--output).")
         )
-    runs = [require_json(output / name / "run.json") for name in names]
-    return [load_table(name).made_from(run) for name, run in zip(names, runs, strict=True)]
+    return [load_table(name).made_from(require_json(output / name / "run.json")) for name in names]
 
 
 def choose_rows(table: PaperTable, names: list[str] | None) -> tuple[Row, ...]:
@@ -156,7 +147,7 @@ def choose_rows(table: PaperTable, names: list[str] | None) -> tuple[Row, ...]:
     Raises:
         ConfigurationError: a name is unknown, or there is none.
     """
-    if names is None or names == [ALL_ROWS]:
+    if names is None or names == ["all"]:
         return tuple(row for row in table.rows if not row.extra)
     known = {row.name: row for row in table.rows}
     if not names:
@@ -175,7 +166,7 @@ def choose_rows(table: PaperTable, names: list[str] | None) -> tuple[Row, ...]:
 
 def _elsewhere(name: str, table: PaperTable) -> str:
     """Where the row stands that is none of this table; "" where it stands nowhere."""
-    others = [load_table(other) for other in OPTIONS if other != table.name]
+    others = [load_table(other) for other in TABLES if other != table.name]
     return " ".join(
         f"It is a row of {other.title.partition(':')[0]}: {OPTIONS[other.name]}."
         for other in others

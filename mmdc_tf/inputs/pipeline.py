@@ -3,37 +3,32 @@
 from __future__ import annotations
 
 import functools
-import weakref
+import threading
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from mmdc_tf.errors import DatasetError
 from mmdc_tf.inputs.augmentation import Augmentation, augmentation_layers
-from mmdc_tf.inputs.metadata import label_array, metadata_array
-from mmdc_tf.inputs.pixel_store import PixelStore
-from mmdc_tf.inputs.views import other_views
 from mmdc_tf.preprocessing.recipes import Recipe, get_recipe
 from mmdc_tf.preprocessing.scan_file import preprocess_file
 
+METADATA_COLUMNS = ("age", "density")
 IMAGES = ("image", "other_view")
 MISSING = "other_view_missing"
+BREAST = ["patient_id", "side"]
+MOST_KEPT = 2 * 10**9
+"""Bytes of prepared images that a process keeps: 13,000 images of 224 pixels; what is beyond is prepared every time."""
 
 Tensors = dict[str, tf.Tensor]
 Change = Callable[[np.ndarray], np.ndarray]
 """From the pixels that a model is given to others of the same kind: uint8 (S, S, 3) to uint8 (S, S, 3)."""
-
-# Where each tensor comes from: paths of images, or the values themselves.
-SOURCES: dict[str, Callable[[pd.DataFrame], np.ndarray]] = {
-    "image": lambda table: table["image_path"].to_numpy(dtype=str),
-    "other_view": other_views,
-    "metadata": metadata_array,
-}
-
-
-_stores: weakref.WeakValueDictionary[tuple, PixelStore] = weakref.WeakValueDictionary()
 
 
 @dataclass(frozen=True)
@@ -53,6 +48,56 @@ class InputSettings:
     batch_size: int
     class_names: tuple[str, ...]
     inputs: tuple[str, ...] = ("image", "metadata")
+
+
+def metadata_array(table: pd.DataFrame) -> np.ndarray:
+    """Raw age in years and BI-RADS density 1 to 4: float32 (n, 2), NaN where unknown.
+
+    The model standardises, and has a token for unknown.
+    """
+    return table.loc[:, list(METADATA_COLUMNS)].to_numpy(dtype="float32")
+
+
+def label_array(table: pd.DataFrame, class_names: tuple[str, ...]) -> np.ndarray:
+    """One-hot labels in the order of ``class_names``: float32 (n, classes).
+
+    Raises:
+        DatasetError: a label is none of the class names.
+    """
+    indices = pd.Index(class_names).get_indexer(pd.Index(table["label"]))
+    unknown = table["label"][indices < 0]
+    if len(unknown):
+        raise DatasetError(
+            f"Expected labels of {', '.join(class_names)}. Received: label={unknown.iloc[0]!r}. Correct the table."
+        )
+    return np.eye(len(class_names), dtype="float32")[indices]
+
+
+def other_views(table: pd.DataFrame) -> np.ndarray:
+    """The image of the same breast in the other standard view (CC for MLO, MLO for CC).
+
+    Only the given table is searched: a part of a split never sees an image of another part.
+
+    Args:
+        table: a sample table, or one part of it.
+
+    Returns:
+        Paths in the table's order, str (n,); "" where the patient, side or view is unknown or the other view is absent.
+        Where a breast has several images of a view, its first by ``sample_id``.
+    """
+    known = (table[[*BREAST, "view"]] != "").all(axis=1)
+    firsts = table[known].sort_values("sample_id", kind="stable").drop_duplicates([*BREAST, "view"])
+    wanted = table[BREAST].assign(view=table["view"].map({"CC": "MLO", "MLO": "CC"}))
+    paths = wanted.merge(firsts[[*BREAST, "view", "image_path"]], how="left", on=[*BREAST, "view"])["image_path"]
+    return paths.where(known.to_numpy(), "").fillna("").to_numpy(dtype=str)
+
+
+# Where each tensor comes from: paths of images, or the values themselves.
+SOURCES: dict[str, Callable[[pd.DataFrame], np.ndarray]] = {
+    "image": lambda table: table["image_path"].to_numpy(dtype=str),
+    "other_view": other_views,
+    "metadata": metadata_array,
+}
 
 
 def training_dataset(
@@ -89,9 +134,6 @@ def training_dataset(
 def evaluation_dataset(table: pd.DataFrame, settings: InputSettings, changes: Sequence[Change] = ()) -> tf.data.Dataset:
     """The same tensors as ``training_dataset`` in the table's own order, without augmentation.
 
-    An image file is read and preprocessed once where the table repeats each image equally often in consecutive rows, as
-    a table of several variants of the metadata does.
-
     Args:
         table: a sample table.
         settings: what the tensors are.
@@ -113,68 +155,48 @@ def preprocessed(table: pd.DataFrame, settings: InputSettings, seed: int | None 
         seed: of a new order in every pass; None for the table's own. What is shuffled are paths: a buffer of images
             would hold the whole table, and the first batch would wait for it.
     """
-    times = _repeats(table) if "image" in settings.inputs and seed is None else 1
     sources = {name: SOURCES[name](table) for name in settings.inputs}
-    sources = {name: values[::times] if name in IMAGES else _grouped(values, times) for name, values in sources.items()}
-    labels = _grouped(label_array(table, settings.class_names), times)
-    dataset = tf.data.Dataset.from_tensor_slices((sources, labels))
+    dataset = tf.data.Dataset.from_tensor_slices((sources, label_array(table, settings.class_names)))
     if seed is not None:
         dataset = dataset.shuffle(len(table), seed=seed, reshuffle_each_iteration=True)
-    paths = tuple(path.encode() for name in IMAGES if name in sources for path in sources[name])
-    kept = _store(paths, settings)
-    weak = weakref.ref(kept)
-
-    def look(path: bytes) -> np.ndarray:
-        return weak()(path)  # type: ignore[misc]  # it lives as long as the dataset, see below
+    load = functools.partial(_prepared, recipe=get_recipe(settings.recipe), image_size=settings.image_size)
 
     def preprocess(given: Tensors, label: tf.Tensor) -> tuple[Tensors, tf.Tensor]:
         tensors = dict(given)
         for name in IMAGES:
             if name in given:
                 # stateful=False: the result depends on the file alone, so the map may stay parallel and deterministic
-                image = tf.numpy_function(look, [given[name]], tf.uint8, stateful=False)
+                image = tf.numpy_function(load, [given[name]], tf.uint8, stateful=False)
                 tensors[name] = tf.ensure_shape(image, (settings.image_size, settings.image_size, 3))
         if "other_view" in given:
             tensors[MISSING] = tf.equal(given["other_view"], "")
         return tensors, label
 
-    dataset = dataset.map(preprocess, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    # TensorFlow's default graph keeps ``look`` until it is reset; the pixels shall go with the datasets made from this.
-    dataset.kept = kept
-    return dataset if times == 1 else _repeated(dataset, times)
+    return mapped(dataset, preprocess)
 
 
-def _store(paths: tuple[bytes, ...], settings: InputSettings) -> PixelStore:
-    """Datasets of the same images share their pixels: a training part is trained on and measured as it is."""
-    recipe = get_recipe(settings.recipe)
-    key = (paths, recipe, settings.image_size)
-    store = _stores.get(key)
-    if store is None:
-        load = functools.partial(_pixels, recipe=recipe, image_size=settings.image_size)
-        store = _stores[key] = PixelStore(paths, settings.image_size, load)
-    return store
+def _prepared(path: bytes, recipe: Recipe, image_size: int) -> np.ndarray:
+    """A file's pixels, uint8 (S, S, 3); black where there is no file, which ``_finished`` turns into NaN."""
+    if not path:
+        return np.zeros((image_size, image_size, 3), np.uint8)
+    kept, locks = _kept(recipe, image_size)
+    key = path, Path(path.decode()).stat().st_mtime_ns
+    with locks[key]:  # where rows share an image, as for two views, one thread prepares it
+        if key in kept:
+            return kept[key]
+        pixels = preprocess_file(path, recipe, image_size)
+        if len(kept) * pixels.nbytes < MOST_KEPT:
+            kept[key] = pixels
+        return pixels
 
 
-def _repeats(table: pd.DataFrame) -> int:
-    """How many consecutive rows show each image; 1 where not all images have the same number."""
-    paths = table["image_path"].reset_index(drop=True)
-    lengths = paths.groupby(paths.ne(paths.shift()).cumsum()).size().unique()
-    return int(lengths[0]) if len(lengths) == 1 else 1
+@functools.lru_cache(maxsize=1)
+def _kept(recipe: Recipe, image_size: int) -> tuple[dict[Any, np.ndarray], dict[Any, threading.Lock]]:
+    """The prepared images of the recipe and size in use, by file: all datasets of a process share them.
 
-
-def _grouped(values: np.ndarray, times: int) -> np.ndarray:
-    """(n · times, …) → (n, times, …): what differs between the rows of one image; nothing changes for one row each."""
-    return values if times == 1 else values.reshape(-1, times, *values.shape[1:])
-
-
-def _repeated(dataset: tf.data.Dataset, times: int) -> tf.data.Dataset:
-    """One image with the values of several rows → those rows."""
-
-    def repeat(tensors: Tensors, label: tf.Tensor) -> tuple[Tensors, tf.Tensor]:
-        shared = {name: _times(value, times) for name, value in tensors.items() if name in (*IMAGES, MISSING)}
-        return {**tensors, **shared}, label
-
-    return dataset.map(repeat, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).unbatch()
+    ``Dataset.cache`` would keep them for one dataset, and make a shuffled one wait for all its images.
+    """
+    return {}, defaultdict(threading.Lock)
 
 
 def _times(value: tf.Tensor, times: int) -> tf.Tensor:
@@ -194,19 +216,14 @@ def _changed(dataset: tf.data.Dataset, changes: tuple[Change, ...], settings: In
             rows[name] = tf.ensure_shape(tf.numpy_function(versions, [tensors[name]], tf.uint8, stateful=False), shape)
         return rows, _times(label, len(changes))
 
-    return dataset.map(change, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).unbatch()
-
-
-def _pixels(path: bytes, recipe: Recipe, image_size: int) -> np.ndarray:
-    """A file's pixels; black where there is no file, which ``_finished`` turns into NaN."""
-    return preprocess_file(path, recipe, image_size) if path else np.zeros((image_size, image_size, 3), np.uint8)
+    return mapped(dataset, change).unbatch()
 
 
 def _batched(dataset: tf.data.Dataset, settings: InputSettings) -> tf.data.Dataset:
     def as_float(tensors: Tensors, label: tf.Tensor) -> tuple[Tensors, tf.Tensor]:
         return {name: tf.cast(value, tf.float32) for name, value in tensors.items()}, label
 
-    return dataset.batch(settings.batch_size).map(as_float, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return mapped(dataset.batch(settings.batch_size), as_float)
 
 
 def _augmented(dataset: tf.data.Dataset, augmentation: Augmentation, seed: int) -> tf.data.Dataset:
@@ -240,9 +257,7 @@ def with_unknown(dataset: tf.data.Dataset, rate: float, seed: int) -> tf.data.Da
         dropped = tf.random.stateless_uniform(tf.shape(values), draw) < rate
         return {**tensors, "metadata": tf.where(dropped, np.float32(np.nan), values)}, label
 
-    return tf.data.Dataset.zip(dataset, batch_seeds(seed)).map(
-        drop, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-    )
+    return mapped(tf.data.Dataset.zip(dataset, batch_seeds(seed)), drop)
 
 
 def _finished(dataset: tf.data.Dataset) -> tf.data.Dataset:
@@ -250,14 +265,16 @@ def _finished(dataset: tf.data.Dataset) -> tf.data.Dataset:
 
     def mark(tensors: Tensors, label: tf.Tensor) -> tuple[Tensors, tf.Tensor]:
         marked = dict(tensors)
-        missing = marked.pop(MISSING)
-        view = marked["other_view"]
-        marked["other_view"] = tf.where(missing[:, None, None, None] > 0, tf.fill(tf.shape(view), np.nan), view)
+        missing = marked.pop(MISSING)[:, None, None, None] > 0
+        marked["other_view"] = tf.where(missing, np.float32(np.nan), marked["other_view"])
         return marked, label
 
-    if MISSING in dataset.element_spec[0]:
-        dataset = dataset.map(mark, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return prefetched(dataset)
+    return prefetched(mapped(dataset, mark) if MISSING in dataset.element_spec[0] else dataset)
+
+
+def mapped(dataset: tf.data.Dataset, function: Callable[..., Any]) -> tf.data.Dataset:
+    """In parallel, in the dataset's order."""
+    return dataset.map(function, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
 def prefetched(dataset: tf.data.Dataset) -> tf.data.Dataset:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import platform
-import signal
 import warnings
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass
@@ -12,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from filelock import FileLock, Timeout
 
-from mmdc_tf.datasets.opencv import cv2
+from mmdc_tf.datasets.jobs import Executor, parallel
 from mmdc_tf.errors import ConfigurationError, DatasetError
 from mmdc_tf.io import clear_leftovers
 from mmdc_tf.preprocessing.checks import require_positive_whole
@@ -21,11 +20,7 @@ from mmdc_tf.preprocessing.one_scan import Job, process
 from mmdc_tf.preprocessing.progress import Progress, silent
 from mmdc_tf.preprocessing.recipes import get_recipe
 from mmdc_tf.preprocessing.scan_folder import ScanFolder, list_scans
-from mmdc_tf.workers import Workers
-from mmdc_tf.workers.processes import Processes
 
-SCANS_A_TASK = 16
-"""Of a cluster: small scans take little longer than a task's own cost."""
 MANIFEST, LOCK = "manifest.csv", ".mmdc-tf.lock"
 
 
@@ -55,7 +50,7 @@ class BatchResult:
 
 
 def preprocess_folder(
-    source: Path, target: Path, recipe: str, size: int, workers: int | Workers, progress: Progress | None = None
+    source: Path, target: Path, recipe: str, size: int, workers: int | Executor, progress: Progress | None = None
 ) -> BatchResult:
     """Preprocesses all scans below a folder.
 
@@ -70,8 +65,8 @@ def preprocess_folder(
         target: the folder for the results; may lie inside ``source``, and is then not searched for scans.
         recipe: the name of a recipe.
         size: height and width of the PNG files in pixels.
-        workers: number of processes, at least 1, or where else the scans are preprocessed, with ``prepare_worker``; the
-            result does not depend on it.
+        workers: number of processes, at least 1, or where else the scans are preprocessed;
+            the result does not depend on it.
         progress: called with the number of scans done and of all scans, at the start and after each.
 
     Raises:
@@ -96,7 +91,14 @@ def preprocess_folder(
         clear_leftovers({target, *((target / png).parent for png in scans.outputs.values())})
         before = _rows_before(target, scans, recipe, size)
         jobs = [Job(source, target, scan, png, recipe, size, before.get(scan)) for scan, png in scans.outputs.items()]
-        rows, unchanged = _run(jobs, target, before, _in_processes(workers), progress or silent)
+        executor = Executor(workers, "workers") if isinstance(workers, int) else workers
+        rows, unchanged = _run(
+            jobs,
+            target,
+            before,
+            executor,
+            progress or silent,
+        )
     return BatchResult(tuple(rows), unchanged, scans.lesion_masks, scans.outside_links, scans.others)
 
 
@@ -172,7 +174,7 @@ def _require_own_place(target: Path, png: str, known: bool) -> None:
 
 
 def _run(
-    jobs: list[Job], target: Path, before: dict[str, Row], workers: Workers, progress: Progress
+    jobs: list[Job], target: Path, before: dict[str, Row], executor: Executor, progress: Progress
 ) -> tuple[list[Row], int]:
     """Does the jobs; the manifest grows with each and is put in order at the end, whatever ends the run."""
     kept = _kept_rows(jobs, target, before)
@@ -181,7 +183,7 @@ def _run(
     rows: dict[str, Row] = {}
     unchanged = 0
     with (target / MANIFEST).open("a", encoding="utf-8", errors="surrogateescape", newline="") as manifest:
-        for _, (row, made) in workers.results(_process, None, jobs):
+        for _, (row, made) in parallel(_process, jobs, executor, bundle=16):
             rows[row.source] = row
             unchanged += not made
             manifest.write(csv_line(astuple(row)))
@@ -208,12 +210,9 @@ def _kept_rows(jobs: list[Job], target: Path, before: dict[str, Row]) -> dict[st
     return kept
 
 
-def _in_processes(workers: int | Workers) -> Workers:
-    return Processes(workers, "workers", prepare_worker) if isinstance(workers, int) else workers
-
-
-def _process(_: None, job: Job) -> tuple[Row, bool]:
+def _process(job: Job) -> tuple[Row, bool]:
     """On whatever machine it runs."""
+    warnings.filterwarnings("ignore", module="pydicom")
     # the lock: of an output whose mount has vanished, the empty folder is still there
     for name, folder, sign in (("input", job.source, job.source), ("output", job.target, job.target / LOCK)):
         if not sign.exists():
@@ -222,10 +221,3 @@ def _process(_: None, job: Job) -> tuple[Row, bool]:
                 f"{platform.node()} does not have. Mount it there."
             )
     return process(job)
-
-
-def prepare_worker() -> None:
-    """In each process, before its first scan."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the main process ends the others
-    cv2.setNumThreads(1)
-    warnings.filterwarnings("ignore", module="pydicom")

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from mmdc_tf.datasets.splits import PROTOCOLS, Split
-from mmdc_tf.experiments.samples import read_samples
+from mmdc_tf.experiments.run_folder import read_samples
 from mmdc_tf.io import read_json
 
 AUDIT_PLACES = ("audit.json", "audit/audit.json")

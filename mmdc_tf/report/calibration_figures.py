@@ -17,9 +17,9 @@ from mmdc_tf.datasets.splits import PROTOCOLS
 from mmdc_tf.errors import RESEARCH_USE
 from mmdc_tf.evaluation.calibration import BINS, reliability_bins
 from mmdc_tf.evaluation.decision import COUNTS, SHARES, decision_curve
-from mmdc_tf.experiments.calibration import SCORES, CalibratedRow, calibrated_row
 from mmdc_tf.experiments.rows import PaperTable
 from mmdc_tf.experiments.run_folder import run_of
+from mmdc_tf.experiments.scoring import SCORES, CalibratedRow, calibrated_row
 from mmdc_tf.report.figures import write_png
 from mmdc_tf.report.formatting import made_from, write_csv
 from mmdc_tf.report.panels import panel_title, panels_figure, style_axes

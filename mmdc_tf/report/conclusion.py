@@ -13,7 +13,7 @@ from mmdc_tf.datasets.splits import CONTROL, LEAK_FREE, PAPER
 from mmdc_tf.errors import counted
 from mmdc_tf.experiments.results import rows_that_ran
 from mmdc_tf.experiments.rows import PaperTable, Row
-from mmdc_tf.experiments.run_folder import OK, cells_of, compare_in_folder, run_of
+from mmdc_tf.experiments.run_folder import OK, compare_in_folder, run_of, trainings_of
 from mmdc_tf.report.formatting import PROTOCOL_TITLES, number
 from mmdc_tf.report.tensorboard_trial import inputs_of
 
@@ -146,7 +146,7 @@ def _with_limits(line: dict[Any, Any], name: str) -> str:
 def _worth(table: PaperTable, free: pd.DataFrame, folder: Path) -> list[str]:
     """The best of the rows that have a plainer one beside them, compared with that and with age and density alone."""
     rows = [row for row in table.rows if row.name in free.index]
-    inputs = {row.name: set(inputs_of(cells_of(folder / row.name / LEAK_FREE)[0])) for row in rows}
+    inputs = {row.name: set(inputs_of(trainings_of(folder / row.name / LEAK_FREE)[0])) for row in rows}
     pairs = [(row, plainer) for row in rows if (plainer := _plainer(row, rows, inputs)) is not None]
     if not pairs:
         return []

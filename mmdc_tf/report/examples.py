@@ -17,8 +17,7 @@ from mmdc_tf.errors import ConfigurationError, InputError, counted
 from mmdc_tf.evaluation.examples import choose_examples
 from mmdc_tf.evaluation.predictions import class_names, read_predictions
 from mmdc_tf.experiments.rows import PaperTable, Row
-from mmdc_tf.experiments.run_folder import OK, PREDICTIONS, cells_of, finished_cells
-from mmdc_tf.experiments.samples import read_samples
+from mmdc_tf.experiments.run_folder import OK, PREDICTIONS, finished_trainings, read_samples, trainings_of
 from mmdc_tf.explain.drawing import COLOUR_MAP, OPACITY, UNIFORM, is_uniform
 from mmdc_tf.explain.heat_scores import heat_score, read_lesion
 from mmdc_tf.io import picture_address
@@ -146,7 +145,7 @@ def _best_network(table: PaperTable, results: pd.DataFrame, folder: Path) -> tup
     finished = results[(results["protocol"] == PROTOCOL) & (results["status"] == OK)]
     rows = {row.name: row for row in table.rows if row.model is not None}
     for name in finished.sort_values("accuracy", ascending=False, kind="stable")["row"]:
-        cells = finished_cells(cells_of(folder / name / PROTOCOL)) if name in rows else []
+        cells = finished_trainings(trainings_of(folder / name / PROTOCOL)) if name in rows else []
         if cells and (place := cells[0]["folder"]).joinpath(CARD).is_file():
             card = read_card(model_file(place))
             if "image" in card.inputs:

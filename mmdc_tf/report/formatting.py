@@ -166,7 +166,7 @@ def _frozen(run: dict[str, Any]) -> list[str]:
         mixed = f", mixed with α = {training['feature_mixing']:g}" if training["feature_views"] > 1 else ""
         lines.append(
             "Rows with a frozen part: trained on its features of "
-            f"{counted(training['feature_views'], 'fixed view')} an image, kept as {training['feature_dtype']}{mixed}."
+            f"{counted(training['feature_views'], 'fixed view')} an image{mixed}."
         )
     if run.get("precision", "float32") != "float32":
         lines.append(f"Computed in {run['precision']}.")

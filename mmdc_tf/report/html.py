@@ -10,10 +10,9 @@ from typing import Any
 
 from mmdc_tf.datasets.phantom_folder import NOTICE
 from mmdc_tf.errors import RESEARCH_USE, InputError, one_line
-from mmdc_tf.experiments.command_log import commands_of
 from mmdc_tf.experiments.results import table_results
 from mmdc_tf.experiments.rows import PaperTable, tables_in
-from mmdc_tf.experiments.run_folder import run_of
+from mmdc_tf.experiments.run_folder import commands_of, run_of
 from mmdc_tf.io import page_templates, picture_address, write_text
 from mmdc_tf.report.audit_summary import audit_summary
 from mmdc_tf.report.conclusion import conclusion

@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from mmdc_tf.errors import counted
 from mmdc_tf.experiments.rows import PaperTable, Row
-from mmdc_tf.experiments.run_folder import cells_of, finished_files
+from mmdc_tf.experiments.run_folder import finished_files, trainings_of
 from mmdc_tf.report.formatting import PROTOCOL_TITLES, made_from
 from mmdc_tf.report.panels import panel_title, panels_figure, style_axes
 
@@ -61,7 +61,7 @@ def row_histories(table: PaperTable, protocol: str, folder: Path) -> list[RowHis
         folder: the table's, as ``OUT/table1``.
     """
     networks = [row for row in table.rows if row.model is not None]
-    files = [finished_files(cells_of(folder / row.name / protocol), HISTORY) for row in networks]
+    files = [finished_files(trainings_of(folder / row.name / protocol), HISTORY) for row in networks]
     pairs = zip(networks, files, strict=True)
     return [RowHistory(row, tuple(map(pd.read_csv, paths))) for row, paths in pairs if paths]
 

@@ -13,9 +13,9 @@ from mmdc_tf.experiments.run_folder import (
     OK,
     PREDICTIONS,
     Version,
-    cells_of,
     compare_in_folder,
     finished_files,
+    trainings_of,
     version_of,
 )
 
@@ -74,7 +74,7 @@ def _verdicts(finished: pd.DataFrame, folder: Path) -> dict[str, str]:
     if len(finished) < 2:
         return {}
     best = str(finished.set_index("row")["accuracy"].idxmax())
-    files = {row: finished_files(cells_of(folder / row / PROTOCOL), PREDICTIONS) for row in finished["row"]}
+    files = {row: finished_files(trainings_of(folder / row / PROTOCOL), PREDICTIONS) for row in finished["row"]}
     return _compared(folder, best, tuple((row, *map(version_of, paths)) for row, paths in files.items()))
 
 

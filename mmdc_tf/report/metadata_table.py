@@ -9,10 +9,10 @@ import pandas as pd
 
 from mmdc_tf.evaluation.metadata_variants import AS_RECORDED, VARIANTS
 from mmdc_tf.evaluation.predictions import read_predictions
-from mmdc_tf.experiments.metadata_scoring import METADATA_PREDICTIONS
+from mmdc_tf.experiments.results import ROW_COLUMNS, VARIANT_COLUMNS, variant_lines, variant_scores
 from mmdc_tf.experiments.rows import PaperTable
 from mmdc_tf.experiments.run_folder import PREDICTIONS
-from mmdc_tf.experiments.variants import ROW_COLUMNS, VARIANT_COLUMNS, variant_lines, variant_scores
+from mmdc_tf.experiments.scoring import METADATA_PREDICTIONS
 from mmdc_tf.report.formatting import by_protocol, change, grid, method, number, page, write_variants
 
 COLUMNS = (*ROW_COLUMNS, "metadata", *VARIANT_COLUMNS)
@@ -47,7 +47,7 @@ def metadata_results(table: PaperTable, folder: Path) -> pd.DataFrame:
 
     Returns:
         The columns ``COLUMNS``: one line a row, protocol and variant of the metadata, "as recorded" first; numbers as
-        from ``mmdc_tf.experiments.variants.variant_scores``. Rows that are not finished, or that a version trained
+        from ``mmdc_tf.experiments.results.variant_scores``. Rows that are not finished, or that a version trained
         which did not score them so, are left out.
 
     Raises:

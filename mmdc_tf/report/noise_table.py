@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 
 from mmdc_tf.evaluation.predictions import read_predictions
+from mmdc_tf.experiments.results import ROW_COLUMNS, VARIANT_COLUMNS, variant_lines, variant_scores
 from mmdc_tf.experiments.robustness import CONDITIONS, NOISE_PREDICTIONS
 from mmdc_tf.experiments.rows import PaperTable
 from mmdc_tf.experiments.run_folder import run_of
-from mmdc_tf.experiments.variants import ROW_COLUMNS, VARIANT_COLUMNS, variant_lines, variant_scores
 from mmdc_tf.preprocessing.noise import NOISES
 from mmdc_tf.report.formatting import by_protocol, grid, method, number, page, write_variants
 from mmdc_tf.report.noise_figure import draw_noise
@@ -51,7 +51,7 @@ def noise_results(table: PaperTable, folder: Path) -> pd.DataFrame:
     Returns:
         The columns ``COLUMNS``: one line a row, protocol, noise and step, "clean" (step 0) first. ``level`` is in the
         noise's unit (``mmdc_tf.preprocessing.noise.NOISES``), NaN for clean; the other numbers are as from
-        ``mmdc_tf.experiments.variants.variant_scores``, compared with clean.
+        ``mmdc_tf.experiments.results.variant_scores``, compared with clean.
 
     Raises:
         InputError: a file is not of the same samples throughout.

@@ -30,9 +30,8 @@ from mmdc_tf.evaluation.curves import confusion_counts
 from mmdc_tf.evaluation.examples import choose_examples
 from mmdc_tf.evaluation.predictions import class_names, read_predictions
 from mmdc_tf.experiments.rows import PaperTable, Row
-from mmdc_tf.experiments.run_folder import FAILED, OK, PREDICTIONS, cells_of, run_of, status_of
-from mmdc_tf.experiments.tensorboard_callbacks import FOLDER, MADE_FROM, TEST, forget
-from mmdc_tf.experiments.tensorboard_heatmaps import EXPECTED
+from mmdc_tf.experiments.run_folder import FAILED, OK, PREDICTIONS, run_of, status_of, trainings_of
+from mmdc_tf.experiments.tensorboard import EXPECTED, FOLDER, MADE_FROM, TEST, forget
 from mmdc_tf.explain.drawing import pixels
 from mmdc_tf.io import read_json, write_json
 from mmdc_tf.preprocessing.recipes import get_recipe
@@ -99,7 +98,7 @@ def write_test_evidence(
 
 
 def _write_row(row: Row, folder: Path, paths: dict[str, str], unfinished: bool) -> bool:
-    cells = cells_of(folder)
+    cells = trainings_of(folder)
     finished = [cell for cell in cells if cell["status"] == OK]
     status = status_of(cells)
     if not finished or (status != OK and not unfinished):

@@ -55,7 +55,7 @@ def trial_settings(row: Row, protocol: str, cell: dict[str, Any]) -> dict[str, s
     Args:
         row: what was trained.
         protocol: one of ``splits.PROTOCOLS``.
-        cell: one of its trainings, as from ``mmdc_tf.experiments.run_folder.cells_of``.
+        cell: one of its trainings, as from ``mmdc_tf.experiments.run_folder.trainings_of``.
     """
     config = cell["config"]
     inputs = inputs_of(cell)

@@ -11,7 +11,7 @@ import numpy as np
 
 from mmdc_tf.datasets.dicom_header import DicomHeader, read_header
 from mmdc_tf.errors import ConfigurationError, InputError
-from mmdc_tf.inputs.metadata import METADATA_COLUMNS
+from mmdc_tf.inputs.pipeline import METADATA_COLUMNS
 from mmdc_tf.preprocessing import PreprocessedScan, preprocess_scan
 from mmdc_tf.serving.card import ModelCard
 from mmdc_tf.serving.loading import load_model

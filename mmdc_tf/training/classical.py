@@ -8,8 +8,7 @@ from sklearn.metrics import log_loss
 from sklearn.pipeline import Pipeline
 
 from mmdc_tf.errors import ConfigurationError
-from mmdc_tf.inputs.metadata import label_array
-from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset
+from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset, label_array
 from mmdc_tf.training.trainer import HISTORY_COLUMNS, TrainingParts
 
 
@@ -17,8 +16,7 @@ def fit_classifier(estimator: Pipeline, parts: TrainingParts) -> pd.DataFrame:
     """Fits in place on the training part alone; the validation part is only scored.
 
     Args:
-        estimator: as ``mmdc_tf.models.classifiers.build_classifier`` gives it. Classes are weighted by the inverse of
-            their frequency where the estimator can do it; the nearest neighbour has no such weights.
+        estimator: as ``mmdc_tf.models.classifiers.build_classifier`` gives it.
         parts: training and validation tables; their ``inputs`` name the estimator's one input.
 
     Returns:
@@ -29,13 +27,16 @@ def fit_classifier(estimator: Pipeline, parts: TrainingParts) -> pd.DataFrame:
         ConfigurationError: the inputs are not exactly one.
         DatasetError: a label is none of the class names.
     """
-    values = _values(parts.train, parts.inputs)
-    estimator.fit(values, _labels(parts.train, parts.inputs))
-    loss, accuracy = _scores(_probabilities(estimator, values, parts.inputs), parts.train, parts.inputs)
-    validated = classifier_probabilities(estimator, parts.validation, parts.inputs)
-    val_loss, val_accuracy = _scores(validated, parts.validation, parts.inputs)
-    line = (1, loss, accuracy, val_loss, val_accuracy, float("nan"))
-    return pd.DataFrame([line], columns=list(HISTORY_COLUMNS))
+    classes, line = parts.inputs.class_names, [1.0]
+    tables = parts.train, parts.validation
+    values = [_values(table, parts.inputs) for table in tables]
+    labels = [label_array(table, classes).argmax(axis=1) for table in tables]
+    estimator.fit(values[0], labels[0])
+    for given, expected in zip(values, labels, strict=True):
+        probabilities = _probabilities(estimator, given, len(classes))
+        loss = log_loss(expected, probabilities, labels=range(len(classes)))
+        line += [float(loss), float((probabilities.argmax(axis=1) == expected).mean())]
+    return pd.DataFrame([[*line, float("nan")]], columns=list(HISTORY_COLUMNS)).astype({"epoch": int})
 
 
 def classifier_probabilities(estimator: Pipeline, table: pd.DataFrame, inputs: InputSettings) -> np.ndarray:
@@ -53,25 +54,13 @@ def classifier_probabilities(estimator: Pipeline, table: pd.DataFrame, inputs: I
     Raises:
         ConfigurationError: the inputs are not exactly one.
     """
-    return _probabilities(estimator, _values(table, inputs), inputs)
+    return _probabilities(estimator, _values(table, inputs), len(inputs.class_names))
 
 
-def _probabilities(estimator: Pipeline, values: np.ndarray, inputs: InputSettings) -> np.ndarray:
-    probabilities = np.zeros((len(values), len(inputs.class_names)))
+def _probabilities(estimator: Pipeline, values: np.ndarray, classes: int) -> np.ndarray:
+    probabilities = np.zeros((len(values), classes))
     probabilities[:, estimator.classes_] = estimator.predict_proba(values)
     return probabilities
-
-
-def _scores(probabilities: np.ndarray, table: pd.DataFrame, inputs: InputSettings) -> tuple[float, float]:
-    """Mean negative log likelihood and accuracy."""
-    labels = _labels(table, inputs)
-    loss = log_loss(labels, probabilities, labels=range(len(inputs.class_names)))
-    return float(loss), float((probabilities.argmax(axis=1) == labels).mean())
-
-
-def _labels(table: pd.DataFrame, inputs: InputSettings) -> np.ndarray:
-    """The index of each row's class in ``class_names``: int (n,)."""
-    return label_array(table, inputs.class_names).argmax(axis=1)
 
 
 def _values(table: pd.DataFrame, inputs: InputSettings) -> np.ndarray:

@@ -9,10 +9,8 @@ from importlib import resources
 from typing import Any
 
 from mmdc_tf.errors import ConfigurationError
-from mmdc_tf.training.feature_layout import LARGEST
 
 MONITORS = {"val_accuracy": "max", "val_loss": "min"}
-FEATURE_DTYPES = tuple(LARGEST)
 
 Limit = tuple[Callable[[float], bool], str]
 
@@ -57,8 +55,8 @@ class TrainingRecipe:
         label_smoothing: in [0, 1).
         class_weights: weigh classes by the inverse of their frequency in the training part.
         metadata_dropout: in [0, 1); the probability with which a known age or density is made unknown in training.
-        early_stopping_patience: epochs without a better ``monitor``.
-        monitor: ``"val_accuracy"`` or ``"val_loss"``; the best epoch's weights are kept.
+        early_stopping_patience: epochs of the second half without a better ``monitor``.
+        monitor: ``"val_accuracy"`` or ``"val_loss"``; the weights of the second half's best epoch are kept.
         augmentation: the settings of ``mmdc_tf.inputs.augmentation.Augmentation``; None moves no image.
         feature_views: fixed views of each image, of which a training on the features of a frozen part draws one a step;
             1 is the image as it is, without mixing.
@@ -66,7 +64,6 @@ class TrainingRecipe:
             of these views; mirror, shift and zoom are those of ``augmentation``.
         feature_mixing: α of the Beta(α, α) from which the share is drawn with which two samples' features are mixed; 0
             mixes nothing.
-        feature_dtype: in which the features are stored: one of ``FEATURE_DTYPES``.
 
     Raises:
         ConfigurationError: a value out of range.
@@ -90,7 +87,6 @@ class TrainingRecipe:
     feature_rotation: float
     feature_brightness: float
     feature_mixing: float
-    feature_dtype: str
 
     def __post_init__(self) -> None:
         for name, (fits, wanted) in LIMITS.items():
@@ -98,11 +94,10 @@ class TrainingRecipe:
                 raise ConfigurationError(
                     f"Expected {name} {wanted}. Received: {name}={getattr(self, name)}. Correct it."
                 )
-        for name, known in {"monitor": MONITORS, "feature_dtype": FEATURE_DTYPES}.items():
-            if (value := getattr(self, name)) not in known:
-                raise ConfigurationError(
-                    f"Expected {name} to be one of {', '.join(known)}. Received: {name}={value!r}. Correct it."
-                )
+        if self.monitor not in MONITORS:
+            raise ConfigurationError(
+                f"Expected monitor to be one of {', '.join(MONITORS)}. Received: monitor={self.monitor!r}. Correct it."
+            )
 
     def without_augmentation(self) -> TrainingRecipe:
         """The same for a row whose training images are not moved, nor their features mixed."""

@@ -1,29 +1,39 @@
-"""Training one model on one split. It never sees test data."""
+"""Training one model, or fitting one classifier, on one split. It never sees test data."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from mmdc_tf.errors import TrainingDivergedError
+from mmdc_tf.errors import ConfigurationError, TrainingDivergedError
 from mmdc_tf.inputs.augmentation import Augmentation
-from mmdc_tf.inputs.metadata import metadata_array
-from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset, training_dataset
+from mmdc_tf.inputs.features import FrozenFeatures
+from mmdc_tf.inputs.pipeline import (
+    InputSettings,
+    evaluation_dataset,
+    metadata_array,
+    training_dataset,
+)
 from mmdc_tf.layers import MetadataEmbedding
-from mmdc_tf.training.checkpoint import Checkpoint, TrainingKeeper
-from mmdc_tf.training.feature_cache import FeatureSource
-from mmdc_tf.training.population_statistics import PopulationStatistics, even_batch_size
+from mmdc_tf.training.callbacks import (
+    Checkpoint,
+    PopulationStatistics,
+    TrainingKeeper,
+    WarmupCosine,
+    even_batch_size,
+)
+from mmdc_tf.training.fused_normalization import fused_batch_normalization
 from mmdc_tf.training.recipe import MONITORS, TrainingRecipe
-from mmdc_tf.training.schedule import WarmupCosine
-from mmdc_tf.training.spread_model import build_optimizer, make_optimizer, trained_layers
 from mmdc_tf.version import __version__
 
 TENSORFLOW_SEED = 0
@@ -52,6 +62,53 @@ def make_deterministic(seed: int) -> None:
         tf.random.set_seed(TENSORFLOW_SEED)
 
 
+def strategy_for(
+    devices: str, batch_size: int, say: Callable[[str], object] = print
+) -> tf.distribute.MirroredStrategy | None:
+    """What trains a network on all devices of this machine: it is built, and split, in its ``scope()``.
+
+    Each device computes its part of every batch, with dropout and BatchNormalization's statistics of that part, and
+    their gradients are averaged. So the numbers differ a little from those of one device (docs/cluster.md).
+
+    Args:
+        devices: ``"one"``, or ``"all"``: every GPU, or every logical processor where there is no GPU.
+        batch_size: images a step, all devices together.
+        say: prints a line.
+
+    Returns:
+        The same for all networks of a process; None where one device trains.
+
+    Raises:
+        ConfigurationError: more devices than images in a batch.
+    """
+    found = [device.name for device in tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")]
+    if devices == "one" or len(found) == 1:
+        if devices != "one":
+            say(f"note: all devices are one, {found[0]}: it trains as usual")
+        return None
+    if len(found) > batch_size:
+        raise ConfigurationError(
+            f"Expected at least one image of a batch for each device. Received: devices={len(found)}, "
+            f"batch_size={batch_size}. Give a larger --batch-size, show fewer devices (CUDA_VISIBLE_DEVICES), or leave "
+            "--devices all out."
+        )
+    say(f"{len(found)} devices train each fold together: {', '.join(found)}; the batch and the learning rate stay")
+    return _mirrored(tuple(found))
+
+
+@functools.cache
+def _mirrored(devices: tuple[str, ...]) -> tf.distribute.MirroredStrategy:
+    return tf.distribute.MirroredStrategy(list(devices))
+
+
+def on_one_device(model: keras.Model) -> keras.Model:
+    """The same layers in a model that predicts on one device, for one that was built in a strategy's scope.
+
+    On several, a last batch of fewer images than devices would leave one of them without, which TensorFlow cannot do.
+    """
+    return keras.Model(model.input, model.output, name=model.name)
+
+
 def train(
     model: keras.Model,
     parts: TrainingParts,
@@ -59,23 +116,23 @@ def train(
     seed: int,
     pretrained: bool,
     callbacks: Sequence[keras.callbacks.Callback] = (),
-    features: FeatureSource | None = None,
-    jit: bool = False,
+    features: FrozenFeatures | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> pd.DataFrame:
-    """Trains in place and leaves the weights of the best epoch by ``recipe.monitor``.
+    """Trains in place and leaves the weights of the best epoch by ``recipe.monitor``, of the second half of the epochs.
+
+    In the first half the learning rate is high, and on a small validation part one of its epochs is the best by luck.
 
     Args:
         model: built and cut, compiled here where it is not yet; its metadata layer is adapted to the training part.
-            With ``features`` it is the tail of ``mmdc_tf.models.frozen_part.FrozenSplit``, which takes them. A
-            ``mmdc_tf.training.spread_model.SpreadModel`` is trained on several devices, as it would be on one.
+            With ``features`` it is the tail of ``mmdc_tf.models.frozen_part.FrozenSplit``, which takes them. One that
+            was built in the scope of ``strategy_for`` is trained on all devices.
         parts: training and validation tables.
         recipe: optimiser, schedule, augmentation, stopping.
         seed: order of the batches, movements of the augmentation, dropout of the metadata.
         pretrained: chooses between the two learning rates.
         callbacks: more callbacks, for progress and TensorBoard.
         features: what the frozen part gives, in place of images.
-        jit: compile the step with XLA.
         checkpoint: where the state is kept after each epoch. One that is found there, of a training with the same
             arguments and versions, is gone on with: weights and history are those of a training without a break.
 
@@ -89,30 +146,37 @@ def train(
     adapt_metadata(model, parts.train)
     weights = class_weights(parts.train, parts.inputs.class_names) if recipe.class_weights else None
     mixed = features is not None and features.mixing > 0
+    devices = model.distribute_strategy.num_replicas_in_sync
+    size = parts.inputs.batch_size // devices * devices
+    parts = replace(parts, inputs=replace(parts.inputs, batch_size=size))
     batches, validation, in_order = _datasets(parts, recipe, seed, features, weights if mixed else None)
+    if devices > 1:
+        batches = _even(batches, len(parts.train), size, devices)
     if not model.compiled:
-        _compile(model, recipe, jit)
+        _compile(model, recipe)
     peak = recipe.learning_rate if pretrained else recipe.learning_rate_random
     schedule = WarmupCosine(peak, len(batches) * recipe.epochs, recipe.warmup_share)
-    stopping = _early_stopping(recipe)
+    stopping = keras.callbacks.EarlyStopping(
+        monitor=recipe.monitor,
+        mode=MONITORS[recipe.monitor],
+        patience=recipe.early_stopping_patience,
+        restore_best_weights=True,
+        start_from_epoch=recipe.epochs // 2,
+    )
     keeper = TrainingKeeper(checkpoint, _key(model, parts, recipe, seed, pretrained), schedule, stopping)
     _replay(batches, keeper.epochs_done)
-    with trained_layers(model):
+    statistics: keras.callbacks.Callback = PopulationStatistics(in_order)
+    if devices > 1:
+        statistics = _OneDeviceValidation(_scorer(model, recipe.label_smoothing), validation, statistics)
+    with fused_batch_normalization(model):
         model.fit(
             batches,
-            validation_data=validation,
+            validation_data=None if devices > 1 else validation,
             initial_epoch=recipe.epochs if keeper.has_stopped else keeper.epochs_done,
             epochs=recipe.epochs,
             shuffle=False,  # the dataset shuffles itself
             class_weight=None if mixed else weights,  # Keras would weigh a mixed label by its larger part
-            callbacks=[
-                schedule,
-                keras.callbacks.TerminateOnNaN(),
-                PopulationStatistics(in_order),
-                stopping,
-                *callbacks,
-                keeper,
-            ],
+            callbacks=[schedule, keras.callbacks.TerminateOnNaN(), statistics, stopping, *callbacks, keeper],
             verbose=0,
         )
     table = pd.DataFrame(keeper.history)
@@ -125,7 +189,7 @@ def _datasets(
     parts: TrainingParts,
     recipe: TrainingRecipe,
     seed: int,
-    features: FeatureSource | None,
+    features: FrozenFeatures | None,
     weights: dict[int, float] | None,
 ) -> tuple[tf.data.Dataset, tf.data.Dataset, tf.data.Dataset]:
     """Batches of images or of features: for training, for validation, and of the training part as it is."""
@@ -136,6 +200,37 @@ def _datasets(
     augmentation = None if recipe.augmentation is None else Augmentation(**recipe.augmentation)
     batches = training_dataset(parts.train, parts.inputs, augmentation, seed, recipe.metadata_dropout)
     return batches, evaluation_dataset(parts.validation, parts.inputs), evaluation_dataset(parts.train, large)
+
+
+def _even(batches: tf.data.Dataset, count: int, size: int, devices: int) -> tf.data.Dataset:
+    """Batches of which each device gets as many images: fewer than ``devices`` are left out, others in each epoch."""
+    whole = batches.take(len(batches) - int(0 < count % size < devices))
+
+    def cut(*batch: Any) -> Any:
+        rows = tf.shape(batch[1])[0] // devices * devices
+        return tf.nest.map_structure(lambda values: values[:rows], batch)
+
+    return whole.map(cut)
+
+
+class _OneDeviceValidation(keras.callbacks.Callback):
+    """Validates after each epoch on one device, where no image is left out."""
+
+    def __init__(self, scorer: keras.Model, batches: tf.data.Dataset, statistics: PopulationStatistics) -> None:
+        super().__init__()
+        self._scorer, self._batches, self._statistics = scorer, batches, statistics
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        found = self._scorer.evaluate(self._batches, callbacks=[self._statistics], return_dict=True, verbose=0)
+        (logs if logs is not None else {}).update({f"val_{name}": value for name, value in found.items()})
+
+
+@functools.lru_cache(maxsize=1)
+def _scorer(model: keras.Model, label_smoothing: float) -> keras.Model:
+    """Traced once a model: the folds of a row share it."""
+    scorer = on_one_device(model)
+    scorer.compile(loss=_loss(label_smoothing), metrics=[_accuracy()], jit_compile=False)
+    return scorer
 
 
 def _replay(batches: tf.data.Dataset, epochs: int) -> None:
@@ -193,32 +288,33 @@ def start_again(model: keras.Model, fresh: keras.Model, tail: keras.Model | None
         variable.assign(keras.ops.zeros_like(variable))
 
 
-def _compile(model: keras.Model, recipe: TrainingRecipe, jit: bool) -> None:
-    optimizer = make_optimizer(model, weight_decay=recipe.weight_decay, global_clipnorm=recipe.clip_norm)
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    model.compile(
-        optimizer,
-        loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
-        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
-        jit_compile=jit,
-    )
-    build_optimizer(model)
+def _compile(model: keras.Model, recipe: TrainingRecipe) -> None:
+    with model.distribute_strategy.scope():
+        optimizer = keras.optimizers.AdamW(weight_decay=recipe.weight_decay, global_clipnorm=recipe.clip_norm)
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+        model.compile(
+            optimizer,
+            loss=_loss(recipe.label_smoothing),
+            metrics=[_accuracy()],
+            jit_compile=False,  # XLA gave nothing, and takes minutes (docs/speed.md)
+        )
+        optimizer.build(model.trainable_variables)  # else the first step is traced twice
 
 
-def _early_stopping(recipe: TrainingRecipe) -> keras.callbacks.EarlyStopping:
-    return keras.callbacks.EarlyStopping(
-        monitor=recipe.monitor,
-        mode=MONITORS[recipe.monitor],
-        patience=recipe.early_stopping_patience,
-        restore_best_weights=True,
-    )
+def _loss(label_smoothing: float) -> keras.losses.Loss:
+    return keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing)
+
+
+def _accuracy() -> keras.metrics.Metric:
+    return keras.metrics.CategoricalAccuracy(name="accuracy")
 
 
 def _require_finite(history: pd.DataFrame) -> None:
     losses = history.filter(like="loss")
-    if not np.isfinite(losses.to_numpy(dtype=float)).all():
-        epoch = int(np.flatnonzero(~np.isfinite(losses.to_numpy(dtype=float)).all(axis=1))[0]) + 1
+    finite = np.isfinite(losses.to_numpy(dtype=float)).all(axis=1)
+    if not finite.all():
+        epoch = int(finite.argmin())
         raise TrainingDivergedError(
-            f"Expected a finite loss. Received: loss={losses.iloc[epoch - 1].to_dict()} in epoch {epoch}. "
+            f"Expected a finite loss. Received: loss={losses.iloc[epoch].to_dict()} in epoch {epoch + 1}. "
             "Lower the learning rate in the training recipe, or look at the images of this split."
         )

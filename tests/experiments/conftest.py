@@ -10,7 +10,7 @@ from small_run import FUSED, execute, make_plan
 
 from mmdc_tf.datasets.phantom import phantom_mammograms
 from mmdc_tf.datasets.schema import Dataset
-from mmdc_tf.experiments.grid import Plan
+from mmdc_tf.experiments.plan import Plan
 
 
 @pytest.fixture(scope="session")

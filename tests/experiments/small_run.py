@@ -9,9 +9,9 @@ from pathlib import Path
 import pandas as pd
 
 from mmdc_tf.datasets.schema import Dataset
-from mmdc_tf.experiments.grid import Plan, make_cells
+from mmdc_tf.experiments.plan import Plan, make_trainings
 from mmdc_tf.experiments.rows import Row, load_table
-from mmdc_tf.experiments.runner import run_cells
+from mmdc_tf.experiments.run import run_trainings
 from mmdc_tf.training.recipe import load_profile
 
 NUMBERS = (90.0, 90.0, 90.0, 90.0)
@@ -33,7 +33,7 @@ DOCUMENTED = {
     "model_card.md",
 }
 WITH_METADATA = DOCUMENTED | {"predictions-metadata.csv"}
-CELLS = ["paper/fold0-seed3", "leak-free/fold0-seed3", "leak-free/fold1-seed3"]
+TRAININGS = ["paper/fold0-seed3", "leak-free/fold0-seed3", "leak-free/fold1-seed3"]
 
 
 def make_plan(dataset: Dataset, output: Path, rows: tuple[Row, ...], **changes) -> Plan:
@@ -54,19 +54,19 @@ def make_plan(dataset: Dataset, output: Path, rows: tuple[Row, ...], **changes) 
 
 
 def execute(plan: Plan, **options) -> tuple[int, int]:
-    """Failed cells, and how often the tables were brought up to date."""
+    """Failed trainings, and how often the tables were brought up to date."""
     calls: list[int] = []
-    return run_cells(plan, make_cells(plan), after_cell=lambda: calls.append(1), **options), len(calls)
+    return run_trainings(plan, make_trainings(plan), after_each=lambda: calls.append(1), **options), len(calls)
 
 
 def snapshot(folder: Path) -> dict[str, int]:
     return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
-def folder_of(plan: Plan, cell: str) -> Path:
-    return plan.folder / "fused" / cell
+def folder_of(plan: Plan, name: str) -> Path:
+    return plan.folder / "fused" / name
 
 
-def read(plan: Plan, cell: str, name: str):
-    path = folder_of(plan, cell) / name
+def read(plan: Plan, training: str, name: str):
+    path = folder_of(plan, training) / name
     return pd.read_csv(path) if path.suffix == ".csv" else json.loads(path.read_text(encoding="utf-8"))

@@ -7,41 +7,34 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
-from small_run import DOCUMENTED, NUMBERS, PLAIN, WITH_METADATA, execute, make_plan
+from small_run import DOCUMENTED, FUSED, NUMBERS, PLAIN, WITH_METADATA, execute, folder_of, make_plan, read
 
 from mmdc_tf.datasets.splits import Split, select
-from mmdc_tf.experiments.grid import Plan, make_cells, row_inputs
+from mmdc_tf.experiments import learners
+from mmdc_tf.experiments.plan import Plan
 from mmdc_tf.experiments.results import table_results
 from mmdc_tf.experiments.rows import Row
-from mmdc_tf.training import trainer
+from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset
+from mmdc_tf.training.feature_store import CacheSettings
 from mmdc_tf.training.recipe import load_profile
 
-TWIN = replace(PLAIN, name="twin")
 WIDE = Row("wide", "Wide", "here", NUMBERS, model="brint_classifier", arguments={"backbone": "tiny", "head": [4]})
 MEAN = Row("mean", "Mean", "here", None, members=("plain", "wide"), extra=True)
-NEIGHBOUR = Row(
-    "image_nearest_neighbour",
-    "1-NN",
-    "probe",
-    classifier="image_nearest_neighbour",
-    preprocessing="plain",
-    extra=True,
-)
+NEIGHBOUR = Row("neighbour", "1-NN", "probe", classifier="image_nearest_neighbour", preprocessing="plain", extra=True)
 METADATA = Row("metadata_only", "Metadata", "probe", classifier="metadata_only", extra=True)
+TWO_VIEWS = Row("two", "Two views", "here", model="two_view_classifier", arguments={"backbone": "tiny"})
+COLUMNS = ["p_benign", "p_cancer", "p_normal"]
+FOLD = "leak-free/fold0-seed3"
 PROFILE = load_profile("quick", image_size=32, epochs=1, folds=2)
 
 
 @pytest.fixture
 def plan(dataset, tiny_backbone, tmp_path) -> Plan:
-    return make_plan(dataset, tmp_path, (PLAIN, WIDE, MEAN, NEIGHBOUR, METADATA), profile=PROFILE)
-
-
-def statuses(plan: Plan) -> dict[str, set[str]]:
-    results = table_results(plan.table, plan.folder)
-    return {row: set(part["status"]) for row, part in results.groupby("row")}
+    return make_plan(dataset, tmp_path / "run", (PLAIN, WIDE, MEAN, NEIGHBOUR, METADATA), profile=PROFILE)
 
 
 def predictions(plan: Plan, row: str, place: str) -> pd.DataFrame:
@@ -50,99 +43,57 @@ def predictions(plan: Plan, row: str, place: str) -> pd.DataFrame:
 
 def test_all_kinds_of_rows_finish_and_stand_in_the_table(plan):
     assert execute(plan) == (0, 15)
-    assert statuses(plan) == {row.name: {"ok"} for row in plan.rows}
-    networks = {"plain", "wide"}
+    results = table_results(plan.table, plan.folder).set_index(["row", "protocol"])
+    assert set(results["status"]) == {"ok"}
     for row in plan.rows:
         folder = plan.folder / row.name / "leak-free" / "fold1-seed3"
         files = WITH_METADATA if row is METADATA else DOCUMENTED
-        files = files if row.name in networks else files - {"model.keras", "model_card.md", "tb"}
+        files = files if row.kind == "model" else files - {"model.keras", "model_card.md", "tb"}
         assert {path.name for path in folder.iterdir()} == files
-        assert json.loads((folder / "model.json").read_text())[row.kind] == json.loads(
-            json.dumps(getattr(row, row.kind))
-        )
-    results = table_results(plan.table, plan.folder).set_index(["row", "protocol"])
-    assert results.loc[("image_nearest_neighbour", "paper"), ["image_size", "preprocessing"]].tolist() == [64, "plain"]
+        kind = json.loads(json.dumps(getattr(row, row.kind)))
+        assert json.loads((folder / "model.json").read_text())[row.kind] == kind
+    assert results.loc[("neighbour", "paper"), ["image_size", "preprocessing"]].tolist() == [64, "plain"]
     assert results.loc[("plain", "paper"), ["image_size", "preprocessing"]].tolist() == [32, "paper"]
     assert np.isnan(results.loc[("mean", "paper"), "paper_accuracy"])
-    _check_mean(plan)
-    _check_neighbour(plan)
-
-
-def _check_mean(plan: Plan) -> None:
-    """The ensemble's probabilities are the members' mean, its guess the largest of them."""
-    for place in ("paper/fold0-seed3", "leak-free/fold0-seed3"):
-        members = [predictions(plan, row, place) for row in ("plain", "wide")]
-        mean = predictions(plan, "mean", place)
-        columns = ["p_benign", "p_cancer", "p_normal"]
-        expected = (members[0][columns] + members[1][columns]) / 2
-        np.testing.assert_allclose(mean[columns], expected, atol=1e-12)
-        assert mean["sample_id"].tolist() == members[0]["sample_id"].tolist()
-        assert mean["y_pred"].tolist() == [columns[index][2:] for index in expected.to_numpy().argmax(axis=1)]
-
-
-def _check_neighbour(plan: Plan) -> None:
-    """A probe is scored on exactly the test part of its split."""
-    folder = plan.folder / "image_nearest_neighbour" / "leak-free" / "fold0-seed3"
-    split = Split.from_json((folder / "split.json").read_text())
-    table = select(plan.dataset.table, split.test)
-    lines = pd.read_csv(folder / "predictions.csv")
-    assert lines["sample_id"].tolist() == table["sample_id"].tolist()
-    assert lines["y_true"].tolist() == table["label"].tolist()
-    assert set(lines[["p_benign", "p_cancer", "p_normal"]].to_numpy().ravel()) == {0.0, 1.0}
+    for place in ("paper/fold0-seed3", FOLD):
+        one, other, mean = (predictions(plan, row, place) for row in ("plain", "wide", "mean"))
+        expected = (one[COLUMNS] + other[COLUMNS]) / 2
+        np.testing.assert_allclose(mean[COLUMNS], expected, atol=1e-12)
+        assert mean["sample_id"].tolist() == one["sample_id"].tolist()
+        assert mean["y_pred"].tolist() == [COLUMNS[index][2:] for index in expected.to_numpy().argmax(axis=1)]
+    split = Split.from_json((plan.folder / "neighbour" / FOLD / "split.json").read_text())
+    lines = predictions(plan, "neighbour", FOLD)
+    assert lines["sample_id"].tolist() == list(split.test)
+    assert set(lines[COLUMNS].to_numpy().ravel()) == {0.0, 1.0}
 
 
 def test_an_ensemble_whose_member_failed_says_which_and_the_others_finish(plan, monkeypatch):
-    broken = replace(WIDE, arguments={**WIDE.arguments, "head": [0.5]})
+    train = learners.train
 
-    def train(model, *arguments):
+    def failing(model, *arguments, **options):
         if "brint" in model.name:
             raise RuntimeError("no")
-        return trainer.train(model, *arguments)
+        return train(model, *arguments, **options)
 
-    monkeypatch.setattr("mmdc_tf.experiments.learners.train", train)
-    plan = replace(plan, rows=(PLAIN, broken, MEAN), protocols=("paper",))
+    monkeypatch.setattr(learners, "train", failing)
+    plan = replace(plan, rows=(PLAIN, WIDE, MEAN), protocols=("paper",))
     assert execute(plan)[0] == 2
     error = json.loads((plan.folder / "mean/paper/fold0-seed3/status.json").read_text())["error"]
     assert "Expected all members to be finished. Received:" in error
     assert f"wide{os.sep}paper" in error
 
 
-def test_rows_of_one_architecture_come_together_and_share_one_compiled_network(plan, monkeypatch):
-    compiled: list[str] = []
-    original = trainer._compile
-    monkeypatch.setattr(trainer, "_compile", lambda model, *how: (compiled.append(model.name), original(model, *how)))
-    plan = replace(plan, rows=(PLAIN, WIDE, TWIN), protocols=("paper",))
-    assert [cell.row.name for cell in make_cells(plan)] == ["plain", "twin", "wide"]
+def test_rows_of_one_architecture_share_one_compiled_network(plan, monkeypatch):
+    trained, train = [], learners.train
+    monkeypatch.setattr(
+        learners, "train", lambda model, *given, **how: (trained.append(model), train(model, *given, **how))[1]
+    )
+    twin = replace(PLAIN, name="twin")
+    plan = replace(plan, rows=(PLAIN, WIDE, twin), protocols=("paper",))
     assert execute(plan) == (0, 3)
-    assert compiled == ["tiny_classifier", "brint_tiny"]
+    assert trained[0] is trained[1] is not trained[2]
     one, other = (plan.folder / row / "paper/fold0-seed3" for row in ("plain", "twin"))
     assert (one / "predictions.csv").read_bytes() == (other / "predictions.csv").read_bytes()
-
-
-def test_another_size_or_cut_is_another_network(plan):
-    rows = (PLAIN, replace(TWIN, largest_image_size=40))
-    profile = load_profile("quick", image_size=64, folds=2)
-    cells = make_cells(replace(plan, rows=rows, protocols=("paper",), profile=profile))
-    assert [cell.image_size for cell in cells] == [64, 40]
-    assert cells[0].architecture != cells[1].architecture
-    cut = make_cells(replace(plan, rows=(PLAIN, replace(TWIN, cut="tiny_pool1")), weights="x", protocols=("paper",)))
-    assert cut[0].architecture != cut[1].architecture
-
-
-@pytest.mark.parametrize(("asked", "expected"), [(32, 71), (96, 96)])
-def test_a_size_that_a_network_does_not_take_is_raised(plan, asked, expected):
-    """Xception takes no image below 71 pixels."""
-    row = replace(PLAIN, arguments={"backbone": "xception"})
-    profile = load_profile("quick", image_size=asked, folds=2)
-    assert make_cells(replace(plan, rows=(row,), profile=profile))[0].image_size == expected
-
-
-def test_the_tensors_of_each_kind_of_row(plan):
-    table = replace(plan.table, rows=(*plan.rows, replace(MEAN, name="both", members=("plain", "metadata_only"))))
-    inputs = {row.name: row_inputs(row, table) for row in table.rows}
-    assert inputs["plain"] == inputs["mean"] == inputs["image_nearest_neighbour"] == ("image",)
-    assert inputs["metadata_only"] == ("metadata",)
-    assert inputs["both"] == ("image", "metadata")
 
 
 def test_age_and_density_alone_need_no_image(plan):
@@ -158,11 +109,55 @@ def resident_megabytes() -> float:
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux' process memory")
 def test_rows_in_one_process_do_not_grow(plan):
-    """A network of 50 MB with its optimiser's 100: the four after the first three would be 600 MB if they stayed."""
-    big = {"backbone": "tiny", "head": [6000]}
-    rows = [replace(WIDE, name=f"row{number}", arguments={**big, "head": [6000 + number]}) for number in range(7)]
+    """A network of 50 MB with its optimiser's 100: the three after the first two would be 450 MB if they stayed."""
+    rows = [replace(WIDE, name=f"r{n}", arguments={"backbone": "tiny", "head": [6000 + n]}) for n in range(5)]
     plan = replace(plan, protocols=("paper",))
-    execute(replace(plan, rows=tuple(rows[:3])))
+    execute(replace(plan, rows=tuple(rows[:2])))
     before = resident_megabytes()
     execute(replace(plan, rows=tuple(rows)))
-    assert resident_megabytes() - before < 300
+    assert resident_megabytes() - before < 250
+
+
+@pytest.fixture
+def frozen(dataset, tiny_backbone, tmp_path) -> Plan:
+    """Rows frozen up to the first pooling; two views an image."""
+    profile = load_profile("quick", image_size=32, epochs=1, folds=2, feature_views=2)
+    cache = CacheSettings(tmp_path / "features")
+    return make_plan(dataset, tmp_path / "run", (FUSED,), profile=profile, cut="tiny_pool1", cache=cache)
+
+
+def test_rows_folds_and_protocols_share_stored_features_and_models_are_whole(frozen, capsys):
+    both = replace(frozen, rows=(FUSED, PLAIN), table=replace(frozen.table, rows=(FUSED, PLAIN)))
+    assert execute(both)[0] == 0
+    stored = [line for line in capsys.readouterr().out.splitlines() if "stored in" in line]
+    assert len(stored) == 1 and "2 views of 48 images" in stored[0]  # of six trainings
+    assert execute(replace(frozen, output=frozen.output.with_name("again"), protocols=("paper",)))[0] == 0
+    assert "stored in" not in capsys.readouterr().out
+    assert {read(frozen, one, "status.json")["frozen_features"] for one in (FOLD, "paper/fold0-seed3")} == {"stored"}
+    assert read(frozen, FOLD, "config.json")["frozen_features"] is True
+    model, names = keras.models.load_model(folder_of(frozen, FOLD) / "model.keras"), frozen.dataset.info.class_names
+    assert [tensor.name for tensor in model.inputs] == ["image", "metadata"]
+    test = select(frozen.dataset.table, tuple(read(frozen, FOLD, "split.json")["test"]))
+    written = read(frozen, FOLD, "predictions.csv").set_index("sample_id").loc[test["sample_id"], COLUMNS]
+    batches = evaluation_dataset(test, InputSettings("paper", 32, 8, names))
+    np.testing.assert_allclose(model.predict(batches, verbose=0), written, atol=1e-5)
+
+
+def test_a_row_of_two_views_is_trained_by_the_usual_loop(frozen, capsys):
+    table = replace(frozen.table, rows=(TWO_VIEWS,))
+    assert execute(replace(frozen, rows=(TWO_VIEWS,), table=table, protocols=("paper",)))[0] == 0
+    assert "two is trained without stored features" in capsys.readouterr().out
+    assert not frozen.cache.folder.exists() or not list(frozen.cache.folder.rglob("*.npy"))
+    status = json.loads((frozen.folder / "two" / "paper" / "fold0-seed3" / "status.json").read_text())
+    assert status["frozen_features"] is None
+
+
+def test_mixed_precision_is_the_networks_own(frozen):
+    assert execute(replace(frozen, protocols=("paper",), precision="mixed_bfloat16"))[0] == 0
+    assert keras.config.dtype_policy().name == "float32"  # for whatever comes next in this process
+    layer = keras.models.load_model(folder_of(frozen, "paper/fold0-seed3") / "model.keras").get_layer(
+        "tiny_conv2_linear"
+    )
+    assert (layer.dtype_policy.name, layer.kernel.dtype) == ("mixed_bfloat16", "float32")
+    written = read(frozen, "paper/fold0-seed3", "predictions.csv")[COLUMNS]
+    np.testing.assert_allclose(written.sum(axis=1), 1, atol=1e-5)

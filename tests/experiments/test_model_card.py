@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
 from sklearn.metrics import accuracy_score, classification_report, cohen_kappa_score, confusion_matrix, log_loss
-from small_run import CELLS, folder_of, read
+from small_run import TRAININGS, folder_of, read
 
 from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.datasets.phantom_folder import NOTICE
@@ -36,17 +36,17 @@ SECTIONS = [
 EVIL = "be|<i>nign"
 
 
-def card(plan, cell: str) -> str:
-    return (folder_of(plan, cell) / "model_card.md").read_text(encoding="utf-8")
+def card(plan, name: str) -> str:
+    return (folder_of(plan, name) / "model_card.md").read_text(encoding="utf-8")
 
 
-def again(plan, cell: str) -> str:
+def again(plan, name: str) -> str:
     """The card made again from the files as they are now."""
-    return write_model_card(folder_of(plan, cell)).read_text(encoding="utf-8")
+    return write_model_card(folder_of(plan, name)).read_text(encoding="utf-8")
 
 
-def cells_of(text: str) -> list[list[str]]:
-    """The cells of all lines of all tables, as they show."""
+def lines_of(text: str) -> list[list[str]]:
+    """The names of all lines of all tables, as they show."""
     lines: list[list[str]] = []
     for token in MarkdownIt().enable("table").parse(text):
         if token.type == "tr_open":
@@ -57,40 +57,38 @@ def cells_of(text: str) -> list[list[str]]:
 
 
 def line_of(text: str, *starts: str) -> list[str]:
-    """The one line of a table that starts so, without these cells."""
-    (found,) = [line for line in cells_of(text) if tuple(line[: len(starts)]) == starts]
+    """The one line of a table that starts so, without these names."""
+    (found,) = [line for line in lines_of(text) if tuple(line[: len(starts)]) == starts]
     return found[len(starts) :]
 
 
-def change(plan, cell: str, name: str, **changes) -> None:
-    path = folder_of(plan, cell) / name
+def change(plan, training: str, name: str, **changes) -> None:
+    path = folder_of(plan, training) / name
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
-@pytest.mark.parametrize("cell", CELLS)
-def test_every_model_has_a_card_that_can_be_made_again(copied, cell):
-    before = card(copied, cell)
-    (folder_of(copied, cell) / "status.json").unlink()  # which the runner writes later
-    assert again(copied, cell) == before
+@pytest.mark.parametrize("name", TRAININGS)
+def test_every_model_has_a_card_that_can_be_made_again(copied, name):
+    before = card(copied, name)
+    (folder_of(copied, name) / "status.json").unlink()  # which the runner writes later
+    assert again(copied, name) == before
     headings = re.findall(r"^##+ (.*)$", before, re.MULTILINE)
     assert headings == SECTIONS
     assert f"**{RESEARCH_USE}**" in before
     assert f"**{NOTICE}. " in before
     assert "nan" not in re.findall(r"[a-z]+", before)
     assert "None" not in before
+    assert str(Path(copied.output).parent) not in before
+    split = Split.from_json((folder_of(copied, name) / "split.json").read_text())
+    patients = copied.dataset.table.set_index("sample_id")["patient_id"]
+    shared = patients.loc[list(split.test)].isin(patients.loc[list(split.train)]).sum()
+    assert f"Of {len(split.test)} test images {shared} belong to a patient" in before
+    assert ("**It leaks:**" in before) == name.startswith("paper") == (shared > 0)
 
 
-def test_without_a_model_there_is_no_card(copied):
-    place = folder_of(copied, CELLS[0])
-    (place / "model.keras").unlink()
-    (place / "model_card.md").unlink()
-    assert write_model_card(place) is None
-    assert not (place / "model_card.md").exists()
-
-
-@pytest.mark.parametrize("cell", CELLS)
-def test_scores_are_those_of_the_predictions(run, cell):
-    predictions, text = read(run, cell, "predictions.csv"), card(run, cell)
+@pytest.mark.parametrize("name", TRAININGS)
+def test_scores_are_those_of_the_predictions(run, name):
+    predictions, text = read(run, name, "predictions.csv"), card(run, name)
     truth, guess = predictions["y_true"], predictions["y_pred"]
     report = classification_report(truth, guess, output_dict=True, zero_division=0.0)
     value, interval = line_of(text, "accuracy, %")
@@ -108,43 +106,28 @@ def test_scores_are_those_of_the_predictions(run, cell):
         ]
 
 
-def test_a_model_without_error_has_an_interval_without_width(copied):
-    path = folder_of(copied, CELLS[1]) / "predictions.csv"
-    table = pd.read_csv(path)
-    table.assign(y_pred=table["y_true"]).to_csv(path, index=False)
-    assert line_of(again(copied, CELLS[1]), "accuracy, %") == ["100.0", "(100.0 to 100.0)"]
-
-
-@pytest.mark.parametrize("cell", CELLS)
-def test_the_parts_are_counted_by_class_and_group(run, cell):
-    split = Split.from_json((folder_of(run, cell) / "split.json").read_text())
+@pytest.mark.parametrize("name", TRAININGS)
+def test_the_parts_are_counted_by_class_and_group(run, name):
+    split = Split.from_json((folder_of(run, name) / "split.json").read_text())
     table = run.dataset.table.set_index("sample_id")
-    last = "validation and test (the same images)" if cell.startswith("paper") else "test"
-    for name, ids in (("training", split.train), (last, split.test)):
+    last = "validation and test (the same images)" if name.startswith("paper") else "test"
+    for part_name, ids in (("training", split.train), (last, split.test)):
         part = table.loc[list(ids)]
         counts = [(part["label"] == label).sum() for label in ("benign", "cancer", "normal")]
-        assert line_of(card(run, cell), name) == [str(n) for n in (len(ids), part["patient_id"].nunique(), *counts)]
-    assert split.hash in card(run, cell)
-
-
-@pytest.mark.parametrize("cell", CELLS)
-def test_it_says_how_many_test_images_have_a_relative_in_training(run, cell):
-    split = Split.from_json((folder_of(run, cell) / "split.json").read_text())
-    patients = run.dataset.table.set_index("sample_id")["patient_id"]
-    seen = {patients[one] for one in split.train}
-    shared = len([one for one in split.test if patients[one] in seen])
-    assert f"Of {len(split.test)} test images {shared} belong to a patient" in card(run, cell)
-    assert ("**It leaks:**" in card(run, cell)) == cell.startswith("paper") == (shared > 0)
+        assert line_of(card(run, name), part_name) == [
+            str(n) for n in (len(ids), part["patient_id"].nunique(), *counts)
+        ]
+    assert split.hash in card(run, name)
 
 
 def test_subgroups_of_enough_images_are_listed_and_the_others_counted(copied):
     path = copied.folder / "samples.csv"
     samples = pd.read_csv(path).set_index("sample_id")
-    split = Split.from_json((folder_of(copied, CELLS[1]) / "split.json").read_text())
+    split = Split.from_json((folder_of(copied, TRAININGS[1]) / "split.json").read_text())
     samples.loc[list(split.test), "age"] = 35.0
     samples.loc[list(split.test)[:5], "age"] = 71.0  # too few to say anything
     samples.assign(density=np.nan).reset_index().to_csv(path, index=False)
-    text, predictions = again(copied, CELLS[1]), read(copied, CELLS[1], "predictions.csv")
+    text, predictions = again(copied, TRAININGS[1]), read(copied, TRAININGS[1], "predictions.csv")
     young = predictions[~predictions["sample_id"].isin(list(split.test)[:5])]
     images, _, accuracy, *_ = line_of(text, "Age in years", "<40")
     assert images == str(len(young))
@@ -154,37 +137,37 @@ def test_subgroups_of_enough_images_are_listed_and_the_others_counted(copied):
     assert "Not known in this dataset: Breast density (BI-RADS); Digitizer" in text
 
 
-@pytest.mark.parametrize("cell", CELLS)
-def test_calibration_and_decision_are_those_of_the_predictions(run, cell):
-    content, predictions = read(run, cell, "calibration.json"), read(run, cell, "predictions.csv")
+@pytest.mark.parametrize("name", TRAININGS)
+def test_calibration_and_decision_are_those_of_the_predictions(run, name):
+    content, predictions = read(run, name, "calibration.json"), read(run, name, "predictions.csv")
     before = predictions[["p_benign", "p_cancer", "p_normal"]].to_numpy(copy=True)
     before /= before.sum(axis=1, keepdims=True)  # float32 sums are nearly 1
     after = before ** (1 / content["temperature"])
     after /= after.sum(axis=1, keepdims=True)
     losses = [log_loss(predictions["y_true"], scores) for scores in (before, after)]
-    assert line_of(card(run, cell), "negative log likelihood") == [f"{loss:.3f}" for loss in losses]
+    assert line_of(card(run, name), "negative log likelihood") == [f"{loss:.3f}" for loss in losses]
     called = after[:, 1] >= content["threshold"] * (1 - 1e-9)
     truth = predictions["y_true"] == "cancer"
     (cleared, alarms), (missed, found) = confusion_matrix(truth, called, labels=[False, True])
-    counted, sensitivity, specificity, *_ = line_of(card(run, cell), "test part")
+    counted, sensitivity, specificity, *_ = line_of(card(run, name), "test part")
     assert counted == f"{found} of {found + missed}"
     assert sensitivity == f"{100 * found / (found + missed):.1f}"
     assert specificity == f"{100 * cleared / (cleared + alarms):.1f}"
-    assert f"Temperature {content['temperature']:.3f}" in card(run, cell)
+    assert f"Temperature {content['temperature']:.3f}" in card(run, name)
 
 
 def test_parameters_are_those_of_the_saved_model(run):
-    model = keras.models.load_model(folder_of(run, CELLS[1]) / "model.keras", compile=False)
+    model = keras.models.load_model(folder_of(run, TRAININGS[1]) / "model.keras", compile=False)
     total, trained = model.count_params(), sum(int(np.prod(one.shape)) for one in model.trainable_weights)
     assert trained < total
-    assert line_of(card(run, CELLS[1]), "parameters") == [f"{total:,}, of which {trained:,} were trained"]
+    assert line_of(card(run, TRAININGS[1]), "parameters") == [f"{total:,}, of which {trained:,} were trained"]
 
 
 def test_the_epoch_kept_is_the_first_of_the_best(copied):
-    path = folder_of(copied, CELLS[1]) / "history.csv"
+    path = folder_of(copied, TRAININGS[1]) / "history.csv"
     history = pd.concat([pd.read_csv(path)] * 2, ignore_index=True)
     history.assign(epoch=[1, 2, 3, 4], val_accuracy=[0.25, 0.5, 0.5, 0.125]).to_csv(path, index=False)
-    (line,) = line_of(again(copied, CELLS[1]), "epochs")
+    (line,) = line_of(again(copied, TRAININGS[1]), "epochs")
     assert line.startswith("4 of at most 2; ")
     assert line.endswith("kept: epoch 2, the first with the best val_accuracy (0.500)")
 
@@ -195,11 +178,11 @@ def code_of(text: str) -> str:
 
 
 def test_its_code_loads_the_model_and_predicts(run, tmp_path, monkeypatch, capsys):
-    place = folder_of(run, CELLS[1])
+    place = folder_of(run, TRAININGS[1])
     scan = tmp_path / "scan.png"
     assert cv2.imwrite(str(scan), np.random.default_rng(0).integers(0, 256, (64, 48), dtype=np.uint8))
     monkeypatch.chdir(place)
-    code = code_of(card(run, CELLS[1]))
+    code = code_of(card(run, TRAININGS[1]))
     exec(code.replace("scan.png", str(scan)), {})
     printed = json.loads(capsys.readouterr().out.replace("'", '"'))
     assert list(printed) == ["benign", "cancer", "normal"]
@@ -208,8 +191,8 @@ def test_its_code_loads_the_model_and_predicts(run, tmp_path, monkeypatch, capsy
 
 
 def test_inputs_and_code_are_those_of_the_model(copied):
-    change(copied, CELLS[1], "model.json", inputs=["image", "other_view"])
-    text = again(copied, CELLS[1])
+    change(copied, TRAININGS[1], "model.json", inputs=["image", "other_view"])
+    text = again(copied, TRAININGS[1])
     assert 'predict("scan.png", other_view="other.png")' in code_of(text)
     assert "- `metadata`" not in text
     assert "- `other_view`" in text
@@ -219,10 +202,10 @@ def test_inputs_and_code_are_those_of_the_model(copied):
 
 
 def test_a_label_is_text_and_breaks_no_table(copied):
-    place = folder_of(copied, CELLS[1])
+    place = folder_of(copied, TRAININGS[1])
     for path in (*place.glob("*.json"), *place.glob("*.csv"), copied.folder / "samples.csv"):
         path.write_text(re.sub(r"(?<![a-z])benign\b", EVIL, path.read_text(encoding="utf-8")), encoding="utf-8")
-    text = again(copied, CELLS[1])
+    text = again(copied, TRAININGS[1])
     assert len(line_of(text, EVIL)) == 4
     assert line_of(text, "part") == ["images", "groups", EVIL, "cancer", "normal"]
     kinds = {token.type for token in MarkdownIt().enable("table").parse(text)}
@@ -230,20 +213,19 @@ def test_a_label_is_text_and_breaks_no_table(copied):
     assert "<i>" not in text
 
 
-def test_without_samples_it_says_what_is_missing(copied):
+def test_without_samples_calibration_or_model_it_says_what_is_missing(copied):
     (copied.folder / "samples.csv").unlink()
-    text = again(copied, CELLS[1])
-    train = len(Split.from_json((folder_of(copied, CELLS[1]) / "split.json").read_text()).train)
+    text = again(copied, TRAININGS[1])
+    train = len(Split.from_json((folder_of(copied, TRAININGS[1]) / "split.json").read_text()).train)
     assert line_of(text, "training") == [str(train), "–", "–", "–", "–"]
     assert "samples.csv was not found" in text
     assert "belong to a patient" not in text
-
-
-def test_without_calibration_it_says_so(copied):
-    (folder_of(copied, CELLS[1]) / "calibration.json").unlink()
-    text = again(copied, CELLS[1])
+    (folder_of(copied, TRAININGS[1]) / "calibration.json").unlink()
+    text = again(copied, TRAININGS[1])
     assert "Not calibrated" in text
     assert "Temperature and threshold were fitted" not in text
+    (folder_of(copied, TRAININGS[1]) / "model.keras").unlink()
+    assert write_model_card(folder_of(copied, TRAININGS[1])) is None
 
 
 @pytest.mark.parametrize(
@@ -262,15 +244,10 @@ def test_without_calibration_it_says_so(copied):
     ],
 )
 def test_limits_and_facts_follow_the_training(copied, changes, said):
-    change(copied, CELLS[1], "config.json", **changes)
-    text = again(copied, CELLS[1])
+    change(copied, TRAININGS[1], "config.json", **changes)
+    text = again(copied, TRAININGS[1])
     assert said in text
     assert "/somewhere" not in text
     assert "there is no external validation" in text
     assert (NOTICE in text) == changes.get("synthetic", True)
     assert ("started at random" in text) == ("weights" not in changes)
-
-
-def test_no_path_of_this_machine_stands_in_it(run):
-    for cell in CELLS:
-        assert str(Path(run.output).parent) not in card(run, cell)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 import time
-from types import SimpleNamespace
+from pathlib import Path
 
+from mmdc_tf.datasets.splits import Split
 from mmdc_tf.experiments import progress
+from mmdc_tf.experiments.plan import Training
 from mmdc_tf.experiments.progress import Progress
+from mmdc_tf.experiments.rows import Row
 
-CELL = SimpleNamespace(
-    row=SimpleNamespace(name="net"), split=SimpleNamespace(protocol="leak-free", fold=1, folds=5), seed=0
-)
+ROW = Row("net", "Net", "here", model="net")
+SPLIT = Split("leak-free", 1, 5, 0, "here", (), (), ())
+TRAINING = Training(ROW, SPLIT, 0, None, 32, "plain", ("image",), Path("nowhere"))
 PLACE = "net leak-free fold 2/5 seed 0"
 
 
@@ -36,10 +39,11 @@ class Terminal:
 
 def go_through_an_epoch(bar: Progress) -> None:
     bar.begin(2, 4)
-    callback = bar.callback(CELL)
-    callback.on_epoch_begin(0)
-    callback.on_epoch_end(0, {"loss": 2.0, "accuracy": 0.2, "val_loss": 1.234, "val_accuracy": 0.456})
-    callback.on_epoch_begin(1)
+    bar.phase("building the network", TRAINING)
+    bar.on_train_begin()
+    bar.on_epoch_begin(0)
+    bar.on_epoch_end(0, {"loss": 2.0, "accuracy": 0.2, "val_loss": 1.234, "val_accuracy": 0.456})
+    bar.on_epoch_begin(1)
 
 
 def test_the_bar_names_phase_loss_and_accuracy(monkeypatch):
@@ -47,9 +51,9 @@ def test_the_bar_names_phase_loss_and_accuracy(monkeypatch):
     monkeypatch.setattr("sys.stderr", terminal)
     monkeypatch.setenv("COLUMNS", "120")
     with Progress() as bar:
-        bar.phase("features", CELL)
+        bar.phase("features", TRAINING)
         go_through_an_epoch(bar)
-        bar.phase("scoring", CELL)
+        bar.phase("scoring", TRAINING)
         bar.phase("report")
     drawn = [text.strip() for text in re.split(r"[\r\n]", terminal.drawn)]
     place = f" · {PLACE}"

@@ -12,11 +12,10 @@ import tensorflow as tf
 from small_run import FUSED, make_plan
 
 from mmdc_tf.errors import ConfigurationError
-from mmdc_tf.experiments.grid import make_cells, row_inputs
+from mmdc_tf.experiments.plan import row_inputs
 from mmdc_tf.experiments.rows import TABLES, Row, choose_rows, load_table, tables_in
 from mmdc_tf.models import ModelSettings, build_model
 from mmdc_tf.report.formatting import made_from
-from mmdc_tf.training.recipe import load_profile
 
 PAPER = Path(__file__).parents[3] / "shared" / "paper.txt"
 
@@ -124,6 +123,12 @@ EXTRA = {
 }
 
 
+KNOWN = {
+    1: ("busi", "ultrasound", "phantom-ultrasound"),
+    2: ("mini-ddsm", "mammography", "phantom-mammogram"),
+}
+
+
 def of_the_paper(number: int) -> list[Row]:
     return [row for row in load_table(f"table{number}").rows if not row.extra]
 
@@ -145,12 +150,10 @@ def test_every_row_in_order_with_the_printed_numbers(number, count):
     rows = of_the_paper(number)
     assert len(rows) == count
     assert [(row.name, row.paper) for row in rows] == [(name, values) for name, _, values in printed(number)]
-
-
-@pytest.mark.parametrize("number", [1, 2])
-def test_every_row_cites_its_source(number):
-    for row, (_, source, _) in zip(of_the_paper(number), printed(number), strict=True):
+    for row, (_, source, _) in zip(rows, printed(number), strict=True):
         assert row.citation.endswith(source)
+    table = load_table(f"table{number}")
+    assert (table.dataset, table.modality, table.phantom) == KNOWN[number]
 
 
 @pytest.mark.skipif(not PAPER.is_file(), reason=f"the paper's text is not at {PAPER}")
@@ -169,22 +172,6 @@ def test_the_papers_own_text_has_the_same_lines(number):
         assert row.label.startswith(name)
 
 
-@pytest.mark.parametrize(
-    ("number", "dataset", "modality"), [(1, "busi", "ultrasound"), (2, "mini-ddsm", "mammography")]
-)
-def test_each_table_knows_its_data(number, dataset, modality):
-    table = load_table(f"table{number}")
-    assert (table.name, table.dataset, table.modality) == (f"table{number}", dataset, modality)
-    assert table.phantom == {"ultrasound": "phantom-ultrasound", "mammography": "phantom-mammogram"}[modality]
-
-
-@pytest.mark.parametrize("name", TABLES)
-def test_names_are_unique_and_good_for_folders(name):
-    names = [row.name for row in load_table(name).rows]
-    assert len(set(names)) == len(names)
-    assert all(re.fullmatch(r"[a-z0-9_]+", name) for name in names)
-
-
 @pytest.mark.parametrize("name", TABLES)
 def test_each_row_of_the_paper_is_the_network_that_its_publication_names(name):
     rows = [row for row in load_table(name).rows if not row.extra]
@@ -196,6 +183,7 @@ def test_the_extra_rows_come_last_and_only_where_they_are_named(name):
     rows = load_table(name).rows
     assert {row.name for row in rows if row.extra} == EXTRA[name]
     assert [row.extra for row in rows] == sorted(row.extra for row in rows)
+    assert all(re.fullmatch(r"[a-z0-9_]+", row.name) for row in rows) and len({row.name for row in rows}) == len(rows)
     for asked in (None, ["all"]):
         assert [row.name for row in choose_rows(load_table(name), asked)] == list(BUILT[name])
 
@@ -237,15 +225,17 @@ def test_an_ensemble_brings_its_members_before_it():
     assert chosen == [*members, "moon_ensemble", "swin"]
 
 
+def test_named_rows_are_chosen_in_the_order_given_and_once():
+    chosen = choose_rows(load_table("table2"), ["vgg16", "mmdcnet_beta", "vgg16"])
+    assert [row.name for row in chosen] == ["vgg16", "mmdcnet_beta"]
+    with pytest.raises(ConfigurationError, match="rows=''"):
+        choose_rows(load_table("table1"), [])
+
+
 @pytest.mark.parametrize("given", [{}, {"model": "swin", "classifier": "hog_svm"}])
 def test_a_row_is_exactly_one_thing(given):
     with pytest.raises(ConfigurationError, match="one of model, classifier, members for the row 'odd'"):
         Row("odd", "Odd", "here", **given)
-
-
-def test_named_rows_are_chosen_in_the_order_given_and_once():
-    chosen = choose_rows(load_table("table2"), ["vgg16", "mmdcnet_beta", "vgg16"])
-    assert [row.name for row in chosen] == ["vgg16", "mmdcnet_beta"]
 
 
 @pytest.mark.parametrize(
@@ -254,21 +244,12 @@ def test_named_rows_are_chosen_in_the_order_given_and_once():
         ("mmdcnet_alfa", r"Did you mean 'mmdcnet_alpha'\?"),
         ("VGG16", r"Did you mean 'vgg16'\?"),
         ("?", "See --list"),
+        ("bcdnet_alpha", "It is a row of Table I: --table 1"),
     ],
 )
 def test_an_unknown_row_suggests_the_nearest(name, hint):
     with pytest.raises(ConfigurationError, match=rf"rows of table2: .*Received: rows='{re.escape(name)}'. {hint}"):
         choose_rows(load_table("table2"), ["vgg16", name])
-
-
-def test_a_row_of_the_other_table_is_unknown():
-    with pytest.raises(ConfigurationError, match="rows='bcdnet_alpha'"):
-        choose_rows(load_table("table2"), ["bcdnet_alpha"])
-
-
-def test_an_empty_choice_is_refused():
-    with pytest.raises(ConfigurationError, match="rows=''"):
-        choose_rows(load_table("table1"), [])
 
 
 @pytest.mark.parametrize("name", ["table3", "figure1", ""])
@@ -278,33 +259,10 @@ def test_the_paper_has_two_tables_and_one_figure_with_numbers(name):
 
 
 @pytest.mark.parametrize(
-    ("table", "row", "asked", "size"),
-    [
-        ("table1", "moon_densenet161", 16, 32),
-        ("table1", "moon_vgg_like", 8, 16),
-        ("table1", "swin", 33, 36),
-        ("table1", "vit_b16", 100, 112),
-        ("table2", "brint_custom_cnn", 8, 14),
-        ("table2", "mmdcnet_alpha", 16, 61),
-        ("table2", "mmdcnet_beta", 16, 33),
-        ("table2", "mmdcnet_gamma", 16, 64),
-        ("figure3", "mmdcnet", 16, 61),
-        ("table2", "kacher_inception", 16, 75),
-        ("table2", "mmdcnet_beta", 224, 224),
-    ],
-)
-def test_a_size_that_the_network_does_not_take_is_raised_to_the_next(table, row, asked, size, dataset, tmp_path):
-    chosen = choose_rows(load_table(table), [row])
-    profile = load_profile("quick", image_size=asked, folds=2)
-    plan = make_plan(dataset, tmp_path, chosen, table=load_table(table), profile=profile, protocols=("paper",))
-    assert [cell.image_size for cell in make_cells(plan)] == [size]
-
-
-@pytest.mark.parametrize(
     ("table", "row"),
     [("table1", "moon_vgg_like"), ("table1", "swin"), ("table1", "vit_b16"), ("table1", "convmixer")]
-    + [("table1", "moon_densenet161"), ("table1", "moon_densenet40"), ("table2", "brint_custom_cnn")]
-    + [("table2", name) for name in ("mmdcnet_alpha", "mmdcnet_beta", "mmdcnet_gamma")],
+    + [("table1", "moon_densenet40"), ("table2", "brint_custom_cnn")]
+    + [("table2", name) for name in ("mmdcnet_beta", "mmdcnet_gamma")],
 )
 def test_the_declared_smallest_size_is_the_smallest_that_the_network_takes(table, row):
     """At it the network predicts in a graph, as in training; one pixel less is refused by name."""

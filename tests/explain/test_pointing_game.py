@@ -14,9 +14,9 @@ from scipy.stats import binomtest
 
 from mmdc_tf.datasets.phantom import phantom_mammograms
 from mmdc_tf.datasets.splits import Split, select
-from mmdc_tf.experiments.grid import Plan, make_cells
+from mmdc_tf.experiments.plan import Plan, make_trainings
 from mmdc_tf.experiments.rows import Row, load_table
-from mmdc_tf.experiments.runner import run_cells
+from mmdc_tf.experiments.run import run_trainings
 from mmdc_tf.explain.heat_scores import heat_score, read_lesion
 from mmdc_tf.models.backbones import BACKBONES, Backbone, register_backbone
 from mmdc_tf.serving.explanation import GRAD_CAM, load_explainer
@@ -64,8 +64,8 @@ def training(backbone, tmp_path_factory) -> tuple[Path, pd.DataFrame]:
         seeds=1,
         output=root / "run",
     )
-    cell = make_cells(plan)[0]
-    assert run_cells(plan, [cell], after_cell=lambda: None) == 0
+    cell = make_trainings(plan)[0]
+    assert run_trainings(plan, [cell], after_each=lambda: None) == 0
     test = select(dataset.table, Split.from_json((cell.folder / "split.json").read_text()).test)
     return cell.folder, test[test["label"] != "normal"]
 

@@ -15,8 +15,8 @@ from parsed_page import Page
 from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.errors import ConfigurationError
 from mmdc_tf.experiments import rows
-from mmdc_tf.experiments.command_log import remember_command
 from mmdc_tf.experiments.rows import Row
+from mmdc_tf.experiments.run_folder import remember_command
 from mmdc_tf.report import html
 from mmdc_tf.report.html import write_report
 

@@ -11,9 +11,9 @@ from served_model import write_model
 
 from mmdc_tf.datasets.phantom import phantom_mammograms
 from mmdc_tf.datasets.schema import Dataset
-from mmdc_tf.experiments.grid import Plan, make_cells
+from mmdc_tf.experiments.plan import Plan, make_trainings
 from mmdc_tf.experiments.rows import Row, load_table
-from mmdc_tf.experiments.runner import run_cells
+from mmdc_tf.experiments.run import run_trainings
 from mmdc_tf.training.recipe import load_profile
 
 FUSED = {"backbone": "tiny", "conv_filters": 8, "grid": 2}
@@ -44,8 +44,8 @@ def _train(root: Path) -> Trained:
         seeds=1,
         output=root / "run",
     )
-    cell = make_cells(plan)[0]
-    assert run_cells(plan, [cell], after_cell=lambda: None) == 0
+    cell = make_trainings(plan)[0]
+    assert run_trainings(plan, [cell], after_each=lambda: None) == 0
     return Trained(cell.folder, dataset)
 
 
