@@ -36,18 +36,16 @@ def _port(text: str) -> int:
 
 def _demo(options: argparse.Namespace) -> int:
     """What is refused is refused before TensorFlow is imported."""
-    from mmdc_tf.serving.model_place import model_file
+    from mmdc_tf.serving.card import model_file
 
     _require_gradio()
     file = model_file(options.model)
     from mmdc_tf.serving.card import read_card
-    from mmdc_tf.serving.demo_memory import share_one_heap
-    from mmdc_tf.serving.demo_server import ended_by_signals, listen, private_folder
+    from mmdc_tf.serving.demo_server import listen, private_folder
 
     card = read_card(file)
-    share_one_heap()
     quiet = native_messages_nowhere(options.debug)
-    with ended_by_signals(), listen(options.port) as listener, private_folder() as folder, quiet:
+    with listen(options.port) as listener, private_folder() as folder, quiet:
         from mmdc_tf.serving.demo import make_app
         from mmdc_tf.serving.demo_answers import Answers
         from mmdc_tf.serving.demo_server import run_server

@@ -37,7 +37,7 @@ def add_explain(parser: argparse.ArgumentParser) -> None:
 
 
 def _number(name: str, text: str) -> float | None:
-    from mmdc_tf.serving.metadata import number
+    from mmdc_tf.serving.predictor import number
 
     try:
         return number(name, text)
@@ -46,7 +46,7 @@ def _number(name: str, text: str) -> float | None:
 
 
 def _explain(options: argparse.Namespace) -> int:
-    from mmdc_tf.serving.model_place import model_file
+    from mmdc_tf.serving.card import model_file
 
     file = model_file(options.model)
     require_one(options.images)
@@ -107,7 +107,7 @@ def _explain_one(
     from mmdc_tf.explain.heat_scores import heat_score, read_lesion
     from mmdc_tf.preprocessing.scan_folder import masks_in
     from mmdc_tf.report.figures import write_png
-    from mmdc_tf.serving.heat_figure import heat_figure
+    from mmdc_tf.serving.explanation import heat_figure
 
     try:
         explanation = explainer.explain(path, options.class_name, options.age, options.density)
@@ -145,7 +145,7 @@ def _say(text: str, stream: TextIO | None = None) -> None:
 def _line(
     path: Path, picture: Path, explanation: Explanation, card: ModelCard, scores: dict[str, HeatScore | None]
 ) -> str:
-    from mmdc_tf.serving.heat_figure import score_text
+    from mmdc_tf.serving.explanation import score_text
 
     index = explanation.class_index
     parts = [f"{card.class_names[index]} {explanation.probabilities[index]:.3f}"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from mmdc_tf.serving.card import ModelCard
-    from mmdc_tf.serving.export_files import ExportFormat
+    from mmdc_tf.serving.export import ExportFormat
     from mmdc_tf.serving.parity import Parity
 
 NAMES = ("saved_model", "onnx", "tflite")
@@ -43,13 +42,13 @@ def add_export(parser: argparse.ArgumentParser) -> None:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from mmdc_tf.serving.model_place import CARD, model_file
+    from mmdc_tf.serving.card import CARD, model_file
 
     file = model_file(options.model)
     require_one(options.images)
     from mmdc_tf.io import require_writable
     from mmdc_tf.serving.card import read_card
-    from mmdc_tf.serving.export_files import FORMATS, default_place, require_place, require_possible
+    from mmdc_tf.serving.export import FORMATS, default_place, require_place, require_possible
 
     form = FORMATS[options.format]
     require_possible(form, options.quantize)
@@ -65,22 +64,17 @@ def _export(options: argparse.Namespace) -> int:
 
 def _inputs(card: ModelCard, given: list[Path]) -> dict[str, np.ndarray]:
     """What is predicted with both; what cannot be read is refused before anything is written."""
-    from mmdc_tf.serving.parity_images import parity_inputs, phantom_images, spread
+    from mmdc_tf.serving.parity import parity_inputs
 
-    if given:
-        return parity_inputs(card, spread(given))
-    with tempfile.TemporaryDirectory() as scratch:
-        return parity_inputs(card, phantom_images(card, Path(scratch, "phantom")))
+    return parity_inputs(card, given)
 
 
 def _write_and_compare(
     file: Path, card: ModelCard, form: ExportFormat, place: Path, inputs: dict[str, np.ndarray], quantise: bool
 ) -> Parity:
+    from mmdc_tf.serving.card import CARD, load_model
     from mmdc_tf.serving.export import export_model, in_float32
-    from mmdc_tf.serving.loading import load_model
-    from mmdc_tf.serving.model_place import CARD
-    from mmdc_tf.serving.parity import compare
-    from mmdc_tf.serving.runtimes import RUNTIMES
+    from mmdc_tf.serving.parity import RUNTIMES, compare
 
     trained, _ = load_model(file, card)
     model = in_float32(trained) if form.suffix else trained
@@ -97,7 +91,7 @@ def _write_and_compare(
 
 
 def _print(file: Path, card: ModelCard, form: ExportFormat, place: Path, parity: Parity, given: bool) -> None:
-    from mmdc_tf.serving.export_files import card_place
+    from mmdc_tf.serving.export import card_place
     from mmdc_tf.serving.output import printable
     from mmdc_tf.training.feature_folder import readable
 

@@ -14,7 +14,7 @@ from mmdc_tf.experiments.native_log import native_messages_nowhere
 
 if TYPE_CHECKING:
     from mmdc_tf.serving.listing import Listing
-    from mmdc_tf.serving.prediction import Prediction
+    from mmdc_tf.serving.output import Prediction
     from mmdc_tf.serving.predictor import Predictor
 
 
@@ -39,7 +39,7 @@ def add_predict(parser: argparse.ArgumentParser) -> None:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from mmdc_tf.serving.model_place import model_file
+    from mmdc_tf.serving.card import model_file
 
     file = model_file(options.model)
     require_one(options.paths)
@@ -61,7 +61,7 @@ def _predict(options: argparse.Namespace) -> int:
 def _listing(options: argparse.Namespace) -> Listing:
     """What is asked for; everything that can be refused before TensorFlow is imported is refused here."""
     from mmdc_tf.serving.listing import list_images
-    from mmdc_tf.serving.metadata import number
+    from mmdc_tf.serving.predictor import number
 
     if not options.paths and options.table is None:
         raise ConfigurationError("Expected images or folders. Received: no PATH and no --table. Name at least one.")

@@ -13,9 +13,8 @@ import tensorflow as tf
 from matplotlib.figure import Figure
 
 from mmdc_tf.errors import InputError, counted, kind_and_line
-from mmdc_tf.explain.drawing import UNIFORM, is_uniform, pixels
+from mmdc_tf.explain.drawing import UNIFORM, heat_rows, is_uniform, pixels
 from mmdc_tf.explain.gradcam import grad_cam, grad_cam_layer, model_inputs
-from mmdc_tf.explain.heat_rows import heat_rows
 from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset
 
 COUNT = 4
