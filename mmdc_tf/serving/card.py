@@ -83,8 +83,8 @@ def load_model(path: str | Path, card: ModelCard | None = None) -> tuple[keras.M
         card: of ``read_card`` on that file, where it was read before; None to read it.
 
     Raises:
-        ConfigurationError: the model or its card is absent, broken, or of another model; it takes no image; or its
-            preprocessing is another in this version.
+        ConfigurationError: the model or card is absent, broken, or of another model, or of another version's recipe;
+            or the model takes no image.
     """
     from mmdc_tf.models.saved_model import load_saved_model
 

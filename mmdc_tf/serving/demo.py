@@ -25,31 +25,19 @@ FORGET = (300, 3600)
 """Seconds: how often uploads are looked at, and how old they may be."""
 MOST_WAITING = 20
 """Questions that wait for the model; the page says that it is busy to those beyond."""
-MOST_EXAMPLES = 30
-"""After which they come again: each is a file."""
 AGE_SOURCES = [("DICOM header, else unknown", HEADER), ("given below", GIVEN), ("unknown", UNKNOWN)]
-FIRST_AGE = 60
 KINDS = (
     f"PNG, JPEG, TIFF, BMP or DICOM, at most {LARGEST} MB each and {MOST_SCANS} at once. They are deleted after an "
     "hour, or when the command ends."
 )
-NO_METADATA = "This model takes no age and no density."
 NOTHING_YET, LOOKING = "Upload a scan, or try the example.", "Looking at the scan …"
-FONTS = ["system-ui", "sans-serif"], ["ui-monospace", "monospace"]
-"""Fonts of the system: none is fetched."""
 
 
 def make_app(answers: Answers, file: Path, folder: Path) -> FastAPI:
-    """The page as an application for ``demo_server.run_server``.
-
-    Args:
-        answers: the model's.
-        file: of the model, to be named.
-        folder: of ``demo_server.private_folder``.
-    """
+    """The page as an application for ``demo_server.run_server``; ``folder`` is that of ``private_folder``."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])  # no other site's name leads here
-    sans, mono = FONTS
+    fonts: dict[str, Any] = {"font": ["system-ui", "sans-serif"], "font_mono": ["monospace"]}  # none is fetched
     return gr.mount_gradio_app(
         app,
         _page(answers, file, folder),
@@ -61,7 +49,7 @@ def make_app(answers: Answers, file: Path, folder: Path) -> FastAPI:
         pwa=False,
         run_history=False,
         footer_links=[],
-        theme=gr.themes.Default(primary_hue="blue", font=sans, font_mono=mono),
+        theme=gr.themes.Default(primary_hue="blue", **fonts),
         css=views.styles(),
     )
 
@@ -76,10 +64,11 @@ def _page(answers: Answers, file: Path, folder: Path) -> gr.Blocks:
                 gr.HTML(views.paragraph(KINDS), padding=False)
                 button = gr.Button("Try an example (phantom)", size="sm")
                 example = gr.HTML(visible=False, padding=False)
-                gr.HTML(views.paragraph(NO_METADATA), visible=not card.takes_metadata, padding=False)
+                without = views.paragraph("This model takes no age and no density.")
+                gr.HTML(without, visible=not card.takes_metadata, padding=False)
                 used: dict[str, Any] = {"visible": card.takes_metadata}
                 source = gr.Radio(AGE_SOURCES, value=HEADER, label="Age", elem_id="age", **used)
-                years = gr.Slider(*AGE_RANGE, value=FIRST_AGE, step=1, label="Age in years", **used)
+                years = gr.Slider(*AGE_RANGE, value=60, step=1, label="Age in years", **used)
                 grades = [UNKNOWN, *map(str, DENSITIES)]
                 density = gr.Radio(grades, value=UNKNOWN, label="BI-RADS density", elem_id="density", **used)
                 choice = gr.Dropdown([], label="Scan shown in detail", visible=False, interactive=True)
@@ -132,7 +121,7 @@ class Events:
         if example.age is not None:
             values = (GIVEN, example.age, str(example.density))
         scans[:] = [str(path)]
-        return scans, (turn + 1) % MOST_EXAMPLES, *values, *_cleared(scans, example.words)
+        return scans, turn + 1, *values, *_cleared(scans, example.words)
 
     def answer(
         self,
@@ -182,14 +171,9 @@ class Events:
     def _details(self, path: str, prediction: Prediction, age: float | None, grade: float | None) -> str:
         """Heatmaps, what age and density change, and the steps; what cannot be shown is said below."""
         answers, card = self._answers, self._answers.card
-
-        def changes() -> str:
-            found = answers.changes(path, prediction)
-            return views.changes(found, prediction, card) if found else ""
-
         parts: list[Callable[[], str]] = [
             lambda: views.heats(answers.explain(path, None, age, grade), card),
-            changes,
+            lambda: views.changes(answers.changes(path, prediction), prediction, card),
             lambda: views.steps(answers.steps(path), card),
         ]
         shown, problems = [], []

@@ -27,8 +27,7 @@ from mmdc_tf.serving.predictor import Predictor
 
 AGES, DENSITIES = tuple(range(30, 91, 5)), (1, 2, 3, 4)
 MOST_SCANS = 20
-LONGEST = 480
-"""The longest side of a step's picture in pixels."""
+LONGEST = 480  # side of a step's picture, in pixels
 FIRST_SEED, COHORT = 1_000, 12
 """Of example phantoms: far from the seeds of runs, whose phantoms a model may have been trained on."""
 FAILURES = (OSError, InputError, RuntimeError, MemoryError)
@@ -74,13 +73,8 @@ class Example(NamedTuple):
 class Answers:
     """A trained model as the page asks it.
 
-    Args:
-        file: ``model.keras``, with its card beside it; the other models of its row are found by their folders and
-            loaded when they are first asked.
-        card: of ``read_card`` on that file, where it was read before.
-
-    Raises:
-        ConfigurationError: as ``card.load_model``.
+    The other models of its row are found by their folders and loaded when they are first asked. Arguments and errors
+    as for ``card.load_model``.
     """
 
     def __init__(self, file: Path, card: ModelCard | None = None) -> None:
@@ -118,10 +112,6 @@ class Answers:
 
     def spread(self, path: str, prediction: Prediction) -> Spread | None:
         """The range of the probabilities over the row's models, each calibrated by itself; None with one model.
-
-        Args:
-            path: the scan's.
-            prediction: what the given model says of it, and with which age and density.
 
         Raises:
             ConfigurationError: another model of the row cannot be loaded.

@@ -41,11 +41,7 @@ def private_folder() -> Iterator[Path]:
 
 
 def listen(port: int) -> socket.socket:
-    """Takes a port of this machine, 0 for any that is free; nobody on the network can reach it.
-
-    Raises:
-        ConfigurationError: it is taken or may not be used.
-    """
+    """Takes a port of this machine, 0 for any that is free; ``ConfigurationError`` where it is taken."""
     try:
         return socket.create_server((HOST, port))
     except OSError as error:
@@ -56,11 +52,7 @@ def listen(port: int) -> socket.socket:
 
 
 def run_server(app: FastAPI, listener: socket.socket) -> None:
-    """Answers requests to a socket of ``listen`` until it is interrupted; open connections then get a second.
-
-    Raises:
-        KeyboardInterrupt: Ctrl-C, once the server has ended.
-    """
+    """Answers requests to a socket of ``listen`` until Ctrl-C, which is raised; open connections then get a second."""
     import uvicorn
 
     uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1)).run(sockets=[listener])

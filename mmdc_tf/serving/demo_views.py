@@ -87,8 +87,8 @@ def verdict(answer: Answer, card: ModelCard, spread: Spread | None = None, note:
     if one is None:
         return paragraph(f"{answer.name}: {answer.problem}", problem=True)
     if spread:
-        models, names = len(spread.trainings), ", ".join(spread.trainings)
-        note = f"Interval: lowest to highest over {models} trained models of this row ({names}): {NOT_SURE}"
+        names = f"{len(spread.trainings)} trained models of this row ({', '.join(spread.trainings)})"
+        note = f"Interval: lowest to highest over {names}: {NOT_SURE}"
     seen = " ".join(text for text in (one.laterality, one.view) if text)
     metadata = [_told("Age", one.age, " years"), _told("Density", one.density, "")]
     return _render(
@@ -145,29 +145,32 @@ def steps(pictures: Mapping[str, np.ndarray], card: ModelCard) -> str:
     return paragraph(told, "Preprocessing, step by step") + _pictures(pictures, "narrow", captions=True)
 
 
-def changes(found: Changes, prediction: Prediction, card: ModelCard) -> str:
-    """What age and density are worth to the answer, and each class's probability over them."""
+def changes(found: Changes | None, prediction: Prediction, card: ModelCard) -> str:
+    """What age and density are worth to the answer, and each class's probability over them; "" without them."""
+    if found is None:
+        return ""
     label = prediction.positive_class or prediction.predicted_class
     given = prediction.probabilities[label]
     unknown = {name: probabilities[label] for name, probabilities in prediction.with_unknown.items()}
     parts = [f"{value:.3f} with {name} unknown ({value - given:+.3f})" for name, value in unknown.items()]
-    told = f"{label}: {given:.3f} as given; {'; '.join(parts)}."
-    told = told if parts else "Age and density are both unknown: set one to see what it is worth."
-    figures = [age_figure(found, prediction, card), density_figure(found, prediction, card)]
-    shown = {f"probability by {name}": pixels(one, DPI) for name, one in zip(("age", "density"), figures, strict=True)}
+    told = "Age and density are both unknown: set one to see what it is worth."
+    if parts:
+        told = f"{label}: {given:.3f} as given; {'; '.join(parts)}."
+    figures = {"age": age_figure(found, prediction, card), "density": density_figure(found, prediction, card)}
+    shown = {f"probability by {name}": pixels(figure, DPI) for name, figure in figures.items()}
     return paragraph(told, "What age and density change") + _pictures(shown, "wide")
 
 
 def age_figure(found: Changes, prediction: Prediction, card: ModelCard) -> Figure:
     """Each class's probability over age, with the density as given; that of an unknown age at the left, hollow."""
-    title = f"By age; density {_words(prediction.density)}"
-    return _curves("age", found.ages, found.by_age, prediction, card, ("age (years)", range(30, 91, 10), title))
+    words = "age (years)", f"By age; density {_words(prediction.density)}"
+    return _curves("age", range(30, 91, 10), (found.ages, found.by_age), words, prediction, card)
 
 
 def density_figure(found: Changes, prediction: Prediction, card: ModelCard) -> Figure:
     """Each class's probability over density, with the age as given."""
-    title = f"By density; age {_words(prediction.age)}"
-    return _curves("density", DENSITIES, found.by_density, prediction, card, ("BI-RADS density", DENSITIES, title))
+    words = "BI-RADS density", f"By density; age {_words(prediction.age)}"
+    return _curves("density", DENSITIES, (DENSITIES, found.by_density), words, prediction, card)
 
 
 def _words(value: MetadataValue) -> str:
@@ -175,14 +178,9 @@ def _words(value: MetadataValue) -> str:
 
 
 def _curves(
-    name: str,
-    values: Sequence[float],
-    found: np.ndarray,
-    prediction: Prediction,
-    card: ModelCard,
-    words: tuple[str, Sequence[int], str],
+    name: str, ticks: Sequence[int], curves: tuple, words: tuple[str, str], prediction: Prediction, card: ModelCard
 ) -> Figure:
-    label, ticks, title = words
+    (values, found), (label, title) = curves, words
     figure = Figure(figsize=(4.4, 3.7), layout="constrained")
     axes, left = figure.subplots(), UNKNOWN_AT[name]
     unknown = prediction.with_unknown.get(name, prediction.probabilities)

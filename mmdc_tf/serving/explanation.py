@@ -53,11 +53,7 @@ class Explanation:
 
 
 class Explainer(Predictor):
-    """A ``Predictor`` that also says where it looks. ``load_explainer`` makes one.
-
-    Raises:
-        ConfigurationError: the model takes no image.
-    """
+    """A ``Predictor`` that also says where it looks. ``load_explainer`` makes one."""
 
     def class_index(self, name: str) -> int:
         """The place of a class among the model's.
@@ -125,7 +121,7 @@ def heat_figure(
         card: the model's.
         name: of the scan, for the title.
         lesion: bool (S, S), outlined; None where there is none.
-        scores: name of a heatmap to its score, which stands above it; None for a uniform one; empty without a lesion.
+        scores: name of a heatmap to its score, which stands above it; empty without a lesion.
     """
     width = max(LEAST_WIDTH, PANEL_WIDTH * (1 + len(explanation.heats)))
     meaning = MEANING if lesion is None else f"{MEANING} {SCORES}"

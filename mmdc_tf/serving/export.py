@@ -83,12 +83,7 @@ def card_place(place: Path, form: ExportFormat) -> Path:
 
 
 def require_place(place: Path, form: ExportFormat, card: Path) -> None:
-    """Checks that nothing but an earlier export of the same format would be replaced.
-
-    Args:
-        place: where the model is to be written.
-        form: as what.
-        card: the model's own, which may lie where its copy would.
+    """Checks that nothing but an earlier export of the same format would be replaced by the model or by its card.
 
     Raises:
         ConfigurationError: the name is of another kind of file, or something else is there.

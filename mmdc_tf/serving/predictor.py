@@ -108,12 +108,7 @@ class Predictor:
         return predictions
 
     def vary(self, path: PathLike, ages: Sequence[float], densities: Sequence[float]) -> np.ndarray:
-        """What the model says of one image with several ages and densities; errors as for ``predict``.
-
-        Args:
-            path: an image file.
-            ages: in years, NaN for unknown; the header's age is not used.
-            densities: BI-RADS 1 to 4 or NaN, one for each age.
+        """What the model says of one image with several ages and densities, NaN for unknown; errors as for ``predict``.
 
         Returns:
             Calibrated probabilities, float64 (ages, classes).
@@ -131,8 +126,10 @@ class Predictor:
             years = replace(years, in_header=header.age_text)
         other = self._read(other_view).image if other_view else None
         of_image = DICOM_MODALITIES.get(header.modality)
+        grey = scan.image[..., 0]  # the other channels are the same, or codes of texture (recipe "brint")
+        low, high = MEAN_RANGE
         found = {
-            "unusual_intensity": has_unusual_intensity(scan.image),
+            "unusual_intensity": not low <= grey.mean() <= high or grey.std() < LEAST_CONTRAST,
             "wrong_modality": None not in (of_image, card.modality) and of_image != card.modality,
             "age_differs_from_header": age_differs,
             "age_not_read": age_not_read,
@@ -174,30 +171,28 @@ class Predictor:
             changed["metadata"][:, column] = np.nan
             for index, values in zip(known, card.calibrated(self._probabilities(changed)), strict=True):
                 with_unknown[index][name] = self._by_class(values)
-        parts = zip(samples, raw, card.calibrated(raw), with_unknown, strict=True)
-        return [self._prediction(*one) for one in parts]
-
-    def _prediction(
-        self, sample: Sample, raw: np.ndarray, calibrated: np.ndarray, with_unknown: dict[str, dict[str, float]]
-    ) -> Prediction:
-        card, probabilities = self.card, self._by_class(calibrated)
-        decided = card.positive_class is not None and card.threshold is not None
-        return Prediction(
-            path=str(sample.path),
-            probabilities=probabilities,
-            raw_probabilities=self._by_class(raw),
-            predicted_class=card.class_names[int(raw.argmax())],  # a temperature keeps the order
-            positive_class=card.positive_class,
-            threshold=card.threshold,
-            decision=probabilities[str(card.positive_class)] >= float(card.threshold or 0) if decided else None,
-            age=sample.age,
-            density=sample.density,
-            with_unknown=with_unknown,
-            laterality=sample.header.laterality,
-            view=sample.header.view,
-            flags=sample.flags,
-            notice=card.notice,
-        )
+        calibrated = [self._by_class(one) for one in card.calibrated(raw)]
+        return [
+            Prediction(
+                path=str(sample.path),
+                probabilities=probabilities,
+                raw_probabilities=self._by_class(own),
+                predicted_class=card.class_names[int(own.argmax())],  # a temperature keeps the order
+                positive_class=card.positive_class,
+                threshold=card.threshold,
+                decision=None
+                if card.positive_class is None or card.threshold is None
+                else probabilities[card.positive_class] >= card.threshold,
+                age=sample.age,
+                density=sample.density,
+                with_unknown=others,
+                laterality=sample.header.laterality,
+                view=sample.header.view,
+                flags=sample.flags,
+                notice=card.notice,
+            )
+            for sample, own, probabilities, others in zip(samples, raw, calibrated, with_unknown, strict=True)
+        ]
 
     def _by_class(self, probabilities: np.ndarray) -> dict[str, float]:
         return dict(zip(self.card.class_names, probabilities.tolist(), strict=True))
@@ -216,19 +211,8 @@ def load_predictor(path: str | Path) -> Predictor:
     return Predictor(*load_model(path))
 
 
-def has_unusual_intensity(image: np.ndarray) -> bool:
-    """Whether a preprocessed image, uint8 (S, S, 3), is nearly black, nearly white or without contrast."""
-    grey = image[..., 0]  # the other channels are the same, or codes of texture (recipe "brint")
-    low, high = MEAN_RANGE
-    return not low <= grey.mean() <= high or bool(grey.std() < LEAST_CONTRAST)
-
-
 def number(name: str, text: str) -> float | None:
-    """An age or density as a user writes it: a number or "unknown" (NaN), as for ``read_number``, or nothing (None).
-
-    Raises:
-        InputError: anything else, or a number out of range.
-    """
+    """An age or density as a user writes it, as for ``read_number``; None for nothing."""
     return None if text == "" else read_number(name, text)
 
 

@@ -19,7 +19,6 @@ from mmdc_tf.errors import RESEARCH_USE, ConfigurationError, InputError, Unreada
 from mmdc_tf.preprocessing import RECIPES, get_recipe, preprocess_file
 from mmdc_tf.serving.card import read_card
 from mmdc_tf.serving.output import MetadataValue
-from mmdc_tf.serving.predictor import has_unusual_intensity
 
 NAN = float("nan")
 
@@ -226,10 +225,6 @@ def test_a_card_writes_what_it_reads(saved, recipe):
     assert read_card(folder / "model.keras").to_json() == {"research_use_only": True, **written}
 
 
-def grey(values: np.ndarray) -> np.ndarray:
-    return np.repeat(values.astype(np.uint8)[..., None], 3, axis=2)
-
-
 @pytest.mark.parametrize(
     ("low", "high", "unusual"),
     [
@@ -241,10 +236,11 @@ def grey(values: np.ndarray) -> np.ndarray:
         (90, 116, False),  # 13
     ],
 )
-def test_unusual_intensity_is_a_matter_of_mean_and_contrast(low, high, unusual):
-    halves = np.full((8, 8), low)
-    halves[:, 4:] = high  # mean (low + high) / 2, standard deviation (high - low) / 2
-    assert has_unusual_intensity(grey(halves)) is unusual
+def test_unusual_intensity_is_a_matter_of_mean_and_contrast(saved, tmp_path, low, high, unusual):
+    halves = np.full((SIZE, SIZE), low, np.uint8)
+    halves[:, SIZE // 2 :] = high  # mean (low + high) / 2, standard deviation (high - low) / 2
+    one = mmdc_tf.load_predictor(saved()).predict(write_image(tmp_path / "a.png", halves))[0]
+    assert ("unusual_intensity" in one.flags) is unusual
 
 
 def test_flags_come_with_the_prediction(saved, tmp_path):
