@@ -35,19 +35,8 @@ from mmdc_tf.serving.output import GIVEN, HEADER, UNKNOWN, MetadataValue, Predic
 
 NAN = float("nan")
 SHARES = {"benign": 0.25, "cancer": 0.5, "normal": 0.25}
-CARD = ModelCard(
-    "mmdcnet",
-    tuple(SHARES),
-    ("image", "metadata"),
-    32,
-    get_recipe("plain"),
-    None,
-    1.5,
-    "cancer",
-    0.4,
-    0.9,
-    "validation",
-)
+CARD = ModelCard("mmdcnet", tuple(SHARES), ("image", "metadata"), 32, get_recipe("plain"), temperature=1.5)
+CARD = replace(CARD, positive_class="cancer", threshold=0.4, sensitivity=0.9, fitted_on="validation part")
 PHANTOM = replace(CARD, phantom=NOTICE)
 ONE = Prediction(
     path="a.png",
@@ -189,7 +178,7 @@ def test_an_answer_says_what_is_to_be_known():
     text = views.verdict(Answer("a.png", ONE), CARD)
     for words in (
         "Decision: cancer yes. Its probability 0.500 reaches the stored threshold 0.400",
-        "chosen for a sensitivity of 0.9 on the part",
+        "chosen for a sensitivity of 0.9 on the validation part",
         "Age: 70 years (given; the DICOM header says 58). Density: unknown. View in the DICOM header: L CC.",
         "One model: no interval",
         "Nothing unusual was noticed",
