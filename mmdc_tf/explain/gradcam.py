@@ -96,15 +96,12 @@ def attention_maps(model: keras.Model, inputs: Mapping[str, np.ndarray]) -> dict
 
 
 def grad_cam_layer(model: keras.Model) -> str:
-    """The layer that Grad-CAM takes where none is named.
+    """The layer that Grad-CAM takes where none is named; ``ConfigurationError`` for a model without such a map.
 
     Only feature maps count through which all that the image says must pass, so that no branch is left out: the
     registered Grad-CAM layer of a backbone (``backbones.toml``) where the model has it, otherwise the last such map.
     In a Vision Transformer the tokens that enter the last attention take its place: after it the class does not
     depend on any token of the image.
-
-    Raises:
-        ConfigurationError: the model has no input ``image``, or no such map.
     """
     path = _image_path(model)
     attentions = [place for place, layer in enumerate(path) if isinstance(layer, keras.layers.MultiHeadAttention)]
@@ -138,25 +135,17 @@ def fine_layer(model: keras.Model) -> str | None:
 
 
 def enlarged(maps: np.ndarray, sides: tuple[int, int]) -> np.ndarray:
-    """Brings heatmaps bilinearly to an image's size and divides each by its maximum.
-
-    Args:
-        maps: float (n, h, w), no value below 0.
-        sides: height and width of the result in pixels.
+    """Brings heatmaps, float (n, h, w), no value below 0, bilinearly to an image's height and width.
 
     Returns:
-        float32 (n, height, width) in [0, 1]; a map of zeros stays one.
+        float32 (n, height, width), each divided by its maximum; a map of zeros stays one.
     """
     large = [cv2.resize(one.astype("float32"), sides[::-1], interpolation=cv2.INTER_LINEAR) for one in np.asarray(maps)]
     return np.stack([one / top if (top := one.max()) > 0 else one for one in large])
 
 
 def model_inputs(model: keras.Model, inputs: Mapping[str, np.ndarray]) -> dict[str, tf.Tensor]:
-    """The tensors that a model takes, by name.
-
-    Raises:
-        ConfigurationError: one is missing.
-    """
+    """The tensors that a model takes, by name; ``ConfigurationError`` where one is missing."""
     names = [tensor.name for tensor in model.inputs]
     missing = [name for name in names if name not in inputs]
     if missing:

@@ -169,7 +169,7 @@ class Events:
         yield from self.answer(scans, files, chosen, GIVEN, *values)
 
     def _details(self, path: str, prediction: Prediction, age: float | None, grade: float | None) -> str:
-        """Heatmaps, what age and density change, and the steps; what cannot be shown is said below."""
+        """Heatmaps, what age and density change, and the steps; above them, what cannot be shown."""
         answers, card = self._answers, self._answers.card
         parts: list[Callable[[], str]] = [
             lambda: views.heats(answers.explain(path, None, age, grade), card),
