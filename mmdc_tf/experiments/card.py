@@ -21,7 +21,7 @@ class ModelCard:
     """What stands in ``model.json``.
 
     Args:
-        name: of the network, or of what ``kind`` says in place of "model".
+        name: of the network, or of the baseline that ``kind`` then says.
         class_names: in the order of the outputs.
         inputs: the tensors that it takes.
         image_size: height and width in pixels.
