@@ -156,37 +156,24 @@ def changes(found: Changes | None, prediction: Prediction, card: ModelCard) -> s
     told = "Age and density are both unknown: set one to see what it is worth."
     if parts:
         told = f"{label}: {given:.3f} as given; {'; '.join(parts)}."
-    figures = {"age": age_figure(found, prediction, card), "density": density_figure(found, prediction, card)}
-    shown = {f"probability by {name}": pixels(figure, DPI) for name, figure in figures.items()}
+    names = ("age", "density")
+    shown = {f"probability by {name}": pixels(curves(name, found, prediction, card), DPI) for name in names}
     return paragraph(told, "What age and density change") + _pictures(shown, "wide")
 
 
-def age_figure(found: Changes, prediction: Prediction, card: ModelCard) -> Figure:
-    """Each class's probability over age, with the density as given; that of an unknown age at the left, hollow."""
-    words = "age (years)", f"By age; density {_words(prediction.density)}"
-    return _curves("age", range(30, 91, 10), (found.ages, found.by_age), words, prediction, card)
-
-
-def density_figure(found: Changes, prediction: Prediction, card: ModelCard) -> Figure:
-    """Each class's probability over density, with the age as given."""
-    words = "BI-RADS density", f"By density; age {_words(prediction.age)}"
-    return _curves("density", DENSITIES, (DENSITIES, found.by_density), words, prediction, card)
-
-
-def _words(value: MetadataValue) -> str:
-    return "unknown" if value.value is None else f"{value.value:g}"
-
-
-def _curves(
-    name: str, ticks: Sequence[int], curves: tuple, words: tuple[str, str], prediction: Prediction, card: ModelCard
-) -> Figure:
-    (values, found), (label, title) = curves, words
+def curves(name: str, found: Changes, prediction: Prediction, card: ModelCard) -> Figure:
+    """Each class's probability over "age" or "density", the other as given; that of an unknown value at the left."""
+    values, shares, ticks, label = found.ages, found.by_age, tuple(range(30, 91, 10)), "age (years)"
+    other, fixed_value = "density", prediction.density.value
+    if name == "density":
+        values, shares, ticks, label = DENSITIES, found.by_density, DENSITIES, "BI-RADS density"
+        other, fixed_value = "age", prediction.age.value
     figure = Figure(figsize=(4.4, 3.7), layout="constrained")
     axes, left = figure.subplots(), UNKNOWN_AT[name]
     unknown = prediction.with_unknown.get(name, prediction.probabilities)
     for index, (class_name, share) in enumerate(unknown.items()):
         look: dict[str, Any] = {"color": COLOURS[index % len(COLOURS)], "marker": MARKS[index % len(MARKS)]}
-        axes.plot(values, found[:, index], markersize=4, label=printable(class_name), **look)
+        axes.plot(values, shares[:, index], markersize=4, label=printable(class_name), **look)
         axes.plot([left], [share], markersize=6, markerfacecolor="white", **look)
     given = getattr(prediction, name).value
     axes.axvline(left if given is None else given, color="black", linewidth=0.9, linestyle=":", label="as given")
@@ -199,7 +186,8 @@ def _curves(
     axes.grid(axis="y", linewidth=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
-    figure.suptitle(f"{title}{card.mark}", fontsize=10)
+    as_given = "unknown" if fixed_value is None else f"{fixed_value:g}"
+    figure.suptitle(f"By {name}; {other} {as_given}{card.mark}", fontsize=10)
     return figure
 
 
