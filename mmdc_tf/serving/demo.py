@@ -78,10 +78,11 @@ def _page(answers: Answers, file: Path, folder: Path) -> gr.Blocks:
         turn, scans = gr.State(0), gr.State([])  # of each visitor
         asked, shown = [scans, files, choice, source, years, density], [source, verdict, details]
         new = [choice, example, verdict, details]
-        at_once: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
-        # one model: one at a time; of many changes only the last matters
-        queued: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1, "trigger_mode": "always_last"}
-        queued |= {"api_visibility": "private", "show_progress": "minimal"}
+        # of many changes the last matters, and none that comes while another is answered is lost
+        last: dict[str, Any] = {"trigger_mode": "always_last", "api_visibility": "private"}
+        at_once: dict[str, Any] = {**last, "queue": False, "show_progress": "hidden"}
+        # one model: one at a time
+        queued: dict[str, Any] = {**last, "concurrency_id": "model", "concurrency_limit": 1, "show_progress": "minimal"}
         other = [files.upload, files.clear, files.delete]
         uploaded = gr.on(other, events.on_uploads, [scans, files], [source, density, *new], **at_once)
         drawn = button.click(events.on_example, [scans, turn], [files, turn, source, years, density, *new], **at_once)
