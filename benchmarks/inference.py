@@ -48,9 +48,8 @@ from mmdc_tf.experiments.rows import TABLES, Row, load_table
 from mmdc_tf.models import MODELS, ModelSettings, build_model
 from mmdc_tf.models.backbones import get_backbone
 from mmdc_tf.preprocessing import get_recipe
-from mmdc_tf.serving.export import export_model
-from mmdc_tf.serving.export_files import FORMATS, default_place
-from mmdc_tf.serving.parity_images import with_the_rest
+from mmdc_tf.serving.export import FORMATS, default_place, export_model
+from mmdc_tf.serving.parity import with_the_rest
 
 ROWS = ["bcdnet_alpha", "mmdcnet_beta"]
 CLASSES = ("benign", "cancer", "normal")

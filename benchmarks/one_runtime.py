@@ -36,7 +36,7 @@ def contender(job: dict[str, Any]) -> tuple[Predict, Predict]:
     """What answers one image, and what goes over many in batches."""
     if job["runtime"].startswith("keras"):
         return keras_contender(job)
-    from mmdc_tf.serving.runtimes import RUNTIMES
+    from mmdc_tf.serving.parity import RUNTIMES
 
     predict = RUNTIMES[job["runtime"]](Path(job["model"]), job["cores"])
     return predict, batched(predict, job["batch"])

@@ -16,7 +16,7 @@ from served_model import change_card, scan, write_image, write_model
 
 from mmdc_tf.cli import main
 from mmdc_tf.errors import RESEARCH_USE
-from mmdc_tf.serving import runtimes
+from mmdc_tf.serving import parity
 from mmdc_tf.serving.export import in_float32
 
 NOTICE = "phantom: not a reproduction"
@@ -74,9 +74,7 @@ def test_elsewhere_the_card_goes_along(model, scans, capsys):
 
 def test_another_answer_is_a_failure_and_the_file_stays(model, scans, capsys, monkeypatch):
     wrong = np.array([[0.2, 0.3, 0.5]])
-    monkeypatch.setitem(
-        runtimes.RUNTIMES, "onnx", lambda path, threads: lambda inputs: wrong[[0] * len(inputs["image"])]
-    )
+    monkeypatch.setitem(parity.RUNTIMES, "onnx", lambda path, threads: lambda inputs: wrong[[0] * len(inputs["image"])])
     code, out, err = export(capsys, "--model", model, "--format", "onnx", "--images", scans)
     assert code == 1
     assert err.startswith(f"failed: {model / 'model.onnx'} does not say what the Keras model says")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,7 @@ from mmdc_tf.preprocessing import PreprocessedScan, Recipe
 from mmdc_tf.preprocessing.lesions import lesion_pixels
 from mmdc_tf.preprocessing.operations import resize
 
-MIRRORING = "flip-left"
-"""The step of a recipe that may mirror a scan, after which a mask's place is not known."""
+MIRRORING = "flip-left"  # the step of a recipe after which a mask's place is not known
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class HeatScore:
     Args:
         hit: the pointing game: the heatmap's maximum lies in the lesion (all of its maxima, where it has several).
         heat_inside: the share of the heat inside the lesion, in [0, 1]; 0 where there is no heat.
-        lesion_area: the lesion's share of the image, in (0, 1]: what an evenly drawn point and even heat would reach.
-            Lesions often lie near the middle, so that a map that merely favours the middle exceeds it too.
+        lesion_area: the lesion's share of the image, in (0, 1]: what chance would reach, though lesions often lie near
+            the middle, so that a map that merely favours the middle exceeds it too.
     """
 
     hit: bool
@@ -40,8 +40,7 @@ def heat_score(heat: np.ndarray, lesion: np.ndarray) -> HeatScore | None:
     """Scores a heatmap against a lesion.
 
     The pointing game is that of Zhang et al., "Top-Down Neural Attention by Excitation Backprop", IJCV 2018, section
-    4.1, without its tolerance of 15 pixels. Several equal maxima must all lie in the lesion, so that a flat map is
-    no hit.
+    4.1, without its tolerance of 15 pixels.
 
     Args:
         heat: float (h, w), no value below 0.
@@ -74,9 +73,8 @@ def read_lesion(masks: Iterable[Path], scan: PreprocessedScan, recipe: Recipe) -
     model's image keeps the pixels that it touches.
 
     Args:
-        masks: image files of the scan's size: a pixel above 127 is lesion. One without such a pixel marks no lesion,
-            as for BUSI's normal images.
-        scan: of the same scan, as the recipe left it.
+        masks: image files of the scan's size: a pixel above 127 is lesion. BUSI's normal images have masks without one.
+        scan: of the same scan, as ``recipe`` left it.
         recipe: the one that made it.
 
     Returns:
@@ -94,7 +92,14 @@ def read_lesion(masks: Iterable[Path], scan: PreprocessedScan, recipe: Recipe) -
         )
     marked = np.zeros((scan.height, scan.width), bool)
     for path in masks:
-        marked |= _marked(path, marked.shape)
+        mask = read_image(path)
+        if mask.shape[:2] != marked.shape:
+            raise InputError(
+                f"Expected a lesion mask of its scan's size {marked.shape}. Received: {path} of "
+                f"shape={mask.shape[:2]}. Give such a mask."
+            )
+        with contextlib.suppress(InputError):  # a mask that marks nothing
+            marked |= np.asarray(binary_fill_holes(lesion_pixels(mask) > 0))
     if not marked.any():
         return None
     left, top, width, height = scan.box
@@ -106,17 +111,3 @@ def read_lesion(masks: Iterable[Path], scan: PreprocessedScan, recipe: Recipe) -
             "See mmdc-tf datasets lesions for how much of each lesion a recipe keeps."
         )
     return small >= min(128, int(small.max()))
-
-
-def _marked(path: Path, shape: tuple[int, int]) -> np.ndarray:
-    """bool (H, W), holes filled."""
-    mask = read_image(path)
-    if mask.shape[:2] != shape:
-        raise InputError(
-            f"Expected a lesion mask of its scan's size {shape}. Received: {path} of shape={mask.shape[:2]}. "
-            "Give such a mask."
-        )
-    try:
-        return np.asarray(binary_fill_holes(lesion_pixels(mask) > 0))
-    except InputError:  # a mask that marks nothing
-        return np.zeros(shape, bool)

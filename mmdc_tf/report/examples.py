@@ -22,9 +22,8 @@ from mmdc_tf.explain.drawing import COLOUR_MAP, OPACITY, UNIFORM, is_uniform
 from mmdc_tf.explain.heat_scores import heat_score, read_lesion
 from mmdc_tf.io import picture_address
 from mmdc_tf.preprocessing.scan_folder import masks_in
-from mmdc_tf.serving.card import ModelCard, read_card
+from mmdc_tf.serving.card import CARD, ModelCard, model_file, read_card
 from mmdc_tf.serving.explanation import GRAD_CAM, LAYER_CAM, Explainer, load_explainer
-from mmdc_tf.serving.model_place import CARD, model_file
 
 PROTOCOL = "leak-free"
 JPEG_QUALITY = 92

@@ -1,71 +1,51 @@
-"""``model.json``, the card beside a saved model: what one must know to use it."""
+"""A saved model and its card from disk: found, read, and checked against each other.
+
+Importing this costs no TensorFlow, so that a wrong place or card is named at once.
+"""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from mmdc_tf.errors import ConfigurationError, did_you_mean_path
+from mmdc_tf.experiments.card import REQUIRED, ModelCard
 
-from mmdc_tf.errors import RESEARCH_USE, ConfigurationError
-from mmdc_tf.evaluation.calibration import apply_temperature
-from mmdc_tf.preprocessing import Recipe, stored_recipe
-from mmdc_tf.preprocessing.recipes import RECIPES_BY_MODALITY
-from mmdc_tf.serving.model_place import CARD, MODEL
+if TYPE_CHECKING:
+    import keras
 
-REQUIRED = ("class_names", "inputs", "image_size", "preprocessing")
+MODEL, CARD = "model.keras", "model.json"
+DEEPEST = 5
+"""Folders from ``runs`` or a run's folder down to a training's, at most."""
+MOST_MODELS = 5
+"""Models of a row that the page asks at most, the given one among them: each takes memory and time."""
+_TRAINING = re.compile(r"fold(\d+)-seed(\d+)")
 
 
-@dataclass(frozen=True)
-class ModelCard:
-    """What stands in ``model.json``.
+def model_file(path: str | Path) -> Path:
+    """The saved model: the file itself, or ``model.keras`` in a training's folder.
 
-    Args:
-        name: of the network.
-        class_names: in the order of the outputs.
-        inputs: the tensors that it takes.
-        image_size: height and width in pixels.
-        recipe: the preprocessing that it was trained with.
-        temperature: of its calibration; None where there is none.
-        positive_class: the class that the threshold is for; None where there is none.
-        threshold: of the calibrated probability, at or above which an image is called positive; None without one.
-        sensitivity: that the threshold reaches on the part that it was fitted on; None without one.
-        fitted_on: what that part is; "" without one.
-        phantom: whether it was trained on phantoms.
-        modality: of the images that it was trained on; of cards that do not say it, that of the recipe, where it is for
-            one alone; else None.
-        notice: "Research use only, …", for a model that was trained on phantoms after words that say so.
+    Raises:
+        ConfigurationError: there is no such file; names a training's folder below the one given, or one that is
+            written alike.
     """
-
-    name: str
-    class_names: tuple[str, ...]
-    inputs: tuple[str, ...]
-    image_size: int
-    recipe: Recipe
-    temperature: float | None
-    positive_class: str | None
-    threshold: float | None
-    sensitivity: float | None
-    fitted_on: str
-    phantom: bool
-    modality: str | None
-    notice: str
-
-    @property
-    def takes_metadata(self) -> bool:
-        """Whether age and density are an input."""
-        return "metadata" in self.inputs
-
-    @property
-    def mark(self) -> str:
-        """What stands behind every number of a model that was trained on phantoms; "" for any other."""
-        return " (phantom)" if self.phantom else ""
-
-    def calibrated(self, raw: np.ndarray) -> np.ndarray:
-        """The model's own probabilities, float64 (n, classes), as its temperature corrects them; unchanged without."""
-        return raw if self.temperature is None else apply_temperature(raw, self.temperature)
+    given = Path(path).expanduser()
+    file = given / MODEL if given.is_dir() else given
+    if file.is_file():
+        return file
+    below = (place for depth in range(1, DEEPEST + 1) for place in given.glob("*/" * depth + MODEL))
+    if (example := next(below, None)) is not None:
+        state, advice = "a folder of trainings", f"Give a training's folder, for example {example.parent}."
+    else:
+        state = f"no {MODEL} in it or below" if given.is_dir() else "no such file"
+        wrote = "Name what mmdc-tf run wrote, such as RUN/TABLE/ROW/PROTOCOL/fold0-seed0."
+        advice = did_you_mean_path(given, wrote)
+    raise ConfigurationError(
+        f"Expected a saved model: a .keras file, or a training's folder with {MODEL}. Received: model={given} "
+        f"({state}). {advice}"
+    )
 
 
 def read_card(file: Path) -> ModelCard:
@@ -75,19 +55,6 @@ def read_card(file: Path) -> ModelCard:
         ConfigurationError: it is absent, not a card, or of a recipe that is another today.
     """
     path = file.with_name(CARD)
-    content = _content(path)
-    missing = [name for name in REQUIRED if name not in content]
-    if missing:
-        raise _not_a_card(path, f"without {', '.join(missing)}")
-    try:
-        return _card(content)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        if isinstance(error, ConfigurationError):
-            raise
-        raise _not_a_card(path, f"{type(error).__name__}: {error}") from error
-
-
-def _content(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ConfigurationError(
             f"Expected {CARD} beside the model: it holds the preprocessing, classes and threshold. Received: {path} "
@@ -95,44 +62,73 @@ def _content(path: Path) -> dict[str, Any]:
         )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise _not_a_card(path, str(error)) from error
-    if not isinstance(content, dict):
-        raise _not_a_card(path, "no JSON object")
-    return content
+        missing = [name for name in REQUIRED if name not in content]
+        if missing:
+            raise ValueError(f"without {', '.join(missing)}")
+        return ModelCard.from_json(content)
+    except ConfigurationError:
+        raise
+    except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ConfigurationError(
+            f"Expected a model's card as mmdc-tf run writes it. Received: {path} ({error}). Copy it from the "
+            "training's folder again, or train the model again."
+        ) from error
 
 
-def _not_a_card(path: Path, reason: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"Expected a model's card as mmdc-tf run writes it. Received: {path} ({reason}). Copy it from the training's "
-        "folder again, or train the model again."
-    )
+def load_model(path: str | Path, card: ModelCard | None = None) -> tuple[keras.Model, ModelCard]:
+    """Loads a trained network and what was stored for its use.
+
+    Args:
+        path: a ``model.keras`` file, or the training's folder that holds it; ``model.json`` lies beside it.
+        card: of ``read_card`` on that file, where it was read before; None to read it.
+
+    Raises:
+        ConfigurationError: the model or card is absent, broken, or of another model, or of another version's recipe;
+            or the model takes no image.
+    """
+    from mmdc_tf.models.saved_model import load_saved_model
+
+    file = model_file(path)
+    card = read_card(file) if card is None else card
+    if "image" not in card.inputs:
+        raise ConfigurationError(
+            f"Expected a model that takes images. Received: {file} (inputs: {', '.join(card.inputs)}). Name another."
+        )
+    model = load_saved_model(file)
+    shapes: dict[str, Any] = {tensor.name: tensor.shape for tensor in model.inputs}
+    side, classes = card.image_size, len(card.class_names)
+    outputs = model.outputs[0].shape[-1]
+    if set(shapes) != set(card.inputs) or tuple(shapes["image"][1:3]) != (side, side) or outputs != classes:
+        raise ConfigurationError(
+            f"Expected the card of this model beside it. Received: {file} with the inputs {shapes} and {outputs} "
+            f"classes, and a card of {', '.join(card.inputs)}, {side} pixels and {classes} classes. Keep each model "
+            "with the model.json of its own training."
+        )
+    return model, card
 
 
-def _card(content: dict[str, Any]) -> ModelCard:
-    numbers = {name: content.get(name) for name in ("temperature", "threshold", "sensitivity_asked")}
-    temperature, threshold, sensitivity = (None if value is None else float(value) for value in numbers.values())
-    phantom = content.get("notice")
-    recipe = stored_recipe(content["preprocessing"])
-    return ModelCard(
-        name=str(content.get("model") or MODEL),
-        class_names=tuple(content["class_names"]),
-        inputs=tuple(content["inputs"]),
-        image_size=int(content["image_size"]),
-        recipe=recipe,
-        temperature=temperature,
-        positive_class=content.get("positive_class"),
-        threshold=threshold,
-        sensitivity=sensitivity,
-        fitted_on=content.get("fitted_on") or "",
-        phantom=bool(phantom),
-        modality=content.get("modality") or _modality_of(recipe),
-        notice=f"{phantom}. {RESEARCH_USE}" if phantom else RESEARCH_USE,
-    )
+def row_models(file: Path, card: ModelCard) -> list[Path]:
+    """The other models of its row and protocol: the same network, trained on another fold or from another seed.
+
+    Args:
+        file: ``…/ROW/PROTOCOL/foldK-seedS/model.keras``.
+        card: its card; a model that takes or gives something else is left out.
+
+    Returns:
+        At most ``MOST_MODELS - 1`` files, by fold and seed; empty for a model outside a run's folder.
+    """
+    own = file.absolute()
+    if _TRAINING.fullmatch(own.parent.name) is None:
+        return []
+    found = [match for place in own.parents[1].iterdir() if (match := _TRAINING.fullmatch(place.name))]
+    ordered = [own.parents[1] / match[0] / MODEL for match in sorted(found, key=lambda one: (int(one[1]), int(one[2])))]
+    return [path for path in ordered if path != own and path.is_file() and _is_alike(path, card)][: MOST_MODELS - 1]
 
 
-def _modality_of(recipe: Recipe) -> str | None:
-    if recipe.name == "brint":
-        return "mammography"
-    found = [name for name, recipes in RECIPES_BY_MODALITY.items() if recipe in recipes]
-    return found[0] if len(found) == 1 else None
+def _is_alike(file: Path, card: ModelCard) -> bool:
+    try:
+        other = read_card(file)
+    except ConfigurationError:
+        return False
+    names = ("name", "class_names", "inputs", "image_size", "recipe", "phantom")
+    return all(getattr(other, name) == getattr(card, name) for name in names)

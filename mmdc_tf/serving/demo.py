@@ -1,7 +1,9 @@
-"""The page of ``mmdc-tf demo``: its layout, and the server's rules."""
+"""The page of ``mmdc-tf demo``: its layout, what it shows when something on it changes, and the server's rules."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,51 +11,33 @@ import gradio as gr
 from fastapi import FastAPI
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+from mmdc_tf.datasets.phantom_folder import write_image
 from mmdc_tf.datasets.schema import AGE_RANGE
-from mmdc_tf.serving import demo_words as words
-from mmdc_tf.serving.card import ModelCard
-from mmdc_tf.serving.demo_answers import DENSITIES, MOST_SCANS, Answers
-from mmdc_tf.serving.demo_events import Events, Inputs, Outputs
-from mmdc_tf.serving.demo_memory import Tidying
+from mmdc_tf.serving import demo_views as views
+from mmdc_tf.serving.demo_answers import DENSITIES, FAILURES, MOST_SCANS, Answers, sentence
 from mmdc_tf.serving.demo_server import HOST
-from mmdc_tf.serving.demo_uploads import UploadLimits, Uploads
-from mmdc_tf.serving.heat_figure import MEANING
-from mmdc_tf.serving.metadata import GIVEN, HEADER, UNKNOWN
+from mmdc_tf.serving.output import GIVEN, HEADER, UNKNOWN, Prediction
+from mmdc_tf.serving.predictor import number
 
 LARGEST = 50
-"""Megabytes of an upload."""
-ROOM = 2_000
-"""Megabytes of all uploads that are kept at once."""
+"""Megabytes of a file."""
 FORGET = (300, 3600)
-"""Seconds: how often uploads are looked at, and how old they may be, where no page says that it is closed."""
+"""Seconds: how often uploads are looked at, and how old they may be."""
 MOST_WAITING = 20
 """Questions that wait for the model; the page says that it is busy to those beyond."""
-MOST_PAGES = 100
-"""Open pages whose state the server keeps, 1 MB each; the page that was idle longest must be loaded again."""
 AGE_SOURCES = [("DICOM header, else unknown", HEADER), ("given below", GIVEN), ("unknown", UNKNOWN)]
-FIRST_AGE = 60
-KINDS = f"PNG, JPEG, TIFF, BMP or DICOM, at most {LARGEST} MB each and {MOST_SCANS} at once. Nothing is stored."
-NO_METADATA = "This model takes no age and no density."
-STEPS = (
-    "What the recipe “{recipe}”, stored with the model, makes of a scan. The last picture is what the model sees. "
-    "White on black: a mask of what is kept."
+KINDS = (
+    f"PNG, JPEG, TIFF, BMP or DICOM, at most {LARGEST} MB each and {MOST_SCANS} at once. They are deleted after an "
+    "hour, or when the command ends."
 )
-FONTS = ["system-ui", "sans-serif"], ["ui-monospace", "monospace"]
-"""Fonts of the system: none is fetched."""
+NOTHING_YET, LOOKING = "Upload a scan, or try the example.", "Looking at the scan …"
 
 
 def make_app(answers: Answers, file: Path, folder: Path) -> FastAPI:
-    """The page as an application for ``demo_server.run_server``.
-
-    Args:
-        answers: the model's.
-        file: of the model, to be named.
-        folder: of ``demo_server.private_folder``.
-    """
+    """The page as an application for ``demo_server.run_server``; ``folder`` is that of ``private_folder``."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_middleware(UploadLimits, folder=folder, largest=MOST_SCANS * LARGEST, room=ROOM)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])  # no other site's name leads here
-    sans, mono = FONTS
+    fonts: dict[str, Any] = {"font": ["system-ui", "sans-serif"], "font_mono": ["monospace"]}  # none is fetched
     return gr.mount_gradio_app(
         app,
         _page(answers, file, folder),
@@ -65,76 +49,146 @@ def make_app(answers: Answers, file: Path, folder: Path) -> FastAPI:
         pwa=False,
         run_history=False,
         footer_links=[],
-        theme=gr.themes.Default(primary_hue="blue", font=sans, font_mono=mono),
-        css=words.styles(),
+        theme=gr.themes.Default(primary_hue="blue", **fonts),
+        css=views.styles(),
     )
 
 
 def _page(answers: Answers, file: Path, folder: Path) -> gr.Blocks:
+    card, events = answers.card, Events(answers, folder)
     with gr.Blocks(title="mmdc-tf demo", fill_width=True, analytics_enabled=False, delete_cache=FORGET) as page:
-        gr.HTML(words.head(answers.card, file), padding=False)
+        gr.HTML(views.head(card, file), padding=False)
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
-                inputs, example = _inputs(answers.card)
+                files = gr.File(label="Scans", file_count="multiple", height=170)
+                gr.HTML(views.paragraph(KINDS), padding=False)
+                button = gr.Button("Try an example (phantom)", size="sm")
+                example = gr.HTML(visible=False, padding=False)
+                without = views.paragraph("This model takes no age and no density.")
+                gr.HTML(without, visible=not card.takes_metadata, padding=False)
+                used: dict[str, Any] = {"visible": card.takes_metadata}
+                source = gr.Radio(AGE_SOURCES, value=HEADER, label="Age", elem_id="age", **used)
+                years = gr.Slider(*AGE_RANGE, value=60, step=1, label="Age in years", **used)
+                grades = [UNKNOWN, *map(str, DENSITIES)]
+                density = gr.Radio(grades, value=UNKNOWN, label="BI-RADS density", elem_id="density", **used)
+                choice = gr.Dropdown([], label="Scan shown in detail", visible=False, interactive=True)
             with gr.Column(scale=5, min_width=300):
-                outputs = _outputs(answers.card, example)
-        events, tidying = Events(answers, folder, inputs, outputs, Uploads(folder)), Tidying()
-        _connect(events, inputs, outputs)
-
-        def forget(request: gr.Request) -> None:
-            """Of a page that is closed nothing stays; Gradio would keep its pictures for another hour."""
-            events.forget(str(request.session_hash))
-            page.state_holder.session_data.pop(str(request.session_hash), None)
-            tidying.soon()
-
-        page.unload(forget)
+                verdict = gr.HTML(views.paragraph(NOTHING_YET), elem_id="verdict", padding=False)
+                details = gr.HTML(padding=False)
+        turn, scans = gr.State(0), gr.State([])  # of each visitor
+        asked, shown = [scans, files, choice, source, years, density], [source, verdict, details]
+        new = [choice, example, verdict, details]
+        # of many changes the last matters, and none that comes while another is answered is lost
+        last: dict[str, Any] = {"trigger_mode": "always_last", "api_visibility": "private"}
+        at_once: dict[str, Any] = {**last, "queue": False, "show_progress": "hidden"}
+        # one model: one at a time
+        queued: dict[str, Any] = {**last, "concurrency_id": "model", "concurrency_limit": 1, "show_progress": "minimal"}
+        other = [files.upload, files.clear, files.delete]
+        uploaded = gr.on(other, events.on_uploads, [scans, files], [source, density, *new], **at_once)
+        drawn = button.click(events.on_example, [scans, turn], [files, turn, source, years, density, *new], **at_once)
+        for new_scans in (uploaded, drawn):
+            new_scans.then(events.answer, asked, shown, **queued)
+        choice.input(events.on_choice, asked, shown, **queued)
+        gr.on([source.input, density.input], events.answer, asked, shown, **queued)
+        years.input(events.on_years, asked, shown, **queued)
     page.queue(api_open=False, max_size=MOST_WAITING)
-    page.state_session_capacity = MOST_PAGES
     return page
 
 
-def _inputs(card: ModelCard) -> tuple[Inputs, gr.HTML]:
-    used = card.takes_metadata
-    files = gr.File(label="Scans", file_count="multiple", height=170)
-    gr.HTML(words.paragraph(KINDS), padding=False)
-    button = gr.Button("Try an example (phantom)", size="sm")
-    example = gr.HTML(visible=False, padding=False)
-    if not used:
-        gr.HTML(words.paragraph(NO_METADATA), padding=False)
-    source = gr.Radio(AGE_SOURCES, value=HEADER, label="Age", visible=used, elem_id="age")
-    years = gr.Slider(*AGE_RANGE, value=FIRST_AGE, step=1, label="Age in years", visible=used)
-    grades = [UNKNOWN, *map(str, DENSITIES)]
-    density = gr.Radio(grades, value=UNKNOWN, label="BI-RADS density", visible=used, elem_id="density")
-    choice = gr.Dropdown([], label="Scan shown in detail", visible=False, interactive=True)
-    return Inputs(files, button, choice, source, years, density, gr.State(0)), example
+class Events:
+    """What happens when a user does something; each gives the new values of the components that it is connected to.
+
+    ``scans`` are the visitor's present ones, a list that lives as long as her page: an answer on others ends.
+
+    Args:
+        answers: the model's.
+        folder: for example scans.
+    """
+
+    def __init__(self, answers: Answers, folder: Path) -> None:
+        self._answers, self._folder = answers, folder
+
+    def on_uploads(self, scans: list[str], files: list[str] | None) -> tuple:
+        """Other scans: nothing of those before stays, no answer, age or density."""
+        scans[:] = files or []
+        return HEADER, UNKNOWN, *_cleared(scans, "")
+
+    def on_example(self, scans: list[str], turn: int) -> tuple:
+        """A phantom scan in place of the files, with its age and density."""
+        example = self._answers.example(turn)
+        path = self._folder / "examples" / example.name
+        write_image(path, example.image)
+        values = (HEADER, gr.skip(), UNKNOWN)
+        if example.age is not None:
+            values = (GIVEN, example.age, str(example.density))
+        scans[:] = [str(path)]
+        return scans, turn + 1, *values, *_cleared(scans, example.words)
+
+    def answer(
+        self,
+        scans: list[str],
+        files: list[str] | None,
+        chosen: int | None,
+        source: str,
+        years: float | None,
+        density: str | None,
+    ) -> Iterator[tuple]:
+        """What the model says of the files: age's source, verdict and details, the quickest part first."""
+        if files:
+            for update in self._answered(files, chosen, source, years, density):
+                if scans != files:
+                    return
+                yield update
+
+    def _answered(
+        self, files: list[str], chosen: int | None, source: str, years: float | None, density: str | None
+    ) -> Iterator[tuple]:
+        card, place = self._answers.card, min(chosen or 0, len(files) - 1)
+        age = {GIVEN: years, UNKNOWN: math.nan}.get(source)
+        grade, path = number("density", density or ""), files[place]
+        found = self._answers.predict(files, age, grade)
+        several, one = views.overview(found, card) if len(files) > 1 else "", found[place]
+        verdict = views.verdict(one, card, note=views.waiting(len(self._answers.others)))
+        yield gr.skip(), several + verdict, gr.skip() if one.prediction else ""
+        if one.prediction is None:
+            return
+        yield gr.skip(), gr.skip(), self._details(path, one.prediction, age, grade)
+        try:
+            verdict = views.verdict(one, card, self._answers.spread(path, one.prediction))
+        except FAILURES as error:
+            verdict = views.verdict(one, card, note=f"No interval: {sentence(error, path)}")
+        yield gr.skip(), several + verdict, gr.skip()
+
+    def on_choice(self, *asked: Any) -> Iterator[tuple]:
+        """Another of several scans; arguments as for ``answer``."""
+        yield gr.skip(), views.paragraph(LOOKING), ""
+        yield from self.answer(*asked)
+
+    def on_years(self, scans: list[str], files: Any, chosen: Any, source: str, *values: Any) -> Iterator[tuple]:
+        """Whoever moves the age gives it."""
+        yield GIVEN, gr.skip(), gr.skip()
+        yield from self.answer(scans, files, chosen, GIVEN, *values)
+
+    def _details(self, path: str, prediction: Prediction, age: float | None, grade: float | None) -> str:
+        """Heatmaps, what age and density change, and the steps; above them, what cannot be shown."""
+        answers, card = self._answers, self._answers.card
+        parts: list[Callable[[], str]] = [
+            lambda: views.heats(answers.explain(path, None, age, grade), card),
+            lambda: views.changes(answers.changes(path, prediction), prediction, card),
+            lambda: views.steps(answers.steps(path), card),
+        ]
+        shown, problems = [], []
+        for part in parts:
+            try:
+                shown.append(part())
+            except FAILURES as error:
+                problems.append(views.paragraph(sentence(error, path), problem=True))
+        return "".join([*problems, *shown])
 
 
-def _outputs(card: ModelCard, example: gr.HTML) -> Outputs:
-    overview = gr.HTML(visible=False, padding=False)
-    verdict = gr.HTML(words.paragraph(), elem_id="verdict", padding=False)
-    trouble = gr.HTML(visible=False, padding=False)
-    with gr.Column(visible=False) as details:
-        gr.HTML(words.paragraph(MEANING, "Where the model looks"), padding=False)
-        heats = gr.HTML(padding=False)
-        changes = gr.HTML(visible=card.takes_metadata, padding=False)
-        told = STEPS.format(recipe=card.recipe.name)
-        gr.HTML(words.paragraph(told, "Preprocessing, step by step"), padding=False)
-        steps = gr.HTML(padding=False)
-    return Outputs(example, overview, verdict, trouble, details, heats, changes, steps)
-
-
-def _connect(events: Events, inputs: Inputs, outputs: Outputs) -> None:
-    values = [inputs.source, inputs.years, inputs.density]
-    shown = [inputs.choice, *vars(outputs).values()]
-    # one model: one at a time; of many changes only the last matters
-    rules: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1, "trigger_mode": "always_last"}
-    rules |= {"api_visibility": "private", "show_progress": "minimal"}
-    reset = [inputs.source, inputs.density, *shown]
-    at_once: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
-    uploaded = inputs.files.change(events.on_uploads, inputs.files, reset, **at_once)
-    uploaded.then(events.on_files, [inputs.files, *values], shown, **rules)
-    inputs.choice.input(events.on_choice, [inputs.files, inputs.choice, *values], shown, **rules)
-    changed = [inputs.source.input, inputs.density.input]
-    gr.on(changed, events.on_values, [inputs.files, inputs.choice, *values], shown, **rules)
-    inputs.years.input(events.on_years, [inputs.files, inputs.choice, *values[1:]], [inputs.source, *shown], **rules)
-    inputs.example.click(events.on_example, inputs.turn, [*vars(inputs).values()], api_visibility="private")
+def _cleared(files: list[str], words: str) -> tuple:
+    """The choice among the scans, what was drawn, and neither a verdict nor details of the scans before."""
+    names = [(f"{place}. {Path(path).name}", place - 1) for place, path in enumerate(files, start=1)]
+    choice = gr.update(choices=names, value=0 if names else None, visible=len(names) > 1)
+    example = gr.update(value=views.paragraph(words), visible=bool(words))
+    return choice, example, views.paragraph(LOOKING if files else NOTHING_YET), ""

@@ -7,64 +7,52 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from mmdc_tf.datasets.opencv import cv2
+from mmdc_tf.datasets.phantom_cohort import mammogram_patients, ultrasound_scans
+from mmdc_tf.datasets.phantom_folder import NOTICE
+from mmdc_tf.datasets.phantom_mammogram import draw_mammogram
+from mmdc_tf.datasets.phantom_ultrasound import draw_ultrasound
 from mmdc_tf.errors import InputError
-from mmdc_tf.serving.card import ModelCard
-from mmdc_tf.serving.explanation import Explainer, Explanation
-from mmdc_tf.serving.loading import load_model
-from mmdc_tf.serving.prediction import Prediction
+from mmdc_tf.preprocessing import PreprocessedScan, State, Step, preprocess_scan
+from mmdc_tf.serving.card import ModelCard, load_model, row_models
+from mmdc_tf.serving.explanation import Explainer
+from mmdc_tf.serving.output import Prediction
 from mmdc_tf.serving.predictor import Predictor
-from mmdc_tf.serving.scan_steps import ScanReader
-from mmdc_tf.serving.siblings import siblings
 
-AGES = tuple(range(30, 91, 5))
-DENSITIES = (1, 2, 3, 4)
+AGES, DENSITIES = tuple(range(30, 91, 5)), (1, 2, 3, 4)
 MOST_SCANS = 20
+LONGEST = 480  # side of a step's picture, in pixels
+FIRST_SEED, COHORT = 1_000, 12
+"""Of example phantoms: far from the seeds of runs, whose phantoms a model may have been trained on."""
 FAILURES = (OSError, InputError, RuntimeError, MemoryError)
 """What a file or value may cause; anything else is a fault of the program."""
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What the model says of one scan.
-
-    Args:
-        name: the file's, without its folder.
-        prediction: None where there is none.
-        problem: the sentence that says why; "" where there is a prediction.
-    """
+class Answer(NamedTuple):
+    """What the model says of a scan: its file's name, and a prediction or the sentence that says why there is none."""
 
     name: str
     prediction: Prediction | None
-    problem: str
+    problem: str = ""
 
 
-@dataclass(frozen=True)
-class Spread:
-    """How far the trained models of a row differ on one scan.
-
-    Args:
-        trainings: the names of the models' folders, the given one first.
-        lowest, highest: of each class's calibrated probability, over these models.
-    """
+class Spread(NamedTuple):
+    """How far a row's models differ on a scan: their folders, and the range of each class's calibrated probability."""
 
     trainings: tuple[str, ...]
     lowest: dict[str, float]
     highest: dict[str, float]
 
 
-@dataclass(frozen=True)
-class Changes:
-    """The calibrated probabilities of one scan with other ages and densities.
-
-    Args:
-        ages: in years, rising, the given one among them.
-        by_age: float64 (ages, classes), with the density as it is given.
-        by_density: float64 (4, classes), of the densities 1 to 4, with the age as it is given.
+class Changes(NamedTuple):
+    """Calibrated probabilities of one scan, float64 (values, classes), by age (rising years) and by the four densities,
+    each with the other value as it is given.
     """
 
     ages: tuple[float, ...]
@@ -72,90 +60,122 @@ class Changes:
     by_density: np.ndarray
 
 
+class Example(NamedTuple):
+    """A phantom scan: its file's name, uint8 (H, W) or (H, W, 3), what was drawn, age and density if it has them."""
+
+    name: str
+    image: np.ndarray
+    words: str
+    age: int | None = None
+    density: int | None = None
+
+
 class Answers:
     """A trained model as the page asks it.
 
-    Args:
-        file: ``model.keras``, with its card beside it; the other models of its row are found by their folders and
-            loaded when they are first asked.
-        card: of ``read_card`` on that file, where it was read before.
-
-    Raises:
-        ConfigurationError: as ``loading.load_model``.
+    The other models of its row are found by their folders and loaded when they are first asked. Arguments and errors
+    as for ``card.load_model``.
     """
 
     def __init__(self, file: Path, card: ModelCard | None = None) -> None:
         model, self.card = load_model(file, card)
         self._file = file.absolute()
-        self._read = ScanReader(self.card.recipe, self.card.image_size)
-        self._predictor = Predictor(model, self.card, self._read)
-        self._explainer = Explainer(model, self.card, self._read)
-        self.siblings = siblings(self._file, self.card)
+        self._watched = functools.lru_cache(MOST_SCANS)(self._watch)
+        self._model = Explainer(model, self.card, self._read)
+        self.explain = self._model.explain
+        self.others = row_models(self._file, self.card)
+
+    def _read(self, path: str | Path) -> PreprocessedScan:
+        return self._watched(str(path))[0]
+
+    def steps(self, path: str) -> dict[str, np.ndarray]:
+        """Name to picture, uint8 (h, w) or (h, w, 3): the scan as read, and what each step of the recipe made."""
+        return self._watched(path)[1]
+
+    def _watch(self, path: str) -> tuple[PreprocessedScan, dict[str, np.ndarray]]:
+        pictures: dict[str, np.ndarray] = {}  # a scan that is decoded again replaces the earlier ones
+        steps = tuple(_watched(step, number, pictures) for number, step in enumerate(self.card.recipe.steps, start=2))
+        scan = preprocess_scan(path, replace(self.card.recipe, steps=steps), self.card.image_size)
+        return scan, pictures
 
     def predict(self, paths: Sequence[str], age: float | None, density: float | None) -> list[Answer]:
-        """Predicts scans, the first ``MOST_SCANS`` of them, with one age and density for all.
-
-        Args:
-            paths: of files; what cannot be read is an answer with a problem.
-            age, density: as for ``Predictor.predict``.
-        """
-        answers = [self._answer(path, age, density) for path in paths[:MOST_SCANS]]
+        """Predicts the first ``MOST_SCANS`` scans, with one age and density for all, as for ``Predictor.predict``."""
         too_many = f"Expected at most {MOST_SCANS} files at once. Received: {len(paths)}. Remove some."
-        return [*answers, *(Answer(Path(path).name, None, too_many) for path in paths[MOST_SCANS:])]
-
-    def _answer(self, path: str, age: float | None, density: float | None) -> Answer:
-        try:
-            return Answer(Path(path).name, self._predictor.predict(path, age, density)[0], "")
-        except FAILURES as error:
-            return Answer(Path(path).name, None, sentence(error, path))
-
-    def steps(self, path: str) -> tuple[tuple[str, np.ndarray], ...]:
-        """The name and picture of each step of the preprocessing, as in ``WatchedScan``."""
-        return self._read.watched(Path(path)).steps
-
-    def explain(self, path: str, age: float | None, density: float | None) -> Explanation:
-        """The heatmaps; Grad-CAM is that of the most probable class."""
-        return self._explainer.explain(path, None, age, density)
+        answers = []
+        for place, path in enumerate(paths):
+            try:
+                found = self._model.predict(path, age, density)[0] if place < MOST_SCANS else None
+                answers.append(Answer(Path(path).name, found, "" if found else too_many))
+            except FAILURES as error:
+                answers.append(Answer(Path(path).name, None, sentence(error, path)))
+        return answers
 
     def spread(self, path: str, prediction: Prediction) -> Spread | None:
         """The range of the probabilities over the row's models, each calibrated by itself; None with one model.
 
-        Args:
-            path: the scan's.
-            prediction: what the given model says of it, and with which age and density.
-
         Raises:
             ConfigurationError: another model of the row cannot be loaded.
         """
-        if not self.siblings:
+        if not self.others:
             return None
         given = [prediction.age.number], [prediction.density.number]
-        others = [one.vary(path, *given)[0] for one in self._others]
-        every = np.stack([np.array(list(prediction.probabilities.values())), *others])
-        names = tuple(file.parent.name for file in (self._file, *self.siblings))
-        return Spread(names, self._by_class(every.min(axis=0)), self._by_class(every.max(axis=0)))
+        found = [list(prediction.probabilities.values()), *(one.vary(path, *given)[0] for one in self._other_models)]
+        ends = (dict(zip(self.card.class_names, end(found, axis=0).tolist(), strict=True)) for end in (np.min, np.max))
+        return Spread(tuple(file.parent.name for file in (self._file, *self.others)), *ends)
 
     @functools.cached_property
-    def _others(self) -> list[Predictor]:
-        return [Predictor(*load_model(file), self._read) for file in self.siblings]
-
-    def _by_class(self, values: np.ndarray) -> dict[str, float]:
-        return dict(zip(self.card.class_names, values.tolist(), strict=True))
+    def _other_models(self) -> list[Predictor]:
+        return [Predictor(*load_model(file), self._read) for file in self.others]
 
     def changes(self, path: str, prediction: Prediction) -> Changes | None:
-        """What the model would say with other ages and densities; None for a model that takes none.
-
-        Args:
-            path, prediction: as for ``spread``.
-        """
+        """What the model would say with other ages and densities; None for a model that takes none."""
         if not self.card.takes_metadata:
             return None
         age, density = prediction.age.number, prediction.density.number
-        known = {float(years) for years in AGES} | ({age} if prediction.age.value is not None else set())
-        ages = tuple(sorted(known))
+        ages = tuple(sorted({*map(float, AGES), *([] if prediction.age.value is None else [age])}))
         varied = [*ages, *[age] * len(DENSITIES)], [*[density] * len(ages), *DENSITIES]
-        found = self._predictor.vary(path, *varied)
+        found = self._model.vary(path, *varied)
         return Changes(ages, found[: len(ages)], found[len(ages) :])
+
+    def example(self, turn: int) -> Example:
+        """Draws a phantom of the kind of images that the model takes, of another class at each turn; no patient's.
+
+        Where the recipe is for any image, a class "malignant" without age and density stands for ultrasound.
+        """
+        ultrasound = not self.card.takes_metadata and "malignant" in self.card.class_names
+        ultrasound = self.card.modality == "ultrasound" if self.card.modality else ultrasound
+        label = (("malignant" if ultrasound else "cancer"), "benign", "normal")[turn % 3]
+        name, seed = f"phantom-{label}-{turn + 1}.png", FIRST_SEED + turn
+        if ultrasound:
+            scan = next(one for one in ultrasound_scans(COHORT, seed) if one.label == label)
+            image = draw_ultrasound(scan.subject, 256, scan.exposure, scan.coloured).image
+            return Example(name, image, f"{NOTICE}. Drawn as {label}: {_lesion(scan.subject)}.")
+        patient = next(one for one in mammogram_patients(COHORT, seed) if one.status.lower() == label)
+        words = f"{NOTICE}. Drawn as {label}: {_lesion(patient)}, age {patient.age}, density {patient.density}."
+        return Example(name, draw_mammogram(patient, "MLO", "LEFT").image, words, patient.age, patient.density)
+
+
+def _lesion(drawn: Any) -> str:
+    return "no lesion" if drawn.lesion == "none" else f"{drawn.lesion} lesion"
+
+
+def _watched(step: Step, number: int, pictures: dict[str, np.ndarray]) -> Step:
+    """The step, which leaves its picture in ``pictures``."""
+
+    def run(state: State, **parameters: Any) -> State:
+        if number == 2:
+            pictures["1. scan"] = _small(state.image)
+        after = step.run(state, **parameters)
+        pictures[f"{number}. {step.name.replace('-', ' ')}"] = _small(step.picture(after))
+        return after
+
+    return replace(step, run=run)
+
+
+def _small(image: np.ndarray) -> np.ndarray:
+    share = min(1.0, LONGEST / max(image.shape[:2]))
+    height, width = (max(1, round(side * share)) for side in image.shape[:2])
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
 
 
 def sentence(error: Exception, path: str) -> str:

@@ -1,4 +1,4 @@
-"""The page's server: on this machine alone, with a folder of its own that is gone when it ends."""
+"""The page's server: on this machine alone, with a folder of its own that is gone when it ends. Needs no Gradio."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from mmdc_tf.errors import ConfigurationError
 
@@ -19,54 +19,29 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 OFFLINE = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_OFFLINE": "1"}
 """Gradio counts its users and looks for new versions otherwise."""
-PATIENCE = 1
-"""Seconds that open connections get when the server ends."""
 
 
 @contextlib.contextmanager
 def private_folder() -> Iterator[Path]:
-    """A folder that only this user can read, for all that a page must write; deleted at the end, whatever ends it.
+    """A folder that only this user can read, for all that the page must write; deleted at the end, whatever ends it.
 
-    Inside, Gradio and ``tempfile`` write nowhere else, and Gradio tells nobody that it runs. To be entered before
-    Gradio is imported.
+    From here on Gradio and ``tempfile`` write nowhere else, and a request to end or a closed terminal is as Ctrl-C. To
+    be entered before Gradio is imported.
     """
-    environment, place = dict(os.environ), tempfile.tempdir
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="mmdc-tf-demo-") as folder:
         os.environ.update(OFFLINE, GRADIO_TEMP_DIR=folder)
-        tempfile.tempdir = folder
+        before, tempfile.tempdir = tempfile.tempdir, folder
         try:
             yield Path(folder)
         finally:
-            tempfile.tempdir = place
-            os.environ.clear()
-            os.environ.update(environment)
-
-
-@contextlib.contextmanager
-def ended_by_signals() -> Iterator[None]:
-    """A request to end or a closed terminal is as Ctrl-C: a ``KeyboardInterrupt``, so that nothing is left behind."""
-
-    def stop(*_: object) -> NoReturn:
-        raise KeyboardInterrupt
-
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {number: signal.signal(number, stop) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+            tempfile.tempdir = before
 
 
 def listen(port: int) -> socket.socket:
-    """Takes a port of this machine; nobody on the network can reach it.
-
-    Args:
-        port: 0 for any that is free.
-
-    Raises:
-        ConfigurationError: it is taken or may not be used.
-    """
+    """Takes a port of this machine, 0 for any that is free; ``ConfigurationError`` where it is taken."""
     try:
         return socket.create_server((HOST, port))
     except OSError as error:
@@ -77,16 +52,7 @@ def listen(port: int) -> socket.socket:
 
 
 def run_server(app: FastAPI, listener: socket.socket) -> None:
-    """Answers requests until it is interrupted.
-
-    Args:
-        app: which answers them.
-        listener: of ``listen``; closed at the end.
-
-    Raises:
-        KeyboardInterrupt: Ctrl-C, once the server has ended.
-    """
+    """Answers requests to a socket of ``listen`` until Ctrl-C, which is raised; open connections then get a second."""
     import uvicorn
 
-    config = uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=PATIENCE)
-    uvicorn.Server(config).run(sockets=[listener])
+    uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1)).run(sockets=[listener])

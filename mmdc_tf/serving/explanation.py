@@ -1,24 +1,37 @@
-"""A saved model and what it looks at in a scan: Grad-CAM and its own attention, from the file to the heatmaps."""
+"""What a saved model looks at in a scan, and the picture of it: Grad-CAM and its own attention, from file to figure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import textwrap
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import keras
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from mmdc_tf.datasets.dicom_header import read_header
 from mmdc_tf.errors import ConfigurationError, did_you_mean
-from mmdc_tf.explain.attention_maps import attention_maps
-from mmdc_tf.explain.gradcam import enlarged, fine_layer, grad_cam, grad_cam_layer, layer_cam, model_inputs
-from mmdc_tf.preprocessing import PreprocessedScan, preprocess_scan
-from mmdc_tf.serving.card import ModelCard
-from mmdc_tf.serving.loading import load_model
-from mmdc_tf.serving.metadata import checked, resolve
+from mmdc_tf.explain.drawing import UNIFORM, draw_heat, draw_image, draw_scale, is_uniform
+from mmdc_tf.explain.gradcam import attention_maps, enlarged, fine_layer, grad_cam, grad_cam_layer, layer_cam
+from mmdc_tf.explain.heat_scores import HeatScore
+from mmdc_tf.preprocessing import PreprocessedScan
+from mmdc_tf.serving.card import ModelCard, load_model
+from mmdc_tf.serving.output import printable
+from mmdc_tf.serving.predictor import Predictor, checked
 
 GRAD_CAM, LAYER_CAM = "Grad-CAM", "LayerCAM"
+PANEL_WIDTH, PANEL_HEIGHT, LEAST_WIDTH = 3.1, 3.5, 6.2  # inches
+LESION = "#56b4e9"  # Okabe and Ito's sky blue, which is in no part of the colour map
+LONGEST_NAME = 60
+MEANING = (
+    "Grad-CAM (Selvaraju et al. 2017): where the network finds what speaks for the class. Attention: where the model "
+    "looks, the same for all classes. Heat: share of each map's own maximum, so maps say where, not how much."
+)
+SCORES = (
+    "Blue line: lesion mask. Hit: the maximum lies in the lesion (pointing game). Inside: the share of the heat in the "
+    "lesion; chance: the lesion's share of the image, which a map that merely favours the middle exceeds too."
+)
 
 
 @dataclass(frozen=True)
@@ -39,24 +52,8 @@ class Explanation:
     heats: dict[str, np.ndarray]
 
 
-class Explainer:
-    """A loaded model with its card. ``load_explainer`` makes one.
-
-    Args:
-        model: a registered model, as from ``keras.models.load_model``.
-        card: the content of its ``model.json``.
-        read: preprocesses a file as ``preprocess_scan`` does with the card's recipe and size, which is what None does.
-
-    Raises:
-        ConfigurationError: the model takes no image.
-    """
-
-    def __init__(
-        self, model: keras.Model, card: ModelCard, read: Callable[[str | Path], PreprocessedScan] | None = None
-    ) -> None:
-        self.model, self.card = model, card
-        self._read = read or (lambda path: preprocess_scan(path, card.recipe, card.image_size))
-        self.layer, self.fine_layer = grad_cam_layer(model), fine_layer(model)
+class Explainer(Predictor):
+    """A ``Predictor`` that also says where it looks. ``load_explainer`` makes one."""
 
     def class_index(self, name: str) -> int:
         """The place of a class among the model's.
@@ -72,16 +69,20 @@ class Explainer:
             )
         return names.index(name)
 
+    @property
+    def fine_layer(self) -> str | None:
+        """The layer of LayerCAM, where Grad-CAM's map is too coarse to point."""
+        return fine_layer(self.model)
+
     def explain(
         self, path: str | Path, class_name: str | None = None, age: float | None = None, density: float | None = None
     ) -> Explanation:
-        """Reads a scan, predicts it and makes the heatmaps.
+        """Reads a scan, predicts it and makes the heatmaps; a second view is unknown: the first stands for both.
 
         Args:
             path: an image file.
             class_name: the class that Grad-CAM asks about; None for the most probable.
-            age: in years, NaN for unknown; None for what a DICOM header says.
-            density: 1 to 4, NaN or None for unknown.
+            age, density: as for ``predict``.
 
         Raises:
             UnreadableImageError: names the file.
@@ -89,39 +90,91 @@ class Explainer:
             InputError, RuntimeError: a value out of range, or as ``preprocess_scan``.
         """
         index = None if class_name is None else self.class_index(class_name)
-        scan = self._read(path)
-        inputs = self._inputs(scan, path, age, density)
-        probabilities = self._probabilities(inputs)
+        sample = self._sample(Path(path), checked("age", age), checked("density", density))
+        inputs = self._tensors([sample])
+        probabilities = self.card.calibrated(self._probabilities(inputs))[0]
         index = int(probabilities.argmax()) if index is None else index
-        sides = scan.image.shape[0], scan.image.shape[1]
-        own = {name: enlarged(maps, sides)[0] for name, maps in attention_maps(self.model, inputs).items()}
-        heats = {GRAD_CAM: grad_cam(self.model, inputs, index, self.layer)[0]}
+        heats = {GRAD_CAM: grad_cam(self.model, inputs, index, grad_cam_layer(self.model))[0]}
         if self.fine_layer is not None:
             heats[LAYER_CAM] = layer_cam(self.model, inputs, index, self.fine_layer)[0]
-        return Explanation(scan, probabilities, index, {**heats, **own})
-
-    def _inputs(
-        self, scan: PreprocessedScan, path: str | Path, age: float | None, density: float | None
-    ) -> dict[str, np.ndarray]:
-        """All that any registered model takes; a second view is unknown, so that the first stands for both."""
-        image = scan.image[None].astype("float32")
-        years, _ = resolve(checked("age", age), read_header(path).age, self.card.takes_metadata)
-        grade, _ = resolve(checked("density", density), None, self.card.takes_metadata)
-        metadata = np.array([[years.number, grade.number]], "float32")
-        return {"image": image, "other_view": np.full_like(image, np.nan), "metadata": metadata}
-
-    def _probabilities(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-        raw = np.asarray(self.model(model_inputs(self.model, inputs), training=False), "float64")
-        return self.card.calibrated(raw)[0]
+        sides = (self.card.image_size, self.card.image_size)
+        heats |= {name: enlarged(maps, sides)[0] for name, maps in attention_maps(self.model, inputs).items()}
+        return Explanation(sample.scan, probabilities, index, heats)
 
 
 def load_explainer(path: str | Path, card: ModelCard | None = None) -> Explainer:
-    """Loads a saved network and its card.
+    """Loads a saved network and its card; arguments and errors as for ``card.load_model``."""
+    return Explainer(*load_model(path, card))
+
+
+def heat_figure(
+    explanation: Explanation,
+    card: ModelCard,
+    name: str,
+    lesion: np.ndarray | None,
+    scores: Mapping[str, HeatScore | None],
+) -> Figure:
+    """The preprocessed image, then a panel a heatmap; the card's notice stands below.
 
     Args:
-        path, card: as for ``loading.load_model``.
-
-    Raises:
-        ConfigurationError: as ``loading.load_model``.
+        explanation: as from ``Explainer.explain``.
+        card: the model's.
+        name: of the scan, for the title.
+        lesion: bool (S, S), outlined; None where there is none.
+        scores: name of a heatmap to its score, which stands above it; empty without a lesion.
     """
-    return Explainer(*load_model(path, card))
+    width = max(LEAST_WIDTH, PANEL_WIDTH * (1 + len(explanation.heats)))
+    meaning = MEANING if lesion is None else f"{MEANING} {SCORES}"
+    caption = [*textwrap.wrap(meaning, int(width * 16)), printable(card.notice)]
+    bands = (0.7, PANEL_HEIGHT + (0.3 if scores else 0.0), 0.15 + 0.16 * len(caption))  # inches
+    figure = Figure(figsize=(width, sum(bands)), layout="constrained")
+    top, middle, bottom = np.asarray(figure.subfigures(3, 1, height_ratios=bands))
+    pairs = zip(card.class_names, explanation.probabilities, strict=True)
+    kind = "probability" if card.temperature is None else "calibrated probability"
+    shown = name if len(name) <= LONGEST_NAME else f"…{name[-LONGEST_NAME:]}"
+    title = (shown, f"{kind}: {', '.join(f'{label} {share:.2f}' for label, share in pairs)}{card.mark}")
+    top.text(0.5, 0.5, "\n".join(map(printable, title)), ha="center", va="center", parse_math=False)
+    panels = middle.subplots(1, 1 + len(explanation.heats))
+    draw_image(panels[0], explanation.scan.image[..., 0], "preprocessed image")  # of every recipe the grey image
+    for axes, kind in zip(panels[1:], explanation.heats, strict=True):
+        _draw_panel(axes, explanation, card, kind, scores)
+    if lesion is not None and not lesion.all():  # what fills the image has no outline
+        for axes in panels:
+            axes.contour(lesion.astype(float), levels=[0.5], colors=[LESION], linewidths=1.3)
+    bottom.text(0.5, 0.5, "\n".join(caption), fontsize=8, ha="center", va="center")
+    return figure
+
+
+def heat_panels(explanation: Explanation, card: ModelCard) -> dict[str, Figure]:
+    """A figure a heatmap, over the preprocessed image: for a page that arranges them by its width."""
+    figures = {}
+    for kind in explanation.heats:
+        figures[kind] = Figure(
+            figsize=(PANEL_WIDTH, PANEL_HEIGHT + 0.4), layout="compressed"
+        )  # images keep their shape
+        _draw_panel(figures[kind].subplots(), explanation, card, kind, {})
+    return figures
+
+
+def _draw_panel(
+    axes: Axes, explanation: Explanation, card: ModelCard, kind: str, scores: Mapping[str, HeatScore | None]
+) -> None:
+    heat, of_class = explanation.heats[kind], kind in (GRAD_CAM, LAYER_CAM)
+    lines = [f"{kind} for {card.class_names[explanation.class_index]}" if of_class else kind]
+    if not heat.any():
+        lines.append("no heat: nothing speaks for this class")
+    elif is_uniform(heat):
+        lines.append(UNIFORM + "; score n/a" * bool(scores))
+    elif kind in scores:
+        lines.append(score_text(scores[kind]))
+    draw_image(axes, explanation.scan.image[..., 0], "\n".join(map(printable, lines)))
+    measure = "heat" if of_class else "attention"
+    draw_scale(axes.figure, draw_heat(axes, heat), axes, measure, orientation="horizontal", fraction=0.05)
+
+
+def score_text(score: HeatScore | None) -> str:
+    """A score in words, as it stands beside a heatmap."""
+    if score is None:
+        return "n/a (uniform)"
+    hit = "hit" if score.hit else "miss"
+    return f"{hit}; {100 * score.heat_inside:.1f} % inside (chance {100 * score.lesion_area:.1f} %)"

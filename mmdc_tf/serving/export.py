@@ -1,51 +1,142 @@
-"""A saved model for other runtimes: TensorFlow's SavedModel, ONNX and TFLite, each with the model's card."""
+"""A saved model for other runtimes: TensorFlow's SavedModel, ONNX and TFLite, each with the model's card.
+
+Importing this needs no TensorFlow, and the exported files none of this package.
+"""
 
 from __future__ import annotations
 
-import contextlib
+import importlib.util
 import json
 import logging
 import re
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 
 from mmdc_tf.errors import RESEARCH_USE, ConfigurationError
 from mmdc_tf.io import new_folder, write_with
-from mmdc_tf.serving.export_files import ExportFormat, card_place
-from mmdc_tf.serving.model_place import CARD
-from mmdc_tf.serving.runtimes import OUTPUT, load_onnx
+from mmdc_tf.serving.card import CARD, MODEL, REQUIRED
+from mmdc_tf.serving.parity import OUTPUT, load_onnx
+
+if TYPE_CHECKING:
+    import keras
 
 OPSET = 18
 """Of ONNX: the newest that tf2onnx writes."""
+SAVED_MODEL = "saved_model.pb"
+FOLDER_CONTENT = {SAVED_MODEL, "fingerprint.pb", "variables", "assets", "assets.extra", CARD}
+
+
+@dataclass(frozen=True)
+class ExportFormat:
+    """A format: its name on the command line and by its makers, the suffix of its file ("" for a folder), and the
+    packages beyond those that are always there.
+    """
+
+    name: str
+    title: str
+    suffix: str
+    packages: tuple[str, ...]
+
+
+FORMATS = {
+    "saved_model": ExportFormat("saved_model", "TensorFlow's SavedModel", "", ()),
+    "onnx": ExportFormat("onnx", "ONNX", ".onnx", ("onnx", "onnxruntime", "tf2onnx")),
+    "tflite": ExportFormat("tflite", "TFLite", ".tflite", ("ai_edge_litert",)),
+}
+
+
+def require_possible(form: ExportFormat, quantise: bool) -> None:
+    """Looks for what the format needs, without importing it.
+
+    Raises:
+        ConfigurationError: something is not installed, or the format has no quantised form here.
+    """
+    if quantise and not form.suffix:
+        raise ConfigurationError(
+            f"Expected --format onnx or tflite with --quantize. Received: format={form.name}, which TensorFlow runs in "
+            "float32. Choose one of them, or leave --quantize out."
+        )
+    missing = [name for name in form.packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigurationError(
+            f"Expected {', '.join(form.packages)} for --format {form.name}. Received: no {', '.join(missing)}. "
+            "Install them: pip install 'mmdc_tf[export]'."
+        )
+
+
+def default_place(model: Path, form: ExportFormat, quantise: bool) -> Path:
+    """Beside the model: ``model.onnx``, ``model-int8.tflite``, ``saved_model/``."""
+    if not form.suffix:
+        return model.with_name(form.name)
+    return model.with_name(f"{model.stem}{'-int8' if quantise else ''}{form.suffix}")
+
+
+def card_place(place: Path, form: ExportFormat) -> Path:
+    """Where the card goes: inside a folder as ``model.json``, beside a file under the file's name."""
+    return place.with_suffix(".json") if form.suffix else place / CARD
+
+
+def require_place(place: Path, form: ExportFormat, card: Path) -> None:
+    """Checks that nothing but an earlier export of the same format would be replaced by the model or by its card.
+
+    Raises:
+        ConfigurationError: the name is of another kind of file, or something else is there.
+    """
+    content = {path.name for path in place.iterdir()} if place.is_dir() else set()
+    earlier = not content or (SAVED_MODEL in content and content <= FOLDER_CONTENT)
+    copy, expected = card_place(place, form), ""
+    if form.suffix and place.suffix.lower() != form.suffix:
+        expected, received = f"a file that ends in {form.suffix}", "it does not"
+    elif place.exists() and not (place.is_file() if form.suffix else place.is_dir() and earlier):
+        expected, received = f"a new place, or an earlier export as {form.name}", "something else is there"
+    elif form.suffix and copy.exists() and not _is_replaceable(copy, card):
+        expected, received = f"a place beside which {copy.name} is free for the card", "another file has that name"
+    if expected:
+        raise ConfigurationError(
+            f"Expected {expected}. Received: output={place} ({received}). Choose another --output."
+        )
+
+
+def _is_replaceable(copy: Path, card: Path) -> bool:
+    """Whether it is the same card, or an older one of an export; not that of another ``model.keras`` beside it."""
+    try:
+        content = json.loads(copy.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    is_card = isinstance(content, dict) and set(REQUIRED) <= set(content)
+    of_model = copy.name == CARD and copy.with_name(MODEL).exists()
+    return copy.read_bytes() == card.read_bytes() or (is_card and not of_model)
 
 
 def export_model(model: keras.Model, card: Path, form: ExportFormat, place: Path, quantise: bool = False) -> None:
     """Writes a model for another runtime, whole or not at all, and its card with it.
 
-    The inputs keep their names and a free batch dimension; the one output is ``runtimes.OUTPUT``. Nothing of this
-    package is needed to run it.
+    The inputs keep their names and a free batch dimension; the one output is ``OUTPUT``.
 
     Args:
-        model: as from ``loading.load_model``.
+        model: as from ``card.load_model``.
         card: its ``model.json``.
         form: what to write.
-        place: the file, or for a SavedModel the folder, that ``export_files.require_place`` let through.
+        place: the file, or for a SavedModel the folder, that ``require_place`` let through.
         quantise: store weights in 8 bits and compute with 8-bit activations where the runtime can ("dynamic range").
 
     Raises:
         ConfigurationError: the format cannot hold the model.
         OSError: the place cannot be written to.
     """
+    import keras
+
     named = keras.Model(model.input, {OUTPUT: model.output}, name=model.name)
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)  # what converters say of their own future is nothing that a user could act on
     try:
-        with _without_warnings():
+        with warnings.catch_warnings(action="ignore"):
             _WRITERS[form.name](named, card, place, quantise)
     except OSError:
         raise
@@ -55,6 +146,8 @@ def export_model(model: keras.Model, card: Path, form: ExportFormat, place: Path
             f"Expected a model that {form.title} can hold. Received: model={model.name!r} "
             f"({type(error).__name__}: {reason}). Choose another --format."
         ) from error
+    finally:
+        logging.disable(disabled)
     copy = card_place(place, form)
     if form.suffix and not (copy.exists() and copy.samefile(card)):
         write_with(copy, lambda temporary: shutil.copyfile(card, temporary))
@@ -66,6 +159,8 @@ def in_float32(model: keras.Model) -> keras.Model:
     Returns:
         The model itself where it is in float32 already.
     """
+    import keras
+
     if all(layer.compute_dtype == "float32" for layer in model._flatten_layers()):
         return model
     config = json.loads(re.sub(r'"mixed_\w+"', '"float32"', json.dumps(keras.saving.serialize_keras_object(model))))
@@ -74,28 +169,10 @@ def in_float32(model: keras.Model) -> keras.Model:
     return rebuilt
 
 
-@contextlib.contextmanager
-def _without_warnings() -> Iterator[None]:
-    """What converters say of their own future is nothing that a user could act on."""
-    loggers = [logging.getLogger(name) for name in ("tensorflow", "tf2onnx", "root")]
-    levels = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL)
-        with warnings.catch_warnings(action="ignore"):
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-
-
 def _write_saved_model(model: keras.Model, card: Path, place: Path, quantise: bool) -> None:
-    def write(folder: Path) -> None:
+    with new_folder(place) as folder:
         model.export(folder, format="tf_saved_model", verbose=False)
         shutil.copyfile(card, folder / CARD)
-
-    with new_folder(place) as new:
-        write(new)
 
 
 def _write_tflite(model: keras.Model, card: Path, place: Path, quantise: bool) -> None:
@@ -110,38 +187,42 @@ def _write_tflite(model: keras.Model, card: Path, place: Path, quantise: bool) -
 
 def _write_onnx(model: keras.Model, card: Path, place: Path, quantise: bool) -> None:
     """By tf2onnx, from a frozen graph: Keras' own export makes inputs of the constants of ``Normalization``."""
-    import tf2onnx
-
-    graph, names = _frozen(model)
-    with tempfile.TemporaryDirectory() as scratch:
-        file = Path(scratch, "model.onnx")
-        inputs, outputs = ([name for name in names if (names[name] == OUTPUT) is last] for last in (False, True))
-        tf2onnx.convert.from_graph_def(
-            graph,
-            input_names=inputs,
-            output_names=outputs,
-            tensors_to_rename=names,
-            custom_op_handlers=_COUNTERPARTS,
-            opset=OPSET,
-            output_path=str(file),
-        )
-        if quantise:
-            file = _quantised(file)
-        _add_facts(file, card)
-        load_onnx(file)  # what tf2onnx has no counterpart for it writes as it is, and ONNX Runtime refuses
-        write_with(place, lambda temporary: shutil.copyfile(file, temporary))
-
-
-def _frozen(model: keras.Model) -> tuple[Any, dict[str, str]]:
-    """The graph with its variables as constants; and its inputs and its output, to the names that they are to have."""
+    import onnx
     import tensorflow as tf
+    import tf2onnx
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     specs = {tensor.name: tf.TensorSpec(tensor.shape, tensor.dtype, tensor.name) for tensor in model.inputs}
     call = tf.function(lambda inputs: model(inputs, training=False)[OUTPUT]).get_concrete_function(specs)
     frozen = convert_variables_to_constants_v2(call)
-    names = dict(zip([tensor.name for tensor in frozen.inputs], sorted(specs), strict=True))
-    return frozen.graph.as_graph_def(add_shapes=True), {**names, frozen.outputs[0].name: OUTPUT}
+    inputs, output = [tensor.name for tensor in frozen.inputs], frozen.outputs[0].name
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch, "model.onnx")
+        tf2onnx.convert.from_graph_def(
+            frozen.graph.as_graph_def(add_shapes=True),
+            input_names=inputs,
+            output_names=[output],
+            tensors_to_rename={**dict(zip(inputs, sorted(specs), strict=True)), output: OUTPUT},
+            custom_op_handlers={"SelectV2": (_where, ["Where"]), "Erfc": (_erfc, [])},
+            opset=OPSET,
+            output_path=str(file),
+        )
+        if quantise:
+            from onnxruntime.quantization import QuantType, quantize_dynamic
+
+            whole, file = file, file.with_name("quantised.onnx")
+            quantize_dynamic(whole, file, weight_type=QuantType.QInt8, per_channel=True)
+        network, content = onnx.load(file), json.loads(card.read_text(encoding="utf-8"))
+        properties = {
+            "notice": " ".join(filter(None, [content.get("notice"), RESEARCH_USE])),
+            "class_names": json.dumps(content["class_names"]),
+            "preprocessing": content["preprocessing"]["name"],
+            "card": json.dumps(content),
+        }
+        onnx.helper.set_model_props(network, properties)
+        onnx.save(network, file)
+        load_onnx(file)  # what tf2onnx has no counterpart for it writes as it is, and ONNX Runtime refuses
+        write_with(place, lambda temporary: shutil.copyfile(file, temporary))
 
 
 def _where(graph: Any, node: Any, name: str, arguments: list) -> None:
@@ -158,36 +239,4 @@ def _erfc(graph: Any, node: Any, name: str, arguments: list) -> None:
     graph.make_node("Sub", [one, error], outputs=outputs, name=name, shapes=shapes, dtypes=dtypes)
 
 
-_COUNTERPARTS = {"SelectV2": (_where, ["Where"]), "Erfc": (_erfc, [])}
-"""Operations of TensorFlow that tf2onnx has none or no exact one for, as it takes them."""
-
-
-def _quantised(file: Path) -> Path:
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    smaller = file.with_name("quantised.onnx")
-    quantize_dynamic(file, smaller, weight_type=QuantType.QInt8, per_channel=True)
-    return smaller
-
-
-def _add_facts(file: Path, card: Path) -> None:
-    """Puts what a user of the file must know into its metadata: the whole card, and its main facts by name."""
-    import onnx
-
-    content = json.loads(card.read_text(encoding="utf-8"))
-    network = onnx.load(file)
-    facts = {
-        "notice": " ".join(filter(None, [content.get("notice"), RESEARCH_USE])),
-        "class_names": json.dumps(content["class_names"]),
-        "preprocessing": content["preprocessing"]["name"],
-        "card": json.dumps(content),
-    }
-    onnx.helper.set_model_props(network, facts)
-    onnx.save(network, file)
-
-
-_WRITERS: dict[str, Callable[[keras.Model, Path, Path, bool], None]] = {
-    "saved_model": _write_saved_model,
-    "onnx": _write_onnx,
-    "tflite": _write_tflite,
-}
+_WRITERS = {"saved_model": _write_saved_model, "onnx": _write_onnx, "tflite": _write_tflite}

@@ -38,16 +38,15 @@ def list_images(paths: Sequence[Path], table: Path | None, age: float | None, de
 
     Args:
         paths: files, and folders that are searched as ``scan_folder.list_scans`` does, without lesion masks.
-        table: a file that ``tables.read_table_file`` reads, with the columns image_path (absolute, or relative to the
-            table, as ``paths.PathFinder`` finds it), and age or density or both; an empty cell says nothing, "unknown"
-            or an age of 0 that the value is unknown.
+        table: with the columns image_path (absolute, or relative to the table), and age or density or both; an empty
+            cell says nothing, "unknown" or an age of 0 that the value is unknown.
         age, density: for all images of which the table says nothing.
 
     Raises:
         DatasetError: a folder holds no image or cannot be read, or the table cannot be used.
     """
     rows, table_notes = ({}, ()) if table is None else _rows(table)
-    found, notes = _search(paths) if paths else ([row.image for row in rows.values()], [])
+    found, notes = _search(paths) if paths else ([image for image, _, _ in rows.values()], [])
     notes += table_notes
     images: dict[Path, Path] = {}
     for image in found:
@@ -60,17 +59,10 @@ def list_images(paths: Sequence[Path], table: Path | None, age: float | None, de
         notes.append(f"images without a row in {table}: {given.count(None):,}")
     return Listing(
         tuple(images.values()),
-        tuple(age if row is None or row.age is None else row.age for row in given),
-        tuple(density if row is None or row.density is None else row.density for row in given),
+        tuple(age if row is None or row[1] is None else row[1] for row in given),
+        tuple(density if row is None or row[2] is None else row[2] for row in given),
         tuple(notes),
     )
-
-
-@dataclass(frozen=True)
-class _Row:
-    image: Path
-    age: float | None
-    density: float | None
 
 
 def _search(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
@@ -96,8 +88,8 @@ def _search(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
     return found, notes
 
 
-def _rows(path: Path) -> tuple[dict[Path, _Row], tuple[str, ...]]:
-    """The table's rows by the image's resolved path, and notes."""
+def _rows(path: Path) -> tuple[dict[Path, tuple[Path, float | None, float | None]], tuple[str, ...]]:
+    """The table's rows, image, age and density, by the image's resolved path; and notes."""
     known = (PATH_COLUMN, *VALUES)
     table = read_table_file(path, known[:1], VALUES)
     if not set(VALUES) & set(table.columns):
@@ -122,5 +114,5 @@ def _rows(path: Path) -> tuple[dict[Path, _Row], tuple[str, ...]]:
                 f"Expected each image once. Received: {PATH_COLUMN}={text!r} again in row {number} of {path}. "
                 "Remove the repeated row."
             )
-        rows[image.resolve()] = _Row(image, age, density)
+        rows[image.resolve()] = (image, age, density)
     return rows, notes

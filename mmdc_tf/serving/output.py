@@ -1,9 +1,11 @@
-"""Predictions as a table to be read, as CSV and as JSON; each says that it is for research use only."""
+"""What a model says of an image, as a table to be read, as CSV and as JSON; each says that it is for research only."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,73 @@ import pandas as pd
 from mmdc_tf.datasets.check import FORMULA_STARTS
 from mmdc_tf.io import write_with
 from mmdc_tf.serving.card import ModelCard
-from mmdc_tf.serving.metadata import MetadataValue
-from mmdc_tf.serving.prediction import Prediction
+
+GIVEN, HEADER, UNKNOWN, NOT_USED = "given", "header", "unknown", "not used"
+
+
+@dataclass(frozen=True)
+class MetadataValue:
+    """An age or density as a model was given it.
+
+    Args:
+        value: years, or BI-RADS density 1 to 4; None where the model was told that it is unknown, or takes no metadata.
+        source: "given", "header", "unknown" or, for a model that takes no metadata, "not used".
+        in_header: what the DICOM header says, as text where that cannot be read; None where it says nothing.
+    """
+
+    value: float | None
+    source: str
+    in_header: float | str | None = None
+
+    @property
+    def number(self) -> float:
+        """The value, NaN where it is None."""
+        return math.nan if self.value is None else self.value
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of one image.
+
+    Args:
+        path: the image, as it was named.
+        probabilities: of each class, calibrated (temperature scaling), in [0, 1], sum 1.
+        raw_probabilities: the same before calibration.
+        predicted_class: the one with the highest probability.
+        positive_class: the class that the decision is about; None where the model has none.
+        threshold: of its calibrated probability, stored with the model; None where there is none.
+        decision: whether the probability is at or above the threshold; None without a threshold.
+        age, density: in years, and BI-RADS 1 to 4, and where they come from.
+        with_unknown: for each value that the model was given, "age" or "density", the calibrated probabilities with
+            that value alone unknown; empty for a model that takes no metadata.
+        laterality, view: of the DICOM header, "" where unknown; noted, not used.
+        flags: what speaks against the prediction: those of ``PreprocessedScan``, "unusual_intensity", "wrong_modality",
+            "age_differs_from_header", "age_not_read", "other_view_missing", "not_calibrated".
+        notice: that it is for research use only and, for a model trained on phantoms, that.
+    """
+
+    path: str
+    probabilities: dict[str, float]
+    raw_probabilities: dict[str, float]
+    predicted_class: str
+    positive_class: str | None
+    threshold: float | None
+    decision: bool | None
+    age: MetadataValue
+    density: MetadataValue
+    with_unknown: dict[str, dict[str, float]]
+    laterality: str
+    view: str
+    flags: tuple[str, ...]
+    notice: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as strict JSON can hold it: no NaN, tuples as lists."""
+        return {**asdict(self), "flags": list(self.flags)}
 
 
 def introduction(card: ModelCard, file: Path) -> str:
-    """What the model is, in a few lines."""
+    """What the model is, in a few lines; the last is the card's notice."""
     lines = [f"model: {file} ({card.name}, recipe {card.recipe.name}, {card.image_size} pixels)"]
     if card.temperature is None:
         lines.append("probabilities: not calibrated, as the model gives them")
@@ -27,10 +90,8 @@ def introduction(card: ModelCard, file: Path) -> str:
         why = "it was not calibrated" if card.temperature is None else "no class was named with --positive-class"
         lines.append(f"decision: none, since {why} when it was trained")
     else:
-        sensitivity = (
-            "" if card.sensitivity is None else f" (sensitivity {card.sensitivity:g}, fitted on: {card.fitted_on})"
-        )
-        lines.append(f"decision: {card.positive_class} at or above {card.threshold:.3f}{sensitivity}")
+        asked = f" (sensitivity {card.sensitivity:g}, fitted on: {card.fitted_on})" if card.sensitivity else ""
+        lines.append(f"decision: {card.positive_class} at or above {card.threshold:.3f}{asked}")
     return "\n".join(map(printable, [*lines, card.notice]))
 
 
@@ -44,16 +105,12 @@ def _line(one: Prediction) -> dict[str, str]:
     line["class"] = one.predicted_class
     if one.decision is not None:
         line[f"{one.positive_class}?"] = "yes" if one.decision else "no"
-    line |= {"age": _told(one.age), "density": _told(one.density)}
+    for name, given in (("age", one.age), ("density", one.density)):
+        line[name] = given.source if given.value is None else f"{given.value:g} ({given.source})"
     shown = one.positive_class or one.predicted_class
-    for name, probabilities in one.with_unknown.items():
-        line[f"{name} unknown"] = f"{shown} {probabilities[shown]:.3f}"
+    line |= {f"{name} unknown": f"{shown} {other[shown]:.3f}" for name, other in one.with_unknown.items()}
     line["flags"] = ", ".join(one.flags)
     return {printable(name): printable(text) for name, text in line.items()}
-
-
-def _told(value: MetadataValue) -> str:
-    return value.source if value.value is None else f"{value.value:g} ({value.source})"
 
 
 def printable(text: str) -> str:
@@ -89,14 +146,8 @@ def _cells(one: Prediction) -> dict[str, Any]:
         cells |= {name: value.value, f"{name}_source": value.source, f"{name}_in_header": value.in_header}
         without = one.with_unknown.get(name, {})
         cells |= {f"p_{label}_{name}_unknown": without.get(label) for label in one.probabilities}
-    return {
-        **cells,
-        "laterality": one.laterality,
-        "view": one.view,
-        "flags": ";".join(one.flags),
-        "notice": one.notice,
-        "error": "",
-    }
+    cells |= {"laterality": one.laterality, "view": one.view, "flags": ";".join(one.flags)}
+    return {**cells, "notice": one.notice, "error": ""}
 
 
 def _safe(value: Any) -> Any:

@@ -2,46 +2,40 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 
 from mmdc_tf.datasets.dicom_header import DicomHeader, read_header
+from mmdc_tf.datasets.values import RANGES, read_number, refusal
 from mmdc_tf.errors import ConfigurationError, InputError
-from mmdc_tf.inputs.pipeline import METADATA_COLUMNS
 from mmdc_tf.preprocessing import PreprocessedScan, preprocess_scan
-from mmdc_tf.serving.card import ModelCard
-from mmdc_tf.serving.loading import load_model
-from mmdc_tf.serving.metadata import MetadataValue, checked, resolve
-from mmdc_tf.serving.prediction import Prediction
-from mmdc_tf.serving.quality import has_unusual_intensity, is_wrong_modality
+from mmdc_tf.serving.card import ModelCard, load_model
+from mmdc_tf.serving.output import GIVEN, HEADER, NOT_USED, UNKNOWN, MetadataValue, Prediction
+
+if TYPE_CHECKING:
+    import keras
 
 BATCH = 32
+LEAST_DIFFERENCE = 1.0
+"""Years: a header holds completed ones, so 61.5 does not differ from 61."""
+MEAN_RANGE, LEAST_CONTRAST = (10.0, 200.0), 12.0
+"""Grey levels. Of 72 scans of Mini-DDSM and 300 of BUSI, means are 13 to 170 and standard deviations 26 to 84."""
+DICOM_MODALITIES = {"MG": "mammography", "US": "ultrasound"}
 
 PathLike = str | Path
-OnError = Callable[[Path, Exception], object]
-Read = Callable[[PathLike], PreprocessedScan]
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """An image and what was given with it."""
+class Sample:
+    """An image ready for a model, the other view uint8 (S, S, 3) or None where it is missing."""
 
     path: Path
-    age: float | None
-    density: float | None
-    other_view: Path | None
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """An image ready for the model: pixels uint8 (S, S, 3), the other view None where it is missing."""
-
-    path: Path
-    image: np.ndarray
+    scan: PreprocessedScan
     other_view: np.ndarray | None
     age: MetadataValue
     density: MetadataValue
@@ -58,9 +52,10 @@ class Predictor:
         read: preprocesses a file as ``preprocess_scan`` does with the card's recipe and size, which is what None does.
     """
 
-    def __init__(self, model: keras.Model, card: ModelCard, read: Read | None = None) -> None:
-        self._model = model
-        self.card = card
+    def __init__(
+        self, model: keras.Model, card: ModelCard, read: Callable[[PathLike], PreprocessedScan] | None = None
+    ) -> None:
+        self.model, self.card = model, card
         self._read = read or (lambda path: preprocess_scan(path, card.recipe, card.image_size))
 
     def predict(
@@ -69,7 +64,7 @@ class Predictor:
         age: float | Sequence[float | None] | None = None,
         density: float | Sequence[float | None] | None = None,
         other_view: PathLike | Sequence[PathLike | None] | None = None,
-        on_error: OnError | None = None,
+        on_error: Callable[[Path, Exception], object] | None = None,
     ) -> list[Prediction]:
         """Predicts images, ``BATCH`` at a time.
 
@@ -92,80 +87,71 @@ class Predictor:
             ConfigurationError: the model gives NaN or infinity.
             RuntimeError: a step of the preprocessing failed in any other way, where ``on_error`` is not given.
         """
-        asked = _asked(path_or_paths, age, density, other_view)
+        given = [path_or_paths] if isinstance(path_or_paths, (str, Path)) else path_or_paths
+        paths = [Path(path) for path in given]
+        ages = [checked("age", value) for value in _for_each("age", age, len(paths))]
+        densities = [checked("density", value) for value in _for_each("density", density, len(paths))]
+        if isinstance(other_view, (str, Path)):
+            other_view = [other_view]  # of a single image: two images do not share one other view
+        asked = list(zip(paths, ages, densities, _for_each("other_view", other_view, len(paths)), strict=True))
         predictions = []
         for start in range(0, len(asked), BATCH):
-            seen = [self._look(one, on_error) for one in asked[start : start + BATCH]]
-            predictions += self._predictions([one for one in seen if one is not None])
+            samples = []
+            for one in asked[start : start + BATCH]:
+                try:
+                    samples.append(self._sample(*one))
+                except (OSError, InputError, RuntimeError, MemoryError) as error:
+                    if on_error is None:
+                        raise
+                    on_error(one[0], error)
+            predictions += self._predictions(samples) if samples else []
         return predictions
 
     def vary(self, path: PathLike, ages: Sequence[float], densities: Sequence[float]) -> np.ndarray:
-        """What the model says of one image with several ages and densities.
-
-        Args:
-            path: an image file.
-            ages: in years, NaN for unknown; the header's age is not used.
-            densities: BI-RADS 1 to 4 or NaN, one for each age.
+        """What the model says of one image with several ages and densities, NaN for unknown; errors as for ``predict``.
 
         Returns:
             Calibrated probabilities, float64 (ages, classes).
-
-        Raises:
-            UnreadableImageError, ConfigurationError, RuntimeError: as ``predict``.
         """
-        seen = self._seen(_Asked(Path(path), None, None, None))
+        sample = self._sample(Path(path))
         metadata = np.column_stack([ages, densities]).astype(np.float32)
-        return self.card.calibrated(self._raw([seen] * len(metadata), metadata))
+        return self.card.calibrated(self._probabilities(self._tensors([sample] * len(metadata), metadata)))
 
-    def _look(self, asked: _Asked, on_error: OnError | None) -> _Seen | None:
-        """Reads and preprocesses one image; None where that fails and ``on_error`` was told."""
-        try:
-            return self._seen(asked)
-        except (OSError, InputError, RuntimeError, MemoryError) as error:
-            if on_error is None:
-                raise
-            on_error(asked.path, error)
-            return None
-
-    def _seen(self, asked: _Asked) -> _Seen:
-        card = self.card
-        scan = self._read(asked.path)
-        header = read_header(asked.path)
-        age, age_differs = resolve(asked.age, header.age, card.takes_metadata)
-        age_not_read = header.age is None and header.age_text != ""
-        if age_not_read:
-            age = replace(age, in_header=header.age_text)
-        density, _ = resolve(asked.density, None, card.takes_metadata)
-        other = self._read(asked.other_view).image if asked.other_view else None
+    def _sample(
+        self, path: Path, age: float | None = None, density: float | None = None, other_view: PathLike | None = None
+    ) -> Sample:
+        card, scan, header = self.card, self._read(path), read_header(path)
+        years, age_differs = _resolved(age, header.age, card.takes_metadata)
+        if age_not_read := header.age is None and header.age_text != "":
+            years = replace(years, in_header=header.age_text)
+        other = self._read(other_view).image if other_view else None
+        of_image = DICOM_MODALITIES.get(header.modality)
+        grey = scan.image[..., 0]  # the other channels are the same, or codes of texture (recipe "brint")
+        low, high = MEAN_RANGE
         found = {
-            "unusual_intensity": has_unusual_intensity(scan.image),
-            "wrong_modality": is_wrong_modality(header, card.modality),
+            "unusual_intensity": not low <= grey.mean() <= high or grey.std() < LEAST_CONTRAST,
+            "wrong_modality": None not in (of_image, card.modality) and of_image != card.modality,
             "age_differs_from_header": age_differs,
             "age_not_read": age_not_read,
             "other_view_missing": "other_view" in card.inputs and other is None,
             "not_calibrated": card.temperature is None,
         }
         flags = (*scan.flags, *(name for name, present in found.items() if present))
-        return _Seen(asked.path, scan.image, other, age, density, header, flags)
+        return Sample(path, scan, other, years, _resolved(density, None, card.takes_metadata)[0], header, flags)
 
-    def _predictions(self, seen: list[_Seen]) -> list[Prediction]:
-        if not seen:
-            return []
-        metadata = np.array([[one.age.number, one.density.number] for one in seen], np.float32)
-        raw = self._raw(seen, metadata)
-        calibrated = self.card.calibrated(raw)
-        with_unknown = self._with_unknown(seen, metadata)
-        return [self._prediction(*parts) for parts in zip(seen, raw, calibrated, with_unknown, strict=True)]
+    def _tensors(self, samples: list[Sample], metadata: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """What the model takes, float32; ``metadata`` stands in place of the samples' own."""
+        if metadata is None:
+            metadata = np.array([[one.age.number, one.density.number] for one in samples], np.float32)
+        image = np.stack([one.scan.image for one in samples]).astype(np.float32)
+        unknown = np.full(image.shape[1:], np.nan, np.float32)
+        other = np.stack([unknown if one.other_view is None else one.other_view for one in samples])
+        every = {"image": image, "other_view": other, "metadata": metadata}
+        return {name: every[name] for name in self.card.inputs}
 
-    def _raw(self, seen: list[_Seen], metadata: np.ndarray) -> np.ndarray:
-        """The model's own probabilities, float64 (n, classes)."""
-        sources: dict[str, Callable[[], np.ndarray]] = {
-            "image": lambda: np.stack([one.image for one in seen]).astype(np.float32),
-            "other_view": lambda: np.stack([_or_nan(one) for one in seen]),
-            "metadata": lambda: metadata,
-        }
-        tensors = {name: sources[name]() for name in self.card.inputs}
-        raw = np.asarray(self._model.predict(tensors, batch_size=BATCH, verbose=0), dtype=float)
+    def _probabilities(self, tensors: dict[str, np.ndarray]) -> np.ndarray:
+        """The model's own, float64 (n, classes)."""
+        raw = np.asarray(self.model.predict(tensors, batch_size=BATCH, verbose=0), dtype=float)
         if not np.isfinite(raw).all():
             raise ConfigurationError(
                 f"Expected finite probabilities. Received: NaN or infinity from the model {self.card.name!r}. "
@@ -173,44 +159,43 @@ class Predictor:
             )
         return raw
 
-    def _with_unknown(self, seen: list[_Seen], metadata: np.ndarray) -> list[dict[str, dict[str, float]]]:
-        """For each image, the calibrated probabilities with each value that is known made unknown, one at a time."""
-        found: list[dict[str, dict[str, float]]] = [{} for _ in seen]
-        for column, name in enumerate(METADATA_COLUMNS):
-            known = np.flatnonzero(~np.isnan(metadata[:, column]))
+    def _predictions(self, samples: list[Sample]) -> list[Prediction]:
+        card, tensors = self.card, self._tensors(samples)
+        raw = self._probabilities(tensors)
+        with_unknown: list[dict[str, dict[str, float]]] = [{} for _ in samples]
+        for column, name in enumerate(("age", "density") if card.takes_metadata else ()):
+            known = np.flatnonzero(~np.isnan(tensors["metadata"][:, column]))
             if not len(known):
                 continue
-            changed = metadata[known]
-            changed[:, column] = np.nan
-            calibrated = self.card.calibrated(self._raw([seen[index] for index in known], changed))
-            for index, probabilities in zip(known, calibrated, strict=True):
-                found[index][name] = self._by_class(probabilities)
-        return found
+            changed = {key: values[known] for key, values in tensors.items()}
+            changed["metadata"][:, column] = np.nan
+            for index, values in zip(known, card.calibrated(self._probabilities(changed)), strict=True):
+                with_unknown[index][name] = self._by_class(values)
+        calibrated = [self._by_class(one) for one in card.calibrated(raw)]
+        return [
+            Prediction(
+                path=str(sample.path),
+                probabilities=probabilities,
+                raw_probabilities=self._by_class(own),
+                predicted_class=card.class_names[int(own.argmax())],  # a temperature keeps the order
+                positive_class=card.positive_class,
+                threshold=card.threshold,
+                decision=None
+                if card.positive_class is None or card.threshold is None
+                else probabilities[card.positive_class] >= card.threshold,
+                age=sample.age,
+                density=sample.density,
+                with_unknown=others,
+                laterality=sample.header.laterality,
+                view=sample.header.view,
+                flags=sample.flags,
+                notice=card.notice,
+            )
+            for sample, own, probabilities, others in zip(samples, raw, calibrated, with_unknown, strict=True)
+        ]
 
     def _by_class(self, probabilities: np.ndarray) -> dict[str, float]:
         return dict(zip(self.card.class_names, probabilities.tolist(), strict=True))
-
-    def _prediction(
-        self, seen: _Seen, raw: np.ndarray, calibrated: np.ndarray, with_unknown: dict[str, dict[str, float]]
-    ) -> Prediction:
-        card, probabilities = self.card, self._by_class(calibrated)
-        has_threshold = card.positive_class is not None and card.threshold is not None
-        return Prediction(
-            path=str(seen.path),
-            probabilities=probabilities,
-            raw_probabilities=self._by_class(raw),
-            predicted_class=card.class_names[int(raw.argmax())],  # a temperature keeps the order
-            positive_class=card.positive_class,
-            threshold=card.threshold,
-            decision=probabilities[str(card.positive_class)] >= float(card.threshold or 0) if has_threshold else None,
-            age=seen.age,
-            density=seen.density,
-            with_unknown=with_unknown,
-            laterality=seen.header.laterality,
-            view=seen.header.view,
-            flags=seen.flags,
-            notice=card.notice,
-        )
 
 
 def load_predictor(path: str | Path) -> Predictor:
@@ -226,30 +211,35 @@ def load_predictor(path: str | Path) -> Predictor:
     return Predictor(*load_model(path))
 
 
-def _or_nan(seen: _Seen) -> np.ndarray:
-    """The other view, float32 (S, S, 3); NaN everywhere where it is missing, as the model expects."""
-    if seen.other_view is None:
-        return np.full(seen.image.shape, np.nan, np.float32)
-    return seen.other_view.astype(np.float32)
+def number(name: str, text: str) -> float | None:
+    """An age or density as a user writes it, as for ``read_number``; None for nothing."""
+    return None if text == "" else read_number(name, text)
 
 
-def _asked(
-    path_or_paths: PathLike | Iterable[PathLike],
-    age: float | Sequence[float | None] | None,
-    density: float | Sequence[float | None] | None,
-    other_view: PathLike | Sequence[PathLike | None] | None,
-) -> list[_Asked]:
-    given = [path_or_paths] if isinstance(path_or_paths, (str, Path)) else list(path_or_paths)
-    paths = [Path(path) for path in given]
-    ages = [checked("age", value) for value in _for_each("age", age, len(paths))]
-    densities = [checked("density", value) for value in _for_each("density", density, len(paths))]
-    if isinstance(other_view, (str, Path)):
-        other_view = [other_view]  # of a single image: two images do not share one other view
-    others = [None if path is None else Path(path) for path in _for_each("other_view", other_view, len(paths))]
-    return [_Asked(*parts) for parts in zip(paths, ages, densities, others, strict=True)]
+def checked(name: str, value: float | str | None) -> float | None:
+    """A value that was given: a number, NaN for "unknown", None for "not given"."""
+    if isinstance(value, str):
+        return read_number(name, value)
+    low, high = RANGES[name]
+    if value is None or math.isnan(value) or low <= value <= high:
+        return value
+    raise InputError(refusal(name, value))
 
 
-def _for_each(name: str, given: object, count: int) -> list:
+def _resolved(given: float | None, in_header: float | None, used: bool) -> tuple[MetadataValue, bool]:
+    """The value for the model, of which a given one wins over the header's; and whether the two differ."""
+    known = given is not None and not math.isnan(given)
+    differs = known and in_header is not None and abs(given - in_header) >= LEAST_DIFFERENCE  # type: ignore[operator]
+    if not used:
+        return MetadataValue(None, NOT_USED, in_header), differs
+    if known:
+        return MetadataValue(given, GIVEN, in_header), differs
+    if given is None and in_header is not None:
+        return MetadataValue(in_header, HEADER, in_header), differs
+    return MetadataValue(None, UNKNOWN, in_header), differs
+
+
+def _for_each(name: str, given: Any, count: int) -> list:
     """One value an image."""
     values = list(given) if np.iterable(given) and not isinstance(given, str) else [given] * count
     if len(values) != count:

@@ -1,15 +1,20 @@
-"""Heatmaps against lesions: scores by hand, and masks brought through crop and resize."""
+"""Heatmaps against lesions: scores by hand, masks brought through crop and resize, a trained model, and figures."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from mmdc_tf.datasets.opencv import cv2
+from mmdc_tf.datasets.phantom import phantom_mammograms
 from mmdc_tf.errors import InputError, UnreadableImageError
-from mmdc_tf.explain.drawing import is_uniform
+from mmdc_tf.explain.drawing import heat_rows, is_uniform, pixels
+from mmdc_tf.explain.gradcam import grad_cam
 from mmdc_tf.explain.heat_scores import HeatScore, heat_score, read_lesion
 from mmdc_tf.preprocessing import PreprocessedScan, get_recipe, preprocess_scan
 
@@ -121,3 +126,74 @@ def test_a_bright_lesion_lies_under_its_mask_after_the_recipe(tmp_path, recipe):
     marked = read_lesion([tmp_path / "scan_Mask.png"], made, get_recipe(recipe))
     bright = made.image[..., 0] > 200
     assert (bright & marked).sum() / (bright | marked).sum() > 0.85
+
+
+def small_network() -> keras.Model:
+    """Three convolutions; a position of its last map, 16 × 16, sees 18 pixels of 64: about a lesion."""
+    x = image = keras.Input((64, 64, 3), name="image")
+    x = keras.layers.Rescaling(1 / 128, offset=-0.5)(x)
+    for number, filters in enumerate((16, 32, 32), start=1):
+        x = keras.layers.Conv2D(filters, 3, padding="same", use_bias=False)(x)
+        x = keras.layers.BatchNormalization()(x)
+        x = keras.layers.ReLU()(x)
+        x = keras.layers.MaxPooling2D(2)(x) if number < 3 else x
+    return keras.Model({"image": image}, keras.layers.Dense(3, "softmax")(keras.layers.GlobalAveragePooling2D()(x)))
+
+
+def test_the_pointing_game_of_a_trained_model_is_above_chance(tmp_path):
+    """Chance is what the same maps hit of other images' lesions: most phantoms have them in about the same place."""
+    table = phantom_mammograms(tmp_path / "data", patients=48, height=96, seed=3).table
+    recipe = get_recipe("lesion-safe")
+    scans = [preprocess_scan(path, recipe, 64) for path in table["image_path"]]
+    images = np.stack([scan.image for scan in scans]).astype("float32")
+    classes = table["label"].map(["benign", "cancer", "normal"].index).to_numpy()
+    keras.utils.set_random_seed(0)
+    model, test = small_network(), table["patient_id"].rank(method="dense").to_numpy() % 3 == 0
+    model.compile(keras.optimizers.Adam(3e-3), "sparse_categorical_crossentropy")
+    model.fit({"image": images[~test]}, classes[~test], batch_size=8, epochs=12, verbose=0)
+    chosen = np.flatnonzero(test & (table["label"] != "normal").to_numpy())
+    heats = grad_cam(model, {"image": images[chosen]}, classes[chosen])
+    lesions = [read_lesion(map(Path, table["lesion_masks"].iloc[place]), scans[place], recipe) for place in chosen]
+    scores = [[heat_score(heat, lesion) for lesion in lesions] for heat in heats]
+    hits = np.array([[score.hit for score in line] for line in scores])
+    inside = np.array([[score.heat_inside for score in line] for line in scores])
+    own = np.eye(len(heats), dtype=bool)
+    assert len(heats) >= 30
+    area, chance = np.mean([lesion.mean() for lesion in lesions]), hits[~own].mean()
+    assert area < chance < 0.5
+    assert binomtest(int(hits[own].sum()), len(heats), chance, alternative="greater").pvalue < 1e-6
+    assert inside[own].mean() > 1.5 * inside[~own].mean()
+
+
+@pytest.fixture
+def drawn():
+    rng = np.random.default_rng(0)
+    images, heats = rng.integers(0, 256, (3, 20, 20)).astype("float32"), rng.uniform(0, 1, (3, 20, 20))
+    above, below = ["truth: a", "truth: b", "truth: $c_1"], ["p = 0.10", "p = 0.20", "p = 0.30"]
+    return images, heats, heat_rows("After epoch 4", images, above, heats, below, "caption " * 40)
+
+
+def test_each_panel_shows_its_own_image_heat_and_words(drawn):
+    images, heats, figure = drawn
+    panels = figure.axes[:6]
+    titles = ["truth: a", "truth: b", "truth: $c_1", "p = 0.10", "p = 0.20", "p = 0.30"]
+    assert [axes.get_title() for axes in panels] == titles
+    for column in range(3):
+        upper, lower = panels[column].get_images(), panels[3 + column].get_images()
+        np.testing.assert_array_equal(upper[0].get_array(), images[column])
+        np.testing.assert_array_equal(lower[0].get_array(), images[column])
+        np.testing.assert_array_equal(lower[1].get_array(), heats[column])
+        assert len(upper) == 1
+
+
+def test_nothing_overlaps_and_nothing_is_cut(drawn):
+    *_, figure = drawn
+    picture = pixels(figure, dpi=80)
+    width, height = figure.get_size_inches()
+    assert picture.shape == (round(height * 80), round(width * 80), 3)
+    renderer = figure.canvas.get_renderer()
+    boxes = [axes.get_tightbbox(renderer) for axes in figure.axes]
+    words = [text.get_window_extent(renderer) for part in figure.subfigs for text in part.texts]
+    for place, box in enumerate([*boxes, *words]):
+        assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width * 80 and box.y1 <= height * 80
+        assert not any(box.overlaps(other) for other in [*boxes, *words][:place])

@@ -13,11 +13,8 @@ import pytest
 from served_model import CLASSES, SIZE, write_model
 
 from mmdc_tf.errors import ConfigurationError
-from mmdc_tf.serving.export import export_model
-from mmdc_tf.serving.export_files import FORMATS, default_place
-from mmdc_tf.serving.parity import LARGEST_DIFFERENCE, Parity, compare
-from mmdc_tf.serving.parity_images import with_the_rest
-from mmdc_tf.serving.runtimes import OUTPUT, RUNTIMES
+from mmdc_tf.serving.export import FORMATS, default_place, export_model
+from mmdc_tf.serving.parity import LARGEST_DIFFERENCE, OUTPUT, RUNTIMES, Parity, compare, with_the_rest
 
 NAMES = tuple(FORMATS)
 IMAGES = 5  # more than one batch of 4, and a last one that is smaller

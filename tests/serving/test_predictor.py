@@ -9,13 +9,16 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from saved_training import write_saved_training
 from served_model import CLASSES, SIZE, change_card, scan, write_dicom, write_image
 
 import mmdc_tf
+from mmdc_tf.datasets.phantom import phantom_mammograms
 from mmdc_tf.datasets.splits import Split, select
 from mmdc_tf.errors import RESEARCH_USE, ConfigurationError, InputError, UnreadableImageError
-from mmdc_tf.preprocessing import get_recipe, preprocess_file
-from mmdc_tf.serving.metadata import MetadataValue
+from mmdc_tf.preprocessing import RECIPES, get_recipe, preprocess_file
+from mmdc_tf.serving.card import read_card
+from mmdc_tf.serving.output import MetadataValue
 
 NAN = float("nan")
 
@@ -34,19 +37,19 @@ def known(values: pd.Series) -> list[float | None]:
     return [None if np.isnan(value) else value for value in values]
 
 
-def test_it_gives_the_predictions_of_the_run_again_and_calibrates_them(trained):
-    split = Split.from_json((trained.folder / "split.json").read_text())
-    test = select(trained.dataset.table, split.test)
-    stored = pd.read_csv(trained.folder / "predictions.csv")
-    calibration = json.loads((trained.folder / "calibration.json").read_text())
-    predictor = mmdc_tf.load_predictor(trained.folder)
-    found = predictor.predict(test["image_path"], age=known(test["age"]), density=known(test["density"]))
-    raw = stored[[f"p_{name}" for name in trained.dataset.info.class_names]].to_numpy()
+def test_it_gives_the_predictions_of_the_run_again_and_calibrates_them(tiny_backbone, tmp_path):
+    dataset = phantom_mammograms(tmp_path / "data", patients=12, height=64, seed=1)
+    arguments = {"backbone": tiny_backbone, "conv_filters": 8, "grid": 2}
+    folder = write_saved_training(tmp_path / "run" / "table2", dataset, "fused", "mmdcnet", "leak-free", **arguments)
+    change_card(folder, temperature=2.5, notice="phantom: not a reproduction")
+    test = select(dataset.table, Split.from_json((folder / "split.json").read_text()).test)
+    stored = pd.read_csv(folder / "predictions.csv")
+    found = mmdc_tf.load_predictor(folder).predict(test["image_path"], known(test["age"]), known(test["density"]))
+    raw = stored[[f"p_{name}" for name in CLASSES]].to_numpy()
     assert [one.path for one in found] == test["image_path"].tolist()
     np.testing.assert_allclose(matrix(found, "raw_probabilities"), raw, atol=1e-5)
-    np.testing.assert_allclose(matrix(found), powers(raw, calibration["temperature"]), atol=1e-5)
+    np.testing.assert_allclose(matrix(found), powers(raw, 2.5), atol=1e-5)
     assert [one.predicted_class for one in found] == stored["y_pred"].tolist()
-    assert {one.threshold for one in found} == {calibration["threshold"]}
     assert {one.notice for one in found} == {f"phantom: not a reproduction. {RESEARCH_USE}"}
     assert len(found) > 8 and np.ptp(raw, axis=0).max() > 1e-4
 
@@ -95,8 +98,8 @@ def test_many_images_are_predicted_in_batches(saved, tmp_path, monkeypatch):
     predictor = mmdc_tf.load_predictor(saved("backbone_classifier"))
     paths = [write_image(tmp_path / f"{seed}.png", scan(seed)) for seed in range(40)]
     singly = [predictor.predict(path)[0] for path in paths[30:35]]
-    calls, predict = [], predictor._model.predict
-    monkeypatch.setattr(predictor._model, "predict", lambda *given, **how: (calls.append(1), predict(*given, **how))[1])
+    calls, predict = [], predictor.model.predict
+    monkeypatch.setattr(predictor.model, "predict", lambda *given, **how: (calls.append(1), predict(*given, **how))[1])
     found = predictor.predict(paths)
     assert len(calls) == 2
     np.testing.assert_allclose(matrix(found[30:35]), matrix(singly), atol=1e-5)
@@ -213,3 +216,56 @@ def test_a_model_that_would_run_code_of_its_own_is_refused(saved, tmp_path):
     shutil.move(folder / "lambda.keras", folder / "model.keras")
     with pytest.raises(ConfigurationError, match="that Keras can load"):
         mmdc_tf.load_predictor(folder)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_card_writes_what_it_reads(saved, recipe):
+    folder = change_card(saved(), preprocessing=get_recipe(recipe).to_config(), modality="mammography")
+    written = json.loads((folder / "model.json").read_text())
+    assert read_card(folder / "model.keras").to_json() == {"research_use_only": True, **written}
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "unusual"),
+    [
+        (20, 120, False),
+        (0, 18, True),  # mean 9
+        (0, 30, False),  # mean 15, standard deviation 15
+        (170, 240, True),  # mean 205
+        (90, 112, True),  # standard deviation 11
+        (90, 116, False),  # 13
+    ],
+)
+def test_unusual_intensity_is_a_matter_of_mean_and_contrast(saved, tmp_path, low, high, unusual):
+    halves = np.full((SIZE, SIZE), low, np.uint8)
+    halves[:, SIZE // 2 :] = high  # mean (low + high) / 2, standard deviation (high - low) / 2
+    one = mmdc_tf.load_predictor(saved()).predict(write_image(tmp_path / "a.png", halves))[0]
+    assert ("unusual_intensity" in one.flags) is unusual
+
+
+def test_flags_come_with_the_prediction(saved, tmp_path):
+    folder = change_card(saved("backbone_classifier"), preprocessing=get_recipe("lesion-safe").to_config())
+    blank = write_image(tmp_path / "blank.png", np.full((60, 40), 7, np.uint8))
+    noise = write_image(tmp_path / "a.png", np.random.default_rng(0).integers(110, 190, (200, 150)).astype(np.uint8))
+    first, second = mmdc_tf.load_predictor(folder).predict([blank, noise])
+    assert first.flags == ("blank", "unusual_intensity")
+    assert second.flags == ("no_breast_found",)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "of_card", "modality", "wrong"),
+    [
+        ("paper", None, "US", True),
+        ("brint", None, "US", True),
+        ("ultrasound", None, "MG", True),
+        ("ultrasound", None, "US", False),
+        ("paper", None, "CR", False),  # a film scanner may say so
+        ("plain", None, "US", False),  # the recipe is for both
+        ("plain", "ultrasound", "MG", True),
+        ("plain", "ultrasound", "US", False),
+    ],
+)
+def test_the_other_modality_is_flagged_where_dicom_says_so(saved, tmp_path, recipe, of_card, modality, wrong):
+    folder = change_card(saved("backbone_classifier"), preprocessing=get_recipe(recipe).to_config(), modality=of_card)
+    path = write_dicom(tmp_path / "a.dcm", scan(), Modality=modality)
+    assert ("wrong_modality" in mmdc_tf.load_predictor(folder).predict(path)[0].flags) is wrong
