@@ -39,9 +39,15 @@ def write_run_file(folder: Path, **changes: Any) -> None:
 
 
 def write_row(
-    folder: Path, row: str, folds: Sequence[str], protocol: str = "leak-free", seed: int = 0, status: dict | None = None
+    folder: Path,
+    row: str,
+    folds: Sequence[str],
+    protocol: str = "leak-free",
+    seed: int = 0,
+    status: dict | None = None,
+    together: int = 2,
 ) -> None:
-    """A row's folds, each as text: a letter a sample, ``1`` for a right answer; two samples are one group.
+    """A row's folds, each as text: a letter a sample, ``1`` for a right answer.
 
     Args:
         folder: of the table.
@@ -49,6 +55,7 @@ def write_row(
         folds: for example ``["1101", "0011"]``; ``status`` is that of the last one.
         protocol, seed: of the trainings.
         status: default: ok.
+        together: samples of a group.
     """
     for fold, rights in enumerate(folds):
         place = folder / row / protocol / f"fold{fold}-seed{seed}"
@@ -57,15 +64,15 @@ def write_row(
         (place / "config.json").write_text(json.dumps(config))
         is_last = fold == len(folds) - 1
         (place / "status.json").write_text(json.dumps(status if status and is_last else OK))
-        (place / "predictions.csv").write_text(_predictions(fold, rights, seed))
+        (place / "predictions.csv").write_text(_predictions(fold, rights, seed, together))
 
 
-def _predictions(fold: int, rights: str, seed: int) -> str:
+def _predictions(fold: int, rights: str, seed: int, together: int) -> str:
     """Truths a, b, a, b, …; a right answer has three quarters of the probability, a wrong one too."""
     lines = ["sample_id,patient_id,group_id,fold,seed,y_true,y_pred,p_a,p_b"]
     for index, right in enumerate(rights):
         truth = "ab"[index % 2]
         guess = truth if right == "1" else "ba"[index % 2]
         sure = "0.75,0.25" if guess == "a" else "0.25,0.75"
-        lines.append(f"s{fold}-{index:03},,g{fold}-{index // 2},{fold},{seed},{truth},{guess},{sure}")
+        lines.append(f"s{fold}-{index:03},,g{fold}-{index // together},{fold},{seed},{truth},{guess},{sure}")
     return "\n".join(lines) + "\n"

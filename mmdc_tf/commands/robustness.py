@@ -44,7 +44,7 @@ def _score(table: PaperTable, options: argparse.Namespace) -> int:
     from mmdc_tf.experiments.robustness import saved_trainings, score_trainings
     from mmdc_tf.experiments.run_folder import run_of
     from mmdc_tf.report.formatting import made_from
-    from mmdc_tf.report.noise_table import write_noise_table
+    from mmdc_tf.report.variants import write_noise_table
 
     folder = options.run / table.name
     run = run_of(folder)

@@ -229,11 +229,10 @@ def _train(plan: Plan, fresh: bool, where: CellWorkers | None) -> int:
     from mmdc_tf.experiments.grid import make_cells
     from mmdc_tf.experiments.progress import Progress
     from mmdc_tf.experiments.runner import run_cells
-    from mmdc_tf.report.calibration_figures import write_calibration
-    from mmdc_tf.report.details import write_details
-    from mmdc_tf.report.figures import draw_bars
-    from mmdc_tf.report.metadata_table import write_metadata_table
+    from mmdc_tf.report.details import write_calibration, write_details
+    from mmdc_tf.report.figures import bars, write_png
     from mmdc_tf.report.tables import write_tables
+    from mmdc_tf.report.variants import write_metadata_table
 
     def bring_up_to_date() -> None:
         write_tables(plan.table, plan.output)
@@ -248,7 +247,7 @@ def _train(plan: Plan, fresh: bool, where: CellWorkers | None) -> int:
         results = write_tables(plan.table, plan.output)
         _show_in_tensorboard(plan, is_over=True)
         if plan.table.figure:
-            draw_bars(plan.table, results, plan.shared_config(), plan.output / f"{plan.table.name}.png")
+            write_png(bars(plan.table, results, plan.shared_config()), plan.output / f"{plan.table.name}.png")
         write_details(plan.table, plan.output, results)
         write_metadata_table(plan.table, plan.output)
         write_calibration(plan.table, plan.output)

@@ -19,7 +19,8 @@ from mmdc_tf.experiments import learners
 from mmdc_tf.experiments.calibration import calibrate, calibrated_row
 from mmdc_tf.experiments.grid import Plan
 from mmdc_tf.experiments.rows import Row
-from mmdc_tf.report.calibration_figures import decision_figure, write_calibration
+from mmdc_tf.report.curves import overview
+from mmdc_tf.report.details import write_calibration
 from mmdc_tf.training.recipe import load_profile
 
 COLUMNS = ["p_benign", "p_cancer", "p_normal"]
@@ -254,5 +255,5 @@ def test_probabilities_of_0_and_1_leave_no_threshold_to_choose(copied):
         (folder / "calibration.json").write_text(json.dumps(content))
     row = calibrated_row(FUSED, copied.folder / "fused" / "leak-free")
     assert set(row.reached.values()) == {None}
-    figure = decision_figure(copied.table, [row], copied.shared_config())
-    assert "sensitivity n/a (asked 90 %), specificity n/a" in figure.axes[0].get_title(loc="left")
+    figure = overview("decision", copied.table, [(FUSED, row)], copied.shared_config(), "leak-free")
+    assert "cancer: sensitivity n/a (asked 90 %),\nspecificity n/a" in figure.axes[0].get_title(loc="left")
