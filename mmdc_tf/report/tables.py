@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import string
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,68 +31,8 @@ from mmdc_tf.report.formatting import (
     write_csv,
 )
 
-Sides = Mapping[str, Mapping[Any, Any]]
-"""A row's lines of the results by protocol."""
 Markup = Callable[[str], str]
 EXTRA = "Extra rows, in no table of the paper"
-
-
-class Column(NamedTuple):
-    """A column of the table.
-
-    Args:
-        title: its head.
-        text: of a row's lines.
-        best: protocol and name, in the results, of the number of which the best is in bold.
-        needs: the protocol without which the column is left out.
-    """
-
-    title: str
-    text: Callable[[Sides], str]
-    best: tuple[str, str] | None = None
-    needs: str = PAPER
-
-
-def _ours(protocol: str, name: str) -> Callable[[Sides], str]:
-    return lambda sides: number(sides[protocol][name])
-
-
-def _accuracy(protocol: str) -> Callable[[Sides], str]:
-    """The accuracy, or else why there is none; of several folds with spread, interval and mark."""
-
-    def text(sides: Sides) -> str:
-        line = sides[protocol]
-        if not np.isfinite(line["accuracy"]):
-            return line["status"]
-        spread = f" ± {number(line['accuracy_std'])}" if np.isfinite(line["accuracy_std"]) else ""
-        folds = spread + limits(line, "accuracy", PERCENT_DECIMALS) + mark(line)
-        return number(line["accuracy"]) + (folds if protocol != PAPER else "")
-
-    return text
-
-
-def _protocol_difference(sides: Sides) -> str:
-    difference = sides[LEAK_FREE]["accuracy"] - sides[PAPER]["accuracy"]
-    return f"{difference:+.2f}" if np.isfinite(difference) else ""
-
-
-def _leak_worth(sides: Sides) -> str:
-    return change(*(sides[LEAK_FREE][f"leak_worth{part}"] for part in ("", "_ci_low", "_ci_high")))
-
-
-COLUMNS = (
-    Column("Method", lambda sides: sides[PAPER]["label"]),
-    Column("Source", lambda sides: sides[PAPER]["citation"]),
-    Column("Accuracy: published", _ours(PAPER, "paper_accuracy"), (PAPER, "paper_accuracy")),
-    Column("ours, paper protocol", _accuracy(PAPER), (PAPER, "accuracy")),
-    Column("ours, image-level folds (mean ± sd, 95 % interval)", _accuracy(CONTROL), (CONTROL, "accuracy"), CONTROL),
-    Column("ours, leak-free (mean ± sd, 95 % interval)", _accuracy(LEAK_FREE), (LEAK_FREE, "accuracy")),
-    Column("the leak's worth: leak-free − image-level folds (95 % interval)", _leak_worth, needs=CONTROL),
-    Column("difference of protocols: leak-free − paper (training sizes differ)", _protocol_difference),
-    Column("Macro F1: published", _ours(PAPER, "paper_f1"), (PAPER, "paper_f1")),
-    Column("ours, paper protocol", _ours(PAPER, "f1"), (PAPER, "f1")),
-    Column("ours, leak-free", _ours(LEAK_FREE, "f1"), (LEAK_FREE, "f1")),
-)
 
 
 def write_tables(table: PaperTable, output: Path) -> pd.DataFrame:
@@ -155,24 +95,55 @@ def shown(
         The titles of the columns, those of the control only where it was run; the lines, of which the one above the
         extra rows is ``EXTRA`` and empty cells; and, not marked up, the lines that stand below.
     """
-    columns = [column for column in COLUMNS if column.needs in set(results["protocol"])]
     marks, notes = footnotes(table, results, run)
-    best = {
-        column.best: results.loc[results["protocol"] == column.best[0], column.best[1]].max()
-        for column in columns
-        if column.best
-    }
+    rows = {str(row): _cells(part) for row, part in results.groupby("row", sort=False)}
+    best = pd.DataFrame([[value for _, _, value in cells] for cells in rows.values()]).max()
+    header = [title for title, _, _ in next(iter(rows.values()))]
     extra = {row.name for row in table.rows if row.extra}
-    cells: list[list[str]] = []
-    for row, part in results.groupby("row", sort=False):
-        if row in extra and EXTRA not in [line[0] for line in cells]:
-            cells.append([EXTRA, *[""] * (len(columns) - 1)])
-        sides = {line["protocol"]: line for line in part.to_dict("records")}
-        first, *texts = [column.text(sides) for column in columns]
-        is_best = [column.best and sides[column.best[0]][column.best[1]] == best[column.best] for column in columns]
-        line = [plain(text) for text in (first + marks[str(row)], *texts)]
-        cells.append([bold(text) if of_best else text for text, of_best in zip(line, is_best, strict=True)])
-    return [column.title for column in columns], cells, [*_legend(run, results), *table.notes, *notes]
+    lines: list[list[str]] = []
+    for row, cells in rows.items():
+        if row in extra and EXTRA not in [line[0] for line in lines]:
+            lines.append([EXTRA, *[""] * (len(header) - 1)])
+        texts = [plain(text + (marks[row] if place == 0 else "")) for place, (_, text, _) in enumerate(cells)]
+        is_best = [value == most for (_, _, value), most in zip(cells, best, strict=True)]
+        lines.append([bold(text) if of_best else text for text, of_best in zip(texts, is_best, strict=True)])
+    return header, lines, [*_legend(run, results), *table.notes, *notes]
+
+
+def _cells(part: pd.DataFrame) -> list[tuple[str, str, float]]:
+    """Title and text of a row's cells, and the number of which the best in its column is in bold, NaN for none."""
+    sides = part.set_index("protocol").to_dict("index")
+    paper, free, none = sides[PAPER], sides[LEAK_FREE], np.nan
+    difference = free["accuracy"] - paper["accuracy"]
+    cells = [
+        ("Method", paper["label"], none),
+        ("Source", paper["citation"], none),
+        ("Accuracy: published", number(paper["paper_accuracy"]), paper["paper_accuracy"]),
+        ("ours, paper protocol", number(paper["accuracy"]) or paper["status"], paper["accuracy"]),
+        ("ours, leak-free (mean ± sd, 95 % interval)", _accuracy(free), free["accuracy"]),
+        (
+            "difference of protocols: leak-free − paper (training sizes differ)",
+            f"{difference:+.2f}" if np.isfinite(difference) else "",
+            none,
+        ),
+        ("Macro F1: published", number(paper["paper_f1"]), paper["paper_f1"]),
+        ("ours, paper protocol", number(paper["f1"]), paper["f1"]),
+        ("ours, leak-free", number(free["f1"]), free["f1"]),
+    ]
+    if CONTROL in sides:
+        control, worth = sides[CONTROL], [free[f"leak_worth{end}"] for end in ("", "_ci_low", "_ci_high")]
+        cells.insert(5, ("the leak's worth: leak-free − image-level folds (95 % interval)", change(*worth), none))
+        title = "ours, image-level folds (mean ± sd, 95 % interval)"
+        cells.insert(4, (title, _accuracy(control), control["accuracy"]))
+    return cells
+
+
+def _accuracy(line: dict[Any, Any]) -> str:
+    """Mean over folds with spread, interval and mark, or else why there is none."""
+    if not np.isfinite(line["accuracy"]):
+        return line["status"]
+    spread = f" ± {number(line['accuracy_std'])}" if np.isfinite(line["accuracy_std"]) else ""
+    return number(line["accuracy"]) + spread + limits(line, "accuracy", PERCENT_DECIMALS) + mark(line)
 
 
 def footnotes(table: PaperTable, results: pd.DataFrame, run: dict[str, Any]) -> tuple[dict[str, str], list[str]]:
