@@ -10,14 +10,12 @@ from __future__ import annotations
 import hashlib
 import textwrap
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import tensorflow as tf
-from matplotlib.figure import Figure
 from tensorboard.plugins.hparams import api as hparams
 from tensorboard.plugins.hparams import api_pb2
 from tensorboard.plugins.hparams import summary as hparams_summary
@@ -69,22 +67,6 @@ SETTINGS = (
 WEIGHTS = {"none": "random", "imagenet": "ImageNet"}
 
 
-@dataclass(frozen=True)
-class _Shown:
-    """What is shown of a row under one protocol: its finished trainings and all that they predicted."""
-
-    row: Row
-    protocol: str
-    status: str
-    cells: list[dict[str, Any]]
-    predictions: pd.DataFrame
-    run: dict[str, Any]
-
-    @property
-    def title(self) -> str:
-        return f"{self.row.label}, {PROTOCOL_TITLES[self.protocol].lower()}, {counted(len(self.cells), 'training')}"
-
-
 def write_test_evidence(
     table: PaperTable,
     output: Path,
@@ -131,13 +113,14 @@ def _write_row(row: Row, folder: Path, paths: dict[str, str], unfinished: bool) 
     if before.get("predictions") == version and (before["whole"] or not unfinished):
         return False
     forget(folder, "")
-    shown = _Shown(row, folder.name, status, finished, read_predictions(files), run_of(folder.parent.parent))
+    predictions, run = read_predictions(files), run_of(folder.parent.parent)
+    title = f"{row.label}, {PROTOCOL_TITLES[folder.name].lower()}, {counted(len(finished), 'training')}"
     writer, whole = tf.summary.create_file_writer(str(place), filename_suffix=f".{TEST}"), False
     try:
         with writer.as_default(step=0):
-            tf.summary.text("about", "  \n".join([shown.title, *map(markdown_text, made_from(shown.run))]))
-            _write_trial(shown)
-            _write_pictures(shown, paths)
+            tf.summary.text("about", "  \n".join(map(markdown_text, [title, *made_from(run)])))
+            _write_trial(_settings(row, finished[0]), status, predictions, notice_of(run))
+            _write_pictures(title, finished[0], predictions, notice_of(run), paths)
         whole = True
     finally:
         writer.close()
@@ -145,38 +128,32 @@ def _write_row(row: Row, folder: Path, paths: dict[str, str], unfinished: bool) 
     return True
 
 
-def _write_trial(shown: _Shown) -> None:
+def _write_trial(settings: dict[str, Any], status: str, predictions: pd.DataFrame, notice: str) -> None:
     """A trial of the HParams page, and its PR curves."""
     # without it each curve of each fold would be a column of the page
     hparams.hparams_config([hparams.HParam(name) for name in SETTINGS], [hparams.Metric(tag) for tag in TAGS.values()])
-    hparams.hparams(_settings(shown), trial_id=f"{shown.row.name} {shown.protocol}")
-    folds = metrics_by_fold(shown.predictions)
+    hparams.hparams(settings, trial_id=f"{settings['row']} {settings['protocol']}")
+    folds = metrics_by_fold(predictions)
     tf.summary.scalar(TRAININGS, float(len(folds)))
     for name, tag in TAGS.items():
         mean = folds[name].mean()
         if np.isfinite(mean):  # the AUC of one class is not defined
             tf.summary.scalar(tag, (100.0 if name in METRICS else 1.0) * mean)
     ends = {OK: api_pb2.STATUS_SUCCESS, FAILED: api_pb2.STATUS_FAILURE}
-    _write_raw(hparams_summary.session_end_pb(ends.get(shown.status.split(":")[0], api_pb2.STATUS_UNKNOWN)))
-    for name in class_names(shown.predictions):
-        _write_raw(
-            pr_summary.pb(
-                f"test/{name}",
-                (shown.predictions["y_true"] == name).to_numpy(),
-                shown.predictions[f"p_{name}"].to_numpy(),
-                display_name=f"{name} against the rest",
-                description=f"Test parts of all folds and seeds, pooled. {notice_of(shown.run)}",
-            )
-        )
+    _write_raw(hparams_summary.session_end_pb(ends.get(status.split(":")[0], api_pb2.STATUS_UNKNOWN)))
+    for name in class_names(predictions):
+        truth, probability = (predictions["y_true"] == name).to_numpy(), predictions[f"p_{name}"].to_numpy()
+        title, text = f"{name} against the rest", f"Test parts of all folds and seeds, pooled. {notice}"
+        _write_raw(pr_summary.pb(f"test/{name}", truth, probability, display_name=title, description=text))
 
 
-def _settings(shown: _Shown) -> dict[str, str | float | bool]:
+def _settings(row: Row, training: dict[str, Any]) -> dict[str, Any]:
     """What the page's columns say of a trial; a column that means nothing for a row is left out."""
-    row, config, inputs = shown.row, shown.cells[0]["config"], inputs_of(shown.cells[0]["folder"])
+    config, inputs = training["config"], inputs_of(training["folder"])
     phantom = f" ({NOTICE})" if config.get("synthetic") else ""
-    settings: dict[str, str | float | bool] = {
+    settings: dict[str, Any] = {
         "row": row.name,
-        "protocol": shown.protocol,
+        "protocol": config["protocol"],
         "method": row.model or row.classifier or f"mean of {', '.join(row.members)}",
         "dataset": f"{config.get('dataset', 'unknown')}{phantom}",
         "preprocessing": config["row_preprocessing"],
@@ -186,27 +163,28 @@ def _settings(shown: _Shown) -> dict[str, str | float | bool]:
         settings["image size (pixels)"] = config["image_size"]
     if row.model is None:
         return settings
-    training, backbone = config["training"], config["arguments"].get("backbone")
+    recipe, backbone = config["training"], config["arguments"].get("backbone")
     pretrained = backbone is not None and config["weights"] != "none"
     return {
         **settings,
         "backbone": backbone or "none",
         "weights": WEIGHTS.get(config["weights"], "from a folder") if pretrained else WEIGHTS["none"],
         "frozen up to": config["layer_cut"] or "nothing",
-        "learning rate (highest)": training["learning_rate" if pretrained else "learning_rate_random"],
-        "batch size": training["batch_size"],
-        "epochs (at most)": training["epochs"],
+        "learning rate (highest)": recipe["learning_rate" if pretrained else "learning_rate_random"],
+        "batch size": recipe["batch_size"],
+        "epochs (at most)": recipe["epochs"],
     }
 
 
-def _write_pictures(shown: _Shown, paths: dict[str, str]) -> None:
+def _write_pictures(
+    title: str, training: dict[str, Any], predictions: pd.DataFrame, notice: str, paths: dict[str, str]
+) -> None:
     """The confusion matrix and, of rows that take an image, examples."""
-    predictions, notice = shown.predictions, notice_of(shown.run)
-    title = "\n".join(textwrap.wrap(f"{shown.title}: {len(predictions)} test predictions. {notice}", 46))
-    _write_figure("test/confusion matrix", confusion_figure(predictions, title))
-    if "image" not in inputs_of(shown.cells[0]["folder"]):
+    head = "\n".join(textwrap.wrap(f"{title}: {len(predictions)} test predictions. {notice}", 46))
+    tf.summary.image("test/confusion matrix", pixels(confusion_figure(predictions, head))[np.newaxis])
+    if "image" not in inputs_of(training["folder"]):
         return
-    examples, config = choose_examples(predictions), shown.cells[0]["config"]
+    examples, config = choose_examples(predictions), training["config"]
     missing = [name for name in examples["sample_id"] if name not in paths]
     if missing:
         raise InputError(
@@ -215,11 +193,8 @@ def _write_pictures(shown: _Shown, paths: dict[str, str]) -> None:
         )
     recipe = get_recipe(config["row_preprocessing"])
     images = [preprocess_file(paths[name], recipe, config["image_size"]) for name in examples["sample_id"]]
-    _write_figure("test/examples", examples_figure(examples, images, shown.title, f"{EXAMPLES} {notice}"))
-
-
-def _write_figure(tag: str, figure: Figure) -> None:
-    tf.summary.image(tag, pixels(figure)[np.newaxis])
+    figure = examples_figure(examples, images, title, f"{EXAMPLES} {notice}")
+    tf.summary.image("test/examples", pixels(figure)[np.newaxis])
 
 
 def _write_raw(summary: Any) -> None:

@@ -128,7 +128,7 @@ def test_the_csv_gives_percentages_with_two_decimals_and_plain_numbers_with_thre
     )
 
 
-def test_markdown_has_one_line_a_row_in_the_papers_order_and_says_how_it_was_made(written):
+def test_markdown_has_one_line_a_row_in_the_papers_order(written):
     text = read(written)
     header, *lines = markdown_lines(text)
     assert [line[METHOD] for line in lines] == [row.label for row in TABLE.rows if not row.extra]
