@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from mmdc_tf.experiments.rows import PaperTable, Row
 
@@ -59,12 +62,26 @@ def write_row(
     """
     for fold, rights in enumerate(folds):
         place = folder / row / protocol / f"fold{fold}-seed{seed}"
-        place.mkdir(parents=True)
-        config = {"protocol": protocol, "folds": 2, "fold": fold, "training_seed": seed, **FED}
-        (place / "config.json").write_text(json.dumps(config))
         is_last = fold == len(folds) - 1
-        (place / "status.json").write_text(json.dumps(status if status and is_last else OK))
-        (place / "predictions.csv").write_text(_predictions(fold, rights, seed, together))
+        write_training(place, _predictions(fold, rights, seed, together), status if status and is_last else OK)
+
+
+def write_training(place: Path, predictions: str | pd.DataFrame, status: dict = OK, **config: Any) -> None:
+    """One training's folder, whose name says fold and seed: what says how it was made and ended, and what it predicted.
+
+    Args:
+        place: as ``OUT/table1/ROW/PROTOCOL/fold0-seed0``.
+        predictions: of the test part, as a table or as the file's text.
+        status: the content of ``status.json``.
+        **config: besides what is the same for all, of ``config.json``.
+    """
+    place.mkdir(parents=True)
+    fold, seed = re.findall(r"\d+", place.name)
+    made = {"protocol": place.parent.name, "folds": 2, "fold": int(fold), "training_seed": int(seed), **FED, **config}
+    (place / "config.json").write_text(json.dumps(made))
+    (place / "status.json").write_text(json.dumps(status))
+    text = predictions if isinstance(predictions, str) else predictions.to_csv(index=False)
+    (place / "predictions.csv").write_text(text)
 
 
 def _predictions(fold: int, rights: str, seed: int, together: int) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from made_up_run import PHANTOM, RUN, made_up_table, write_run_file
+from made_up_run import PHANTOM, RUN, made_up_table, write_run_file, write_training
 from sklearn.metrics import brier_score_loss, confusion_matrix, log_loss
 
 from mmdc_tf.datasets.opencv import cv2
@@ -42,14 +42,10 @@ def make_run(output: Path, rows=ROWS, classes=CLASSES) -> Path:
     for row in rows:
         for protocol, fold in (("paper", 0), ("leak-free", 0), ("leak-free", 1)):
             folder = output / "table2" / row / protocol / f"fold{fold}-seed0"
-            folder.mkdir(parents=True)
-            config = {"protocol": protocol, "folds": 2, "training_seed": 0}
-            for name, content in (("config.json", config), ("status.json", {"status": "ok"})):
-                (folder / name).write_text(json.dumps(content))
             test = make_part(rng, "test", fold, classes)
             validation = test if protocol == "paper" else make_part(rng, "validation", fold, classes)
+            write_training(folder, test)
             validation.to_csv(folder / VALIDATION, index=False)
-            test.to_csv(folder / PREDICTIONS, index=False)
             (folder / CALIBRATION).write_text(json.dumps(calibrate(folder)))
     return output
 

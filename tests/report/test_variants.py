@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from made_up_run import PHANTOM, RUN, made_up_table, write_run_file
+from made_up_run import PHANTOM, RUN, made_up_table, write_run_file, write_training
 
 from mmdc_tf.evaluation.metadata_variants import VARIANTS
 from mmdc_tf.experiments.robustness import CONDITIONS
@@ -40,17 +39,6 @@ def predictions(fold: int, samples: list[str], right: set[str], **columns: objec
     return table.assign(**{f"p_{name}": [float(guess == name) for guess in guesses] for name in CLASSES}, **columns)
 
 
-def write_training(place: Path, plain: pd.DataFrame, name: str = "", scored: list[pd.DataFrame] | None = None) -> None:
-    """A finished training, and what it was scored on besides."""
-    place.mkdir(parents=True)
-    (place / "status.json").write_text(json.dumps({"status": "ok", "seconds": 1.0}))
-    fold, protocol = int(place.name[4]), place.parent.name
-    (place / "config.json").write_text(json.dumps({**RUN, "protocol": protocol, "fold": fold, "training_seed": 0}))
-    plain.to_csv(place / "predictions.csv", index=False)
-    if scored:
-        pd.concat(scored).to_csv(place / f"predictions-{name}.csv", index=False)
-
-
 @pytest.fixture
 def metadata(tmp_path: Path) -> Path:
     """One row scored with other metadata, one that takes images alone."""
@@ -58,8 +46,10 @@ def metadata(tmp_path: Path) -> Path:
     for fold, samples in SAMPLES.items():
         plain = predictions(fold, samples, RIGHT["as recorded"])
         others = [predictions(fold, samples, RIGHT[name], metadata=name) for name in VARIANTS]
-        for row, scored in (("fused", others), ("image", [])):
-            write_training(tmp_path / "table2" / row / "leak-free" / f"fold{fold}-seed0", plain, "metadata", scored)
+        for row in ("fused", "image"):
+            write_training(tmp_path / "table2" / row / "leak-free" / f"fold{fold}-seed0", plain)
+        place = tmp_path / "table2/fused/leak-free" / f"fold{fold}-seed0"
+        pd.concat(others).to_csv(place / "predictions-metadata.csv", index=False)
     return tmp_path
 
 
@@ -112,7 +102,8 @@ def noisy(tmp_path: Path) -> Path:
                 for noise, step in CONDITIONS
             ]
             place = tmp_path / "table2" / row / protocol / f"fold{fold}-seed0"
-            write_training(place, scored[0].drop(columns=["noise", "step"]), "noise", scored)
+            write_training(place, scored[0].drop(columns=["noise", "step"]))
+            pd.concat(scored).to_csv(place / "predictions-noise.csv", index=False)
     (tmp_path / "table2/second/leak-free/fold1-seed0/predictions-noise.csv").unlink()
     return tmp_path
 
