@@ -112,12 +112,14 @@ def write_calibration(table: PaperTable, output: Path) -> list[Path]:
     written = []
     for name, rows in (("calibration.csv", lines), ("reliability.png", free), ("decision.png", decided(free))):
         path = output / f"{table.name}_{name}"
-        path.unlink(missing_ok=True)
-        if rows and path.suffix == ".csv":
+        if not rows:
+            path.unlink(missing_ok=True)
+            continue
+        written.append(path)
+        if path.suffix == ".csv":
             write_csv(pd.DataFrame(lines).astype(dict.fromkeys(COUNTS, "Int64")), run, path)
-        elif rows:
+        else:
             write_png(overview(name.removesuffix(".png"), table, rows, run, LEAK_FREE), path)
-        written += [path] if rows else []
     return written
 
 

@@ -284,7 +284,8 @@ def environment_lines(folder: Path) -> list[tuple[str, str]]:
     values: dict[str, set[str]] = {}
     for path in folder.glob("*/*/fold*-seed*/environment.json"):
         facts = read_json(path) or {}
-        for name, value in {**facts, **facts.get("packages", {})}.items():
+        parts = [facts, *(part for part in facts.values() if isinstance(part, dict))]
+        for name, value in ((name, value) for part in parts for name, value in part.items()):
             if value is not None and not isinstance(value, dict):
                 values.setdefault(name, set()).add(str(value))
     started = values.get("written", set())
