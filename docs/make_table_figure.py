@@ -14,8 +14,7 @@ import pandas as pd
 from mmdc_tf.datasets.phantom_folder import NOTICE
 from mmdc_tf.experiments.rows import load_table
 from mmdc_tf.experiments.run_folder import run_of
-from mmdc_tf.report.dot_plot import dot_plot
-from mmdc_tf.report.figures import write_png
+from mmdc_tf.report.figures import dot_plot, write_png
 
 OUTPUT = Path(__file__).with_name("table.png")
 

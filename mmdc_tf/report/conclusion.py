@@ -1,10 +1,13 @@
-"""What a run says, for people: its table for a terminal, and two or three sentences computed from its numbers."""
+"""What a run's numbers allow to be said: marks of rows that cannot be told apart, two or three sentences, and the
+table for a terminal."""
 
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,37 +16,85 @@ from mmdc_tf.datasets.splits import CONTROL, LEAK_FREE, PAPER
 from mmdc_tf.errors import counted
 from mmdc_tf.experiments.results import rows_that_ran
 from mmdc_tf.experiments.rows import PaperTable, Row
-from mmdc_tf.experiments.run_folder import OK, compare_in_folder, run_of, trainings_of
-from mmdc_tf.report.formatting import PROTOCOL_TITLES, number
-from mmdc_tf.report.tensorboard_trial import inputs_of
+from mmdc_tf.experiments.run_folder import (
+    OK,
+    PREDICTIONS,
+    Version,
+    cells_of,
+    compare_in_folder,
+    finished_files,
+    run_of,
+    version_of,
+)
+from mmdc_tf.io import read_json
+from mmdc_tf.report.formatting import PROTOCOL_TITLES, change, number
 
 LONGEST_LABEL, LONGEST_STATUS, NAMED = 34, 24, 3
+COLUMN, MARK = "distinguishable_from_best", "≈"
+BEST, YES, NO = "best", "yes", "no"
+MARK_LEGEND = (
+    f"{MARK}: not distinguishable from the best row (McNemar's exact test, Holm-corrected, and the bootstrap interval "
+    "of the difference over groups; 5 %)."
+)
+Sides = dict[Any, dict[Any, Any]]
+"""A row's lines of the results by protocol."""
+
+
+def with_marks(results: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Compares each row's leak-free predictions with those of the row of the best leak-free accuracy.
+
+    The best row is chosen by the accuracies that are then compared, which makes it look a little better than it is: a
+    row without a mark may be nearer to it than it seems.
+
+    Returns:
+        A copy with the column ``distinguishable_from_best`` at the end: on leak-free lines ``"best"`` (the first, of
+        several equal ones), ``"yes"`` or ``"no"``; empty on other lines, where fewer than two rows are finished, and
+        where a row was not scored as the best one was (another number of seeds).
+    """
+    free = _finished(results)
+    verdicts: dict[str, str] = {}
+    if len(free) > 1:
+        files = {row: finished_files(cells_of(folder / row / LEAK_FREE), PREDICTIONS) for row in free.index}
+        rows = tuple((row, *map(version_of, paths)) for row, paths in files.items())
+        verdicts = _verdicts(folder, str(free["accuracy"].idxmax()), rows)
+    sides = zip(results["row"], results["protocol"], strict=True)
+    return results.assign(**{COLUMN: [verdicts.get(row, "") if name == LEAK_FREE else "" for row, name in sides]})
+
+
+def mark(line: Mapping[Any, Any]) -> str:
+    """What stands behind a row's accuracy, from its line of the results: `` ≈``, or nothing."""
+    return f" {MARK}" if line.get(COLUMN) == NO else ""
+
+
+def marks_legend(results: pd.DataFrame) -> list[str]:
+    """What the mark means, and which finished rows were not compared; nothing where no row was compared."""
+    if COLUMN not in results or not (results[COLUMN] == BEST).any():
+        return []
+    free = _finished(results)
+    others = free.index[free[COLUMN] == ""].tolist()
+    apart = [f"Not scored on the samples, folds and seeds of the best row: {', '.join(others)}."] if others else []
+    return [MARK_LEGEND, *apart]
 
 
 def terminal_table(results: pd.DataFrame) -> str:
-    """The accuracies of the rows that ran, a line a row, less than 120 columns wide.
-
-    Args:
-        results: as from ``mmdc_tf.experiments.results.table_results``.
-    """
+    """The accuracies of the rows that ran, a line a row, less than 120 columns wide."""
     ran = rows_that_ran(results)
-    names = ran.drop_duplicates("row").set_index("row")[["label", "citation"]]
-    twice = names["label"].duplicated(keep=False)
-    labels = names["label"].where(~twice, names["label"] + ", " + names["citation"])
+    names = ran.drop_duplicates("row")
+    labels = names["label"].where(~names["label"].duplicated(keep=False), names["label"] + ", " + names["citation"])
     protocols = list(dict.fromkeys(ran["protocol"]))
     lines = []
-    for _, part in ran.groupby("row", sort=False):
-        sides = part.set_index("protocol").to_dict("index")
+    for sides in _sides(ran).values():
         free = sides[LEAK_FREE]
         interval = "–".join(number(free[f"accuracy_ci_{end}"], 1) for end in ("low", "high"))
-        change = free["accuracy"] - sides[PAPER]["accuracy"]
-        worth = {"leak's worth": _with_limits(free, "leak_worth")} if CONTROL in protocols else {}
+        less = f"{gain:+.1f}" if np.isfinite(gain := free["accuracy"] - sides[PAPER]["accuracy"]) else ""
+        worth = change(free["leak_worth"], free["leak_worth_ci_low"], free["leak_worth_ci_high"], decimals=1)
+        accuracies = {PROTOCOL_TITLES[name].lower(): _accuracy(sides[name]) for name in protocols}
         lines.append(
             {
                 "published": number(free["paper_accuracy"], 1),
-                **{PROTOCOL_TITLES[name].lower(): _accuracy(sides[name]) for name in protocols},
+                **accuracies,
                 "95 % interval": interval if free["status"] == OK else "",
-                **(worth or {"less paper": f"{change:+.1f}" if np.isfinite(change) else ""}),
+                **({"leak's worth": worth} if CONTROL in protocols else {"less paper": less}),
             }
         )
     table = pd.DataFrame(lines, index=[textwrap.shorten(text, LONGEST_LABEL, placeholder=" …") for text in labels])
@@ -56,97 +107,96 @@ def conclusion(table: PaperTable, results: pd.DataFrame, folder: Path) -> list[s
 
     A difference is claimed where its interval leaves out 0 (of two networks, and McNemar's test agrees). A fall from
     the paper's protocol, which scores other images, is claimed where the two intervals do not overlap.
-
-    Args:
-        table: the paper's table.
-        results: as from ``mmdc_tf.experiments.results.table_results``.
-        folder: the table's, as ``OUT/table1``.
     """
-    lines = {row: part.set_index("protocol").to_dict("index") for row, part in results.groupby("row", sort=False)}
-    free = results[(results["protocol"] == LEAK_FREE) & (results["status"] == OK)].set_index("row")
+    free = _finished(results)
     if free.empty:
         return ["No row has a finished leak-free result."]
     best = free.sort_values("accuracy", ascending=False, kind="stable").iloc[0]
     limits = f"{best['accuracy_ci_low']:.1f} to {best['accuracy_ci_high']:.1f}"
     highest = f"Best leak-free accuracy: {best['label']}, {best['accuracy']:.1f} % ({limits})."
+    finished = [sides for row, sides in _sides(results).items() if row in free.index]
     unit = run_of(folder).get("group_unit", "group")
-    finished = [sides for row, sides in lines.items() if row in free.index]
     return [*_falls(finished, unit), *_papers(finished), *(_worth(table, free, folder) or [highest])]
+
+
+def inputs_of(training: Path) -> list[str]:
+    """The tensors that a training's model takes, from its folder; none where its card is not there."""
+    return (read_json(training / "model.json") or {}).get("inputs", [])
+
+
+def _finished(results: pd.DataFrame) -> pd.DataFrame:
+    """The leak-free lines that have a result, by row."""
+    return results[(results["protocol"] == LEAK_FREE) & (results["status"] == OK)].set_index("row")
+
+
+def _sides(results: pd.DataFrame) -> dict[Any, Sides]:
+    return {row: part.set_index("protocol").to_dict("index") for row, part in results.groupby("row", sort=False)}
+
+
+@lru_cache(maxsize=64)
+def _verdicts(folder: Path, best: str, rows: tuple[tuple[str | Version, ...], ...]) -> dict[str, str]:
+    """The verdicts on rows, each its name and its files; remembered, as the numbers of the table are."""
+    lines, _ = compare_in_folder(folder, best, [str(row) for row, *_ in rows], LEAK_FREE)
+    if lines is None:
+        return {}
+    answers = lines["distinguishable"].map({True: YES, False: NO})
+    return {best: BEST, **dict(zip(lines["row"], answers, strict=True))}
 
 
 def _accuracy(line: dict[Any, Any]) -> str:
     return number(line["accuracy"], 1) or textwrap.shorten(line["status"], LONGEST_STATUS, placeholder=" …")
 
 
-def _falls(rows: list[dict[Any, dict[Any, Any]]], unit: str) -> list[str]:
-    """What happens to the accuracy where the images of a group stay together; of each row its lines by protocol."""
-    found = [fall for sides in rows if (fall := _fall(sides)) is not None]
-    sure = sorted((fall for fall in found if fall.is_sure), key=lambda fall: fall.points, reverse=True)
-    texts = [f"by {fall.points:.1f} points for {fall.label} ({fall.before:.1f} → {fall.after:.1f})" for fall in sure]
+def _falls(rows: list[Sides], unit: str) -> list[str]:
+    """What happens to the accuracy where the images of a group stay together."""
+    sure, unsure = [], []
+    for sides in rows:
+        free, leaking = sides[LEAK_FREE], sides.get(CONTROL if _is_controlled(sides) else PAPER, {"status": ""})
+        # the image-level folds score the same images, the paper's protocol does not
+        is_sure = free["leak_worth_ci_high"] < 0 if _is_controlled(sides) else _is_above(sides)
+        if is_sure:
+            sure.append((leaking["accuracy"] - free["accuracy"], free["label"], leaking["accuracy"], free["accuracy"]))
+        elif leaking["status"] == OK:
+            unsure.append(free["label"])
+    sure.sort(key=lambda fall: fall[0], reverse=True)
+    texts = [
+        f"by {points:.1f} points for {label} ({before:.1f} → {after:.1f})" for points, label, before, after in sure
+    ]
     if len(texts) > NAMED:
         texts[NAMED:] = [f"less for {counted(len(texts) - NAMED, 'other row')}"]
     sentences = [f"When {unit}s stay together, accuracy falls {_listed(texts)}."] if texts else []
-    unsure = [fall.label for fall in found if not fall.is_sure]
     if unsure:
         which = _listed(unsure) if len(unsure) <= NAMED else counted(len(unsure), "row")
         sentences.append(f"No fall can be claimed for {which}: the intervals leave room for none.")
     return sentences
 
 
-def _papers(rows: list[dict[Any, dict[Any, Any]]]) -> list[str]:
+def _is_controlled(sides: Sides) -> bool:
+    """Whether the fall is taken from the image-level folds."""
+    return bool(np.isfinite(sides[LEAK_FREE].get("leak_worth", np.nan)))
+
+
+def _is_above(sides: Sides) -> bool:
+    """Whether the paper's protocol stands higher for sure."""
+    return sides[PAPER]["status"] == OK and sides[PAPER]["accuracy_ci_low"] > sides[LEAK_FREE]["accuracy_ci_high"]
+
+
+def _papers(rows: list[Sides]) -> list[str]:
     """How much higher the paper's protocol stands, of rows whose fall was taken from the image-level folds."""
-    both = [
-        (sides[PAPER], sides[LEAK_FREE]) for sides in rows if np.isfinite(sides[LEAK_FREE].get("leak_worth", np.nan))
+    above = [
+        (sides[PAPER]["accuracy"] - sides[LEAK_FREE]["accuracy"], sides[LEAK_FREE]["label"])
+        for sides in rows
+        if _is_controlled(sides) and _is_above(sides)
     ]
-    above = [(paper["accuracy"] - free["accuracy"], free["label"]) for paper, free in both if _is_above(paper, free)]
-    if not above:
-        return []
     texts = [f"{points:.1f} points higher for {label}" for points, label in sorted(above, reverse=True)[:NAMED]]
-    return [
-        f"The paper protocol stands {_listed(texts)}: it trains on more images too, and chooses the epoch by the "
-        "images that it scores."
-    ]
-
-
-def _is_above(paper: dict[Any, Any], free: dict[Any, Any]) -> bool:
-    return paper["status"] == OK and paper["accuracy_ci_low"] > free["accuracy_ci_high"]
-
-
-class _Fall(NamedTuple):
-    """Of one row's accuracy, in per cent, from a split of images to one of groups."""
-
-    label: str
-    before: float
-    after: float
-    is_sure: bool
-
-    @property
-    def points(self) -> float:
-        return self.before - self.after
-
-
-def _fall(sides: dict[Any, dict[Any, Any]]) -> _Fall | None:
-    """From the image-level folds, which score the same images, or else from the paper's protocol, which does not."""
-    free = sides[LEAK_FREE]
-    if np.isfinite(free.get("leak_worth", np.nan)):
-        leaking, is_sure = sides[CONTROL], free["leak_worth_ci_high"] < 0
-    elif PAPER in sides and sides[PAPER]["status"] == OK:
-        leaking, is_sure = sides[PAPER], _is_above(sides[PAPER], free)
-    else:
-        return None
-    return _Fall(free["label"], leaking["accuracy"], free["accuracy"], is_sure)
-
-
-def _with_limits(line: dict[Any, Any], name: str) -> str:
-    """``-10.3 (-12.1 to -8.6)``, nothing where it was not measured."""
-    value, low, high = (line[name + end] for end in ("", "_ci_low", "_ci_high"))
-    return f"{value:+.1f} ({low:+.1f} to {high:+.1f})" if np.isfinite(value) else ""
+    why = "it trains on more images too, and chooses the epoch by the images that it scores"
+    return [f"The paper protocol stands {_listed(texts)}: {why}."] if texts else []
 
 
 def _worth(table: PaperTable, free: pd.DataFrame, folder: Path) -> list[str]:
     """The best of the rows that have a plainer one beside them, compared with that and with age and density alone."""
     rows = [row for row in table.rows if row.name in free.index]
-    inputs = {row.name: set(inputs_of(trainings_of(folder / row.name / LEAK_FREE)[0])) for row in rows}
+    inputs = {row.name: set(inputs_of(cells_of(folder / row.name / LEAK_FREE)[0]["folder"])) for row in rows}
     pairs = [(row, plainer) for row in rows if (plainer := _plainer(row, rows, inputs)) is not None]
     if not pairs:
         return []
@@ -180,11 +230,8 @@ def _difference(line: pd.Series, other: str) -> str:
     points, low, high = (100.0 * line[name] for name in ("difference", "ci_low", "ci_high"))
     if not line["distinguishable"]:
         return f"not told apart from {other} ({points:+.1f} points, {low:+.1f} to {high:+.1f})"
-    if points < 0:
-        points, low, high, side = -points, -high, -low, "below"
-    else:
-        side = "above"
-    return f"{points:.1f} points ({low:.1f} to {high:.1f}) {side} {other}"
+    low, high = sorted((abs(low), abs(high)))  # of the same sign
+    return f"{abs(points):.1f} points ({low:.1f} to {high:.1f}) {'below' if points < 0 else 'above'} {other}"
 
 
 def _listed(texts: list[str]) -> str:

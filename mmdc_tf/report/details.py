@@ -1,34 +1,30 @@
-"""What stands behind a table's numbers, for programs (CSV) and for people (Markdown)."""
+"""What stands behind a table's numbers: results by class, by breast and patient, by subgroup; and calibration."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from mmdc_tf.datasets.splits import LEAK_FREE, PROTOCOLS
 from mmdc_tf.evaluation.classes import CLASS_SCORES, class_results
+from mmdc_tf.evaluation.decision import COUNTS, SHARES
 from mmdc_tf.evaluation.levels import level_results
 from mmdc_tf.evaluation.subgroups import FEW_GROUPS, FEW_IMAGES, TITLES, subgroup_results
-from mmdc_tf.experiments.results import PLAIN_METRICS, ROW_COLUMNS, labelled, table_results
-from mmdc_tf.experiments.rows import PaperTable
-from mmdc_tf.experiments.run_folder import OK, SAMPLES, read_samples, row_predictions, run_of
+from mmdc_tf.experiments.calibration import CalibratedRow, calibrated_row
+from mmdc_tf.experiments.results import PLAIN_METRICS
+from mmdc_tf.experiments.rows import PaperTable, Row
+from mmdc_tf.experiments.run_folder import OK, row_predictions, run_of
+from mmdc_tf.experiments.samples import read_samples
+from mmdc_tf.experiments.variants import ROW_COLUMNS, labelled
 from mmdc_tf.io import write_text
-from mmdc_tf.report.formatting import (
-    PERCENT_DECIMALS,
-    decimals_of,
-    grid,
-    limits,
-    markdown_text,
-    method,
-    number,
-    page,
-    write_csv,
-)
+from mmdc_tf.report.curves import overview
+from mmdc_tf.report.figures import write_png
+from mmdc_tf.report.formatting import grid, interval, markdown_text, method, notice_of, number, page, write_csv
 
-DECIMALS = 1  # of percentages
+DECIMALS = 1  # of percentages: many cells, and few images behind most of them
 STATISTICS = {
     "balanced_accuracy": "Balanced accuracy",
     "auc": "AUC, one against rest",
@@ -45,7 +41,6 @@ LEGEND = (
     "than 95 % (docs/integrity.md). In per cent, but AUC, kappa, Brier score and calibration error, which are "
     "fractions. Rows without a finished leak-free result are left out."
 )
-BY_CLASS = "Precision / recall / F1 of each class."
 BY_LEVEL = (
     "Views are combined by the mean of their probabilities. The truth of a breast or patient is the label of its "
     "images; where they differ, the most severe (normal < benign < cancer or malignant). Where the label is the "
@@ -58,64 +53,89 @@ BY_SUBGROUP = (
     'difference is tested. "one class only": the accuracy is the recall of that class. "few": fewer than '
     f"{FEW_IMAGES} images or {FEW_GROUPS} groups."
 )
-NOTHING = "No row has a finished leak-free result."
 NO_SAMPLES = (
-    f"No results by breast, patient or subgroup: this run has no {SAMPLES}. "
-    "Running the same command again writes it, and trains nothing that is finished."
+    "No results by breast, patient or subgroup: this run has no samples.csv. Running the same command again writes it, "
+    "and trains nothing that is finished."
 )
-Score = Callable[[pd.DataFrame], pd.DataFrame]
 Text = Callable[[dict[Any, Any]], str]
-"""From a line of scores to a cell."""
+"""From a line of scores to a text."""
 
 
-@dataclass(frozen=True)
-class Details:
-    """The details of a table's finished rows.
+def write_details(table: PaperTable, output: Path, results: pd.DataFrame) -> None:
+    """Writes NAME_details.md for reading, leak-free only, and the lines of both protocols as CSV.
 
-    Each line starts with the columns ``mmdc_tf.experiments.results.ROW_COLUMNS``. As in the table itself, scores are
-    percentages, but for the AUC.
-
-    Args:
-        classes: a line a class, as from ``class_results``; None where no row is finished.
-        levels: a line a level, as from ``level_results``; None as ``classes``, and without ``samples.csv``.
-        subgroups: a line a subgroup, as from ``subgroup_results``; None as ``levels``.
-        notes: what is left out, and what to do about it.
-    """
-
-    classes: pd.DataFrame | None
-    levels: pd.DataFrame | None
-    subgroups: pd.DataFrame | None
-    notes: tuple[str, ...] = ()
-
-
-def table_details(results: pd.DataFrame, folder: Path) -> Details:
-    """Computes the details from the predictions files and ``samples.csv`` of a run.
-
-    Args:
-        results: as from ``table_results``; the rows and protocols whose status is "ok" are taken.
-        folder: ``OUT/table1``, ``OUT/table2`` or ``OUT/figure3``.
+    These are ``NAME_classes.csv`` and, where the run has ``samples.csv``, ``NAME_levels.csv`` and
+    ``NAME_subgroups.csv``. Scores are percentages, but the AUC is a fraction. Meant for the end of a run: each subgroup
+    of each row draws a bootstrap.
 
     Raises:
         InputError: a predictions file lacks a column, or ``samples.csv`` is not of the same run.
     """
-    samples = read_samples(folder)
-    scores: dict[str, Score] = {"classes": class_results}
+    folder = output / table.name
+    run, samples, finished = run_of(folder), read_samples(folder), results[results["status"] == OK]
+    scores: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {"classes": class_results}
     if samples is not None:
         scores["levels"] = lambda predictions: level_results(predictions, samples)
         scores["subgroups"] = lambda predictions: subgroup_results(predictions, samples)
-    parts: dict[str, list[pd.DataFrame]] = {name: [] for name in scores}
-    finished = results.loc[results["status"] == OK, list(ROW_COLUMNS)]
-    for names in finished.itertuples(index=False, name=None):
+    found: dict[str, list[pd.DataFrame]] = {name: [] for name in scores}
+    for names in finished[list(ROW_COLUMNS)].itertuples(index=False, name=None):
         predictions = row_predictions(folder, names[0], names[-1])
         for name, score in scores.items():
-            parts[name].append(labelled(_percentages(score(predictions)), names))
-    joined = {name: pd.concat(tables, ignore_index=True) if tables else None for name, tables in parts.items()}
-    return Details(
-        classes=joined["classes"],
-        levels=joined.get("levels"),
-        subgroups=joined.get("subgroups"),
-        notes=(NO_SAMPLES,) if samples is None else (),
-    )
+            found[name].append(labelled(_percentages(score(predictions)), names))
+    lines = {name: pd.concat(parts, ignore_index=True) for name, parts in found.items() if parts}
+    for name, part in lines.items():
+        write_csv(part, run, output / f"{table.name}_{name}.csv")
+    free = {name: part[part["protocol"] == LEAK_FREE] for name, part in {"": finished, **lines}.items()}
+    parts = ["No row has a finished leak-free result."] if free[""].empty else _sections(free)
+    notes = [LEGEND, *([NO_SAMPLES] if samples is None else [])]
+    write_text(output / f"{table.name}_details.md", page(f"{table.title}: details", run, [*notes, *parts]))
+
+
+def write_calibration(table: PaperTable, output: Path) -> list[Path]:
+    """Writes NAME_calibration.csv and, leak-free, NAME_reliability.png and NAME_decision.png beside a run's tables.
+
+    All are computed from the predictions files and the ``calibration.json`` of each training. In the CSV ``n`` counts
+    predictions: each image once a seed; ``temperature`` is the mean over folds and seeds; ``nll``, ``ece`` and
+    ``brier`` (plain numbers) are of the pooled test parts, and so are the counts and shares (per cent) at each
+    training's stored threshold, which are empty where there is none: no malignant class, or probabilities of 0 and 1.
+
+    Returns:
+        The files written: none where no row counts (``calibrated_rows``), and no decision curve where the dataset has
+        no malignant class. A file of these names from an earlier run that is not written again is removed.
+
+    Raises:
+        InputError: a file of the run cannot be used.
+    """
+    found = {protocol: calibrated_rows(table, protocol, output) for protocol in PROTOCOLS}
+    run, free = run_of(output / table.name), found[LEAK_FREE]
+    lines = [_calibration(one, protocol, notice_of(run)) for protocol, rows in found.items() for _, one in rows]
+    written = []
+    for name, rows in (("calibration.csv", lines), ("reliability.png", free), ("decision.png", decided(free))):
+        path = output / f"{table.name}_{name}"
+        if not rows:
+            path.unlink(missing_ok=True)
+            continue
+        written.append(path)
+        if path.suffix == ".csv":
+            write_csv(pd.DataFrame(lines).astype(dict.fromkeys(COUNTS, "Int64")), run, path)
+        else:
+            write_png(overview(name.removesuffix(".png"), table, rows, run, LEAK_FREE), path)
+    return written
+
+
+def calibrated_rows(table: PaperTable, protocol: str, output: Path) -> list[tuple[Row, CalibratedRow]]:
+    """The rows of which all trainings under a protocol are finished and calibrated, as those of old versions are not.
+
+    Raises:
+        InputError: a file of the run cannot be used.
+    """
+    found = [(row, calibrated_row(row, output / table.name / row.name / protocol)) for row in table.rows]
+    return [(row, one) for row, one in found if one is not None]
+
+
+def decided(rows: list[tuple[Row, CalibratedRow]]) -> list[tuple[Row, CalibratedRow]]:
+    """Those with a positive class."""
+    return [(row, one) for row, one in rows if one.positive is not None]
 
 
 def _percentages(scores: pd.DataFrame) -> pd.DataFrame:
@@ -125,158 +145,90 @@ def _percentages(scores: pd.DataFrame) -> pd.DataFrame:
     return scores.assign(**{name: 100.0 * scores[name] for name in names})
 
 
-def write_details(table: PaperTable, output: Path, results: pd.DataFrame | None = None) -> Details:
-    """Computes the details of a table's finished rows and writes them.
-
-    ``NAME_classes.csv``, and, where the run has ``samples.csv``, ``NAME_levels.csv`` and ``NAME_subgroups.csv``, both
-    protocols; ``NAME_details.md`` for reading, leak-free only. Scores are percentages, but the AUC is a fraction, as
-    in the table's own CSV. Meant for the end of a run: each subgroup of each row draws a bootstrap.
-
-    Args:
-        table: the paper's table.
-        output: the run's folder.
-        results: as from ``table_results``, where they are computed already.
-
-    Returns:
-        What was written, as from ``table_details``.
-
-    Raises:
-        InputError: a file of the run cannot be used.
-    """
-    folder = output / table.name
-    results = table_results(table, folder) if results is None else results
-    run = run_of(folder)
-    details = table_details(results, folder)
-    for name in ("classes", "levels", "subgroups"):
-        lines = getattr(details, name)
-        if lines is not None:
-            write_csv(lines, run, output / f"{table.name}_{name}.csv")
-    write_text(output / f"{table.name}_details.md", details_markdown(table, results, details, run))
-    return details
-
-
-def details_markdown(table: PaperTable, results: pd.DataFrame, details: Details, run: dict[str, Any]) -> str:
-    """The page for reading.
-
-    Args:
-        table: its title is the heading.
-        results: as from ``table_results``; its columns of ``STATISTICS`` are shown.
-        details: as from ``table_details``.
-        run: the content of ``run.json``; empty where nothing was run yet.
-    """
-    finished = _leak_free(results[results["status"] == OK])
-    parts = [NOTHING] if finished.empty else _sections(finished, details)
-    return page(f"{table.title}: details", run, [LEGEND, *details.notes, *parts])
+def _sections(free: dict[str, pd.DataFrame]) -> list[str]:
+    """The page's parts, from the leak-free results and the lines of each kind."""
+    lines = free[""].to_dict("records")
+    statistics = [[*method(line), *(interval(line, name, DECIMALS) for name in STATISTICS)] for line in lines]
+    by_class = _wide(
+        free["classes"],
+        "class",
+        lambda line: f"{line['class']} (n = {line['support']:,})",
+        lambda line: " / ".join(number(line[name], DECIMALS) for name in CLASS_SCORES),
+    )
+    parts = ["## Statistics", grid(["Method", "Source", *STATISTICS.values()], statistics)]
+    parts += ["## By class", "Precision / recall / F1 of each class.", by_class]
+    if "levels" in free:
+        by_level = _wide(
+            free["levels"],
+            "level",
+            lambda line: f"{LEVELS[line['level']]} (n = {line['n_units']:,})",
+            lambda line: ", AUC ".join(filter(None, (interval(line, name, DECIMALS) for name in ("accuracy", "auc")))),
+        )
+        parts += ["## By breast and patient", BY_LEVEL, by_level, *_left_out(free["levels"])]
+    if "subgroups" in free:
+        kinds = {str(kind): part for kind, part in free["subgroups"].groupby("subgroup", sort=False)}
+        parts += ["## By subgroup", *([BY_SUBGROUP] if kinds else [])]
+        parts += [text for kind, part in kinds.items() for text in (f"### {TITLES[kind]}", _by_subgroup(part))]
+        absent = [title for kind, title in TITLES.items() if kind not in kinds]
+        parts += [f"Not known in this dataset: {'; '.join(absent)}."] if absent else []
+    return parts
 
 
-def _sections(finished: pd.DataFrame, details: Details) -> list[str]:
-    return [
-        *_statistics(finished),
-        *_classes(_leak_free(details.classes)),
-        *_levels(_leak_free(details.levels)),
-        *_subgroups(_leak_free(details.subgroups)),
-    ]
+def _wide(lines: pd.DataFrame, key: str, title: Text, text: Text, above: Iterable[list[str]] = ()) -> str:
+    """A table with a line a row and a column a value of ``key``; ``above``: lines that come first."""
+    titles = {line[key]: markdown_text(title(line)) for line in lines.drop_duplicates(key).to_dict("records")}
+    cells = list(above)
+    for _, part in lines.groupby("row", sort=False):
+        records = {line[key]: line for line in part.to_dict("records")}
+        texts = [text(records[value]) if value in records else "" for value in titles]
+        cells.append([*method(next(iter(records.values()))), *texts])
+    return grid(["Method", "Source", *titles.values()], cells)
 
 
-def _leak_free(lines: pd.DataFrame | None) -> pd.DataFrame:
-    return pd.DataFrame() if lines is None else lines[lines["protocol"] == "leak-free"]
-
-
-def _statistics(results: pd.DataFrame) -> list[str]:
-    lines = [[*method(line), *(_interval(line, name) for name in STATISTICS)] for line in results.to_dict("records")]
-    return ["## Statistics", _grid(list(STATISTICS.values()), lines)]
-
-
-def _classes(lines: pd.DataFrame) -> list[str]:
-    header = [f"{name} ({_count(part, 'support')})" for name, part in _parts(lines, "class")]
-    cells = _cells(lines, "class", lambda line: " / ".join(number(line[name], DECIMALS) for name in CLASS_SCORES))
-    return ["## By class", BY_CLASS, _grid(header, cells)]
-
-
-def _levels(lines: pd.DataFrame) -> list[str]:
-    if lines.empty:
-        return []
-    header = [f"{LEVELS[name]} ({_count(part, 'n_units')})" for name, part in _parts(lines, "level")]
-    cells = _cells(lines, "level", lambda line: f"{_interval(line, 'accuracy')}{_auc(line)}")
-    return ["## By breast and patient", BY_LEVEL, _grid(header, cells), *_left_out(lines)]
-
-
-def _auc(line: dict[Any, Any]) -> str:
-    text = _interval(line, "auc")
-    return f", AUC {text}" if text else ""
+def _by_subgroup(part: pd.DataFrame) -> str:
+    """The images of each class, then each row's accuracy; ``70+ (n = 1,234; few)``: flags do not depend on the row."""
+    names = [name for name in part.columns if name.startswith("n_") and name not in ("n_images", "n_groups")]
+    title = markdown_text(f"Images: {' / '.join(name.removeprefix('n_') for name in names)}")
+    lines = part.drop_duplicates("value").to_dict("records")
+    counts = [title, "", *(" / ".join(f"{line[name]:,}" for name in names) for line in lines)]
+    return _wide(
+        part,
+        "value",
+        lambda line: f"{line['value']} (n = {line['n_images']:,}{'; ' if line['flags'] else ''}{line['flags']})",
+        lambda line: interval(line, "accuracy", DECIMALS),
+        [counts],
+    )
 
 
 def _left_out(lines: pd.DataFrame) -> list[str]:
     """What could not be combined: the same for every row, since it does not depend on a model."""
-    absent = [title for name, title in LEVELS.items() if name not in set(lines["level"])]
-    notes = [f"{title}: not named in this dataset." for title in absent]
-    for level, part in _parts(lines, "level"):
+    notes = [
+        f"{title}: not named in this dataset." for name, title in LEVELS.items() if name not in set(lines["level"])
+    ]
+    for level, part in lines.groupby("level", sort=False):
         unplaced, undecided = part["unplaced_images"].max(), part["undecided_units"].max()
-        if unplaced:
-            notes.append(f"{LEVELS[level]}: images of unknown {PLACES[level]}, left out: {unplaced:,}.")
-        if undecided:
-            notes.append(
-                f"{LEVELS[level]} whose images have several labels of no known order, left out: {undecided:,}."
-            )
+        title, place = LEVELS[str(level)], PLACES[str(level)]
+        several = f"{title} whose images have several labels of no known order, left out: {undecided:,}."
+        notes += [f"{title}: images of unknown {place}, left out: {unplaced:,}."] if unplaced else []
+        notes += [several] if undecided else []
     return ["  \n".join(notes)] if notes else []
 
 
-def _subgroups(lines: pd.DataFrame) -> list[str]:
-    if "subgroup" not in lines:
-        return []
-    parts = []
-    for kind, part in _parts(lines, "subgroup"):
-        header = [_subgroup_title(group) for _, group in _parts(part, "value")]
-        cells = _cells(part, "value", lambda line: _interval(line, "accuracy"))
-        parts += [f"### {TITLES[kind]}", _grid(header, [_class_counts(part), *cells])]
-    absent = [title for kind, title in TITLES.items() if kind not in set(lines["subgroup"])]
-    unknown = [f"Not known in this dataset: {'; '.join(absent)}."] if absent else []
-    return ["## By subgroup", *([BY_SUBGROUP, *parts] if parts else []), *unknown]
-
-
-def _subgroup_title(part: pd.DataFrame) -> str:
-    """``70+ (n = 1,234; few)``; what is flagged does not depend on the model."""
-    flags = part["flags"].iloc[0]
-    return f"{part['value'].iloc[0]} ({_count(part, 'n_images')}{'; ' if flags else ''}{flags})"
-
-
-def _class_counts(part: pd.DataFrame) -> list[str]:
-    """The line of the images of each class, which stands above the models' lines."""
-    names = [name for name in part.columns if name.startswith("n_") and name not in ("n_images", "n_groups")]
-    title = " / ".join(name.removeprefix("n_") for name in names)
-    lines = part.drop_duplicates("value").to_dict("records")
-    counts = [" / ".join(f"{line[name]:,}" for name in names) for line in lines]
-    return [markdown_text(f"Images: {title}"), "", *counts]
-
-
-def _cells(lines: pd.DataFrame, key: str, text: Text) -> list[list[str]]:
-    """One line a row of the table, one cell a value of ``key`` in the order of the first row."""
-    columns = list(dict.fromkeys(lines[key]))
-    cells = []
-    for _, part in _parts(lines, "row"):
-        records = {line[key]: line for line in part.to_dict("records")}
-        texts = [text(records[column]) if column in records else "" for column in columns]
-        cells.append([*method(next(iter(records.values()))), *texts])
-    return cells
-
-
-def _parts(lines: pd.DataFrame, column: str) -> list[tuple[str, pd.DataFrame]]:
-    """The lines of each value of a column, in order of appearance."""
-    return [(str(value), part) for value, part in lines.groupby(column, sort=False)]
-
-
-def _grid(header: list[str], lines: list[list[str]]) -> str:
-    return grid(["Method", "Source", *map(markdown_text, header)], lines)
-
-
-def _count(part: pd.DataFrame, column: str) -> str:
-    return f"n = {part[column].iloc[0]:,}"
-
-
-def _interval(line: dict[Any, Any], name: str) -> str:
-    return number(line[name], _decimals(name)) + limits(line, name, _decimals(name))
-
-
-def _decimals(name: str) -> int:
-    """Percentages stand here with one: many cells, and few images behind most of them."""
-    return DECIMALS if decimals_of(name) == PERCENT_DECIMALS else decimals_of(name)
+def _calibration(row: CalibratedRow, protocol: str, notice: str) -> dict[str, Any]:
+    """A line of the CSV."""
+    first = row.files[0]
+    shares = {name: None if (share := row.reached[name]) is None else 100.0 * share for name in SHARES}
+    return {
+        "row": row.row.name,
+        "label": row.row.label,
+        "protocol": protocol,
+        "fitted_on": first["fitted_on"],
+        "n": len(row.after),
+        "temperature": row.temperature,
+        **row.scores,
+        "positive_class": row.positive,
+        "sensitivity_asked": None if row.positive is None else 100.0 * first["sensitivity_asked"],
+        **shares,
+        **{name: row.reached[name] for name in COUNTS},
+        "notice": notice,
+    }

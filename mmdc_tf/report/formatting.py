@@ -1,9 +1,14 @@
-"""What all tables and pages of a run share: head, units, cells, and CSV lines."""
+"""What all tables and pages of a run share: head, units, cells, Markdown and CSV.
+
+In this package ``table`` is the paper's table, ``output`` a run's folder, ``folder`` the table's folder in it, ``run``
+the content of its ``run.json`` (empty where nothing was run yet), and ``results`` the table's numbers, as from
+``mmdc_tf.experiments.results.table_results``.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,43 +18,48 @@ import pandas as pd
 from mmdc_tf.datasets.phantom_folder import NOTICE
 from mmdc_tf.errors import RESEARCH_USE, counted
 from mmdc_tf.experiments.results import PLAIN_METRICS
-from mmdc_tf.experiments.rows import PaperTable
-from mmdc_tf.experiments.run_folder import run_of
-from mmdc_tf.io import write_table, write_text
+from mmdc_tf.io import write_table
 
 PROTOCOL_TITLES = {"paper": "Paper protocol", "image-level": "Image-level folds", "leak-free": "Leak-free"}
+METRIC_TITLES = {"accuracy": "accuracy", "precision": "precision", "recall": "recall", "f1": "F1"}
 PLAIN = (*PLAIN_METRICS, "nll", "temperature")  # the first word of a column: no percentage
 PLAIN_DECIMALS, PERCENT_DECIMALS = 3, 2
+
+
+def notice_of(run: Mapping[str, Any]) -> str:
+    """What must stand on everything: what it is not."""
+    return f"{NOTICE}. {RESEARCH_USE}" if run.get("synthetic") else RESEARCH_USE
 
 
 def made_from(run: dict[str, Any]) -> list[str]:
     """What stands above every table: what it was made from, and what it is not."""
     if not run:
         return [RESEARCH_USE]
-    phantom = f"{NOTICE}. Synthetic images; the numbers say that the program works, nothing else."
-    return [*([phantom] if run["synthetic"] else []), _facts(run), *_frozen(run), RESEARCH_USE]
+    training, weights = run["training"], {"none": "random initialisation", "imagenet": "ImageNet weights"}
+    lines = [
+        f"Made from {run.get('dataset_title', run['dataset'])} (fingerprint {run['dataset_fingerprint']}), "
+        f"{training['image_size']} pixels, at most {counted(training['epochs'], 'epoch')}, "
+        f"{counted(run['folds'], 'fold')}, {weights.get(run['weights'], 'weights from a folder')}, "
+        f"preprocessing {run['preprocessing']!r}, seed {run['seed']}."
+    ]
+    if run["synthetic"]:
+        lines.insert(0, f"{NOTICE}. Synthetic images; the numbers say that the program works, nothing else.")
+    # random weights have no frozen part unless a cut is asked for
+    if run.get("frozen_features") and run["cut"] != "none" and (run["cut"] != "auto" or run["weights"] != "none"):
+        views = training["feature_views"]
+        mixed = f", mixed with α = {training['feature_mixing']:g}" if views > 1 else ""
+        lines.append(
+            f"Rows with a frozen part: trained on its features of {counted(views, 'fixed view')} an image{mixed}."
+        )
+    if run.get("precision", "float32") != "float32":
+        lines.append(f"Computed in {run['precision']}.")
+    return [*lines, RESEARCH_USE]
 
 
 def page(title: str, run: dict[str, Any], parts: Iterable[str], below: Sequence[str] = ()) -> str:
-    """A page of Markdown.
-
-    Args:
-        title: its heading.
-        run: the content of ``run.json``; empty where nothing was run yet.
-        parts: what stands below the head, a paragraph, heading or table each.
-        below: lines of the foot.
-    """
-    foot = ["  \n".join(below)] if below else []
-    return (
-        "\n\n".join([f"# {markdown_text(title)}", "  \n".join(map(markdown_text, made_from(run))), *parts, *foot])
-        + "\n"
-    )
-
-
-def by_protocol(results: pd.DataFrame, make: Callable[[pd.DataFrame], str]) -> list[str]:
-    """A heading and what ``make`` makes of its lines, for each protocol in order of appearance."""
-    parts = results.groupby("protocol", sort=False)
-    return [text for name, part in parts for text in (f"## {PROTOCOL_TITLES[str(name)]}", make(part))]
+    """A page of Markdown: title and head; ``parts``, a paragraph, heading or table each; the lines of the foot."""
+    head = [f"# {markdown_text(title)}", "  \n".join(map(markdown_text, made_from(run)))]
+    return "\n\n".join([*head, *parts, *(["  \n".join(below)] if below else [])]) + "\n"
 
 
 def grid(header: Sequence[str], lines: Iterable[Sequence[str]], texts: int = 2) -> str:
@@ -69,11 +79,7 @@ def markdown_text(text: str) -> str:
 
 
 def decimals_of(name: str) -> int:
-    """Three of a plain number (AUC, kappa, Brier score, …: ``PLAIN``), two of a percentage.
-
-    Args:
-        name: of a column, for example ``"auc_ci_low"`` or ``"ece_before"``.
-    """
+    """Three of a plain number (AUC, kappa, Brier score, …: ``PLAIN``), two of a percentage; ``name`` is a column's."""
     return PLAIN_DECIMALS if name.split("_")[0] in PLAIN else PERCENT_DECIMALS
 
 
@@ -88,91 +94,23 @@ def limits(line: Mapping[Any, Any], name: str, decimals: int) -> str:
     return f" ({low}–{high})" if low and high else ""
 
 
-def change(difference: float, low: float, high: float) -> str:
+def interval(line: Mapping[Any, Any], name: str, percent_decimals: int = PERCENT_DECIMALS) -> str:
+    """``75.00 (50.00–100.00)`` of a column, rounded as its unit asks; nothing where there is no number."""
+    decimals = decimals_of(name) if decimals_of(name) == PLAIN_DECIMALS else percent_decimals
+    return number(line[name], decimals) + limits(line, name, decimals) if np.isfinite(line[name]) else ""
+
+
+def change(difference: float, low: float, high: float, decimals: int = 2) -> str:
     """``+1.20 (-0.40 to +2.80)`` from a difference and its limits; nothing where there is no number."""
-    return f"{difference:+.2f} ({low:+.2f} to {high:+.2f})" if np.isfinite(difference) else ""
-
-
-def csv_lines(results: pd.DataFrame, run: dict[str, Any]) -> pd.DataFrame:
-    """The lines of a CSV: a phantom named in each label, and numbers with their decimals.
-
-    A line is copied alone, and the columns are fixed, so that the label is the place for the notice.
-
-    Args:
-        results: with the column ``label``; numbers not rounded.
-        run: the content of ``run.json``.
-
-    Returns:
-        A copy: floats as text with ``decimals_of`` their column's name, NaN stays.
-    """
-    notice = f" ({NOTICE})" if run.get("synthetic") else ""
-    floats = [str(name) for name in results.select_dtypes("float").columns]
-    texts = {name: results[name].map(_fixed(decimals_of(name)), na_action="ignore").astype(object) for name in floats}
-    return results.assign(label=results["label"] + notice, **texts)
+    texts = [f"{value:+.{decimals}f}" for value in (difference, low, high)]
+    return f"{texts[0]} ({texts[1]} to {texts[2]})" if np.isfinite(difference) else ""
 
 
 def write_csv(results: pd.DataFrame, run: dict[str, Any], path: Path) -> None:
-    """Writes ``csv_lines`` to a temporary name that is then renamed."""
-    write_table(path, csv_lines(results, run), lineterminator="\n")
-
-
-def write_variants(
-    results: pd.DataFrame,
-    table: PaperTable,
-    output: Path,
-    name: str,
-    markdown: Callable[[PaperTable, pd.DataFrame, dict[str, Any]], str],
-) -> Path | None:
-    """Writes TABLE_NAME.csv and TABLE_NAME.md.
-
-    Args:
-        results: the lines of the CSV, as for ``csv_lines``.
-        table: the paper's table.
-        output: the run's folder.
-        name: what was varied.
-        markdown: makes the page from the table, the results and the content of ``run.json``.
-
-    Returns:
-        The CSV; None where there is no result, and nothing is written.
-    """
-    if results.empty:
-        return None
-    run, path = run_of(output / table.name), output / f"{table.name}_{name}.csv"
-    write_csv(results, run, path)
-    write_text(path.with_suffix(".md"), markdown(table, results, run))
-    return path
-
-
-def _fixed(decimals: int) -> Callable[[float], str]:
-    return f"{{:.{decimals}f}}".format
-
-
-def _facts(run: dict[str, Any]) -> str:
-    training = run["training"]
-    names = {"none": "random initialisation", "imagenet": "ImageNet weights"}
-    return (
-        f"Made from {run.get('dataset_title', run['dataset'])} (fingerprint {run['dataset_fingerprint']}), "
-        f"{training['image_size']} pixels, "
-        f"at most {counted(training['epochs'], 'epoch')}, {counted(run['folds'], 'fold')}, "
-        f"{names.get(run['weights'], 'weights from a folder')}, preprocessing {run['preprocessing']!r}, "
-        f"seed {run['seed']}."
-    )
-
-
-def _frozen(run: dict[str, Any]) -> list[str]:
-    """How rows with a frozen part are trained, and in which precision where it is not the usual one."""
-    training, lines = run["training"], []
-    if run.get("frozen_features") and _freezes(run):
-        mixed = f", mixed with α = {training['feature_mixing']:g}" if training["feature_views"] > 1 else ""
-        lines.append(
-            "Rows with a frozen part: trained on its features of "
-            f"{counted(training['feature_views'], 'fixed view')} an image{mixed}."
-        )
-    if run.get("precision", "float32") != "float32":
-        lines.append(f"Computed in {run['precision']}.")
-    return lines
-
-
-def _freezes(run: dict[str, Any]) -> bool:
-    """Whether a run can have rows with a frozen part: random weights have none unless a cut is asked for."""
-    return run["cut"] != "none" and (run["cut"] != "auto" or run["weights"] != "none")
+    """Writes lines of results: a phantom is named in each label (a line is copied alone), numbers are rounded."""
+    texts = {
+        str(name): column.map(f"{{:.{decimals_of(str(name))}f}}".format, na_action="ignore").astype(object)
+        for name, column in results.select_dtypes("float").items()
+    }
+    label = results["label"] + (f" ({NOTICE})" if run.get("synthetic") else "")
+    write_table(path, results.assign(label=label, **texts), lineterminator="\n")

@@ -10,14 +10,12 @@ from __future__ import annotations
 import hashlib
 import textwrap
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import tensorflow as tf
-from matplotlib.figure import Figure
 from tensorboard.plugins.hparams import api as hparams
 from tensorboard.plugins.hparams import api_pb2
 from tensorboard.plugins.hparams import summary as hparams_summary
@@ -25,9 +23,9 @@ from tensorboard.plugins.pr_curve import summary as pr_summary
 
 from mmdc_tf.datasets.phantom_folder import NOTICE
 from mmdc_tf.datasets.splits import PROTOCOLS
-from mmdc_tf.errors import RESEARCH_USE, InputError, counted, kind_and_line
-from mmdc_tf.evaluation.curves import confusion_counts
+from mmdc_tf.errors import InputError, counted, kind_and_line
 from mmdc_tf.evaluation.examples import choose_examples
+from mmdc_tf.evaluation.metrics import METRICS, metrics_by_fold
 from mmdc_tf.evaluation.predictions import class_names, read_predictions
 from mmdc_tf.experiments.rows import PaperTable, Row
 from mmdc_tf.experiments.run_folder import FAILED, OK, PREDICTIONS, run_of, status_of, trainings_of
@@ -36,32 +34,36 @@ from mmdc_tf.explain.drawing import pixels
 from mmdc_tf.io import read_json, write_json
 from mmdc_tf.preprocessing.recipes import get_recipe
 from mmdc_tf.preprocessing.scan_file import preprocess_file
-from mmdc_tf.report.example_figure import examples_figure
-from mmdc_tf.report.formatting import PROTOCOL_TITLES, made_from, markdown_text
-from mmdc_tf.report.result_figures import confusion_figure
-from mmdc_tf.report.tensorboard_trial import COLUMNS, TAGS, inputs_of, trial_metrics, trial_settings
+from mmdc_tf.report.conclusion import inputs_of
+from mmdc_tf.report.curves import confusion_figure
+from mmdc_tf.report.figures import examples_figure
+from mmdc_tf.report.formatting import PROTOCOL_TITLES, made_from, markdown_text, notice_of
 
 EXAMPLES = "Test images as the network saw them: the errors that it was surest of, then the surest right answers."
-
-
-@dataclass(frozen=True)
-class _Shown:
-    """What is shown of a row under one protocol: its finished trainings and all that they predicted."""
-
-    row: Row
-    protocol: str
-    status: str
-    cells: list[dict[str, Any]]
-    predictions: pd.DataFrame
-    run: dict[str, Any]
-
-    @property
-    def title(self) -> str:
-        return f"{self.row.label}, {PROTOCOL_TITLES[self.protocol].lower()}, {counted(len(self.cells), 'training')}"
-
-    @property
-    def notice(self) -> str:
-        return f"{NOTICE}. {RESEARCH_USE}" if self.run.get("synthetic") else RESEARCH_USE
+TAGS = {  # of each metric; TensorBoard groups by what stands before the slash
+    "accuracy": "test/accuracy (%)",
+    "precision": "test/macro precision (%)",
+    "recall": "test/macro recall (%)",
+    "f1": "test/macro F1 (%)",
+    "auc": "test/macro AUC (0 to 1)",
+}
+TRAININGS = "test/trainings scored"
+SETTINGS = (
+    "row",
+    "protocol",
+    "method",
+    "backbone",
+    "weights",
+    "frozen up to",
+    "takes age and density",
+    "dataset",
+    "preprocessing",
+    "image size (pixels)",
+    "learning rate (highest)",
+    "batch size",
+    "epochs (at most)",
+)
+WEIGHTS = {"none": "random", "imagenet": "ImageNet"}
 
 
 def write_test_evidence(
@@ -103,93 +105,95 @@ def _write_row(row: Row, folder: Path, paths: dict[str, str], unfinished: bool) 
     status = status_of(cells)
     if not finished or (status != OK and not unfinished):
         return False
-    version, place = _version(finished), folder / FOLDER
+    files = [cell["folder"] / PREDICTIONS for cell in finished]
+    version = {path.parent.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    place = folder / FOLDER
     before = read_json(place / MADE_FROM) or {}
     if before.get("predictions") == version and (before["whole"] or not unfinished):
         return False
     forget(folder, "")
-    predictions = read_predictions([cell["folder"] / PREDICTIONS for cell in finished])
-    shown = _Shown(row, folder.name, status, finished, predictions, run_of(folder.parent.parent))
-    whole = False
+    predictions, run = read_predictions(files), run_of(folder.parent.parent)
+    title = f"{row.label}, {PROTOCOL_TITLES[folder.name].lower()}, {counted(len(finished), 'training')}"
+    writer, whole = tf.summary.create_file_writer(str(place), filename_suffix=f".{TEST}"), False
     try:
-        _write_events(place, shown, paths)
+        with writer.as_default(step=0):
+            tf.summary.text("about", "  \n".join(map(markdown_text, [title, *made_from(run)])))
+            _write_trial(_settings(row, finished[0]), status, predictions, notice_of(run))
+            _write_pictures(title, finished[0], predictions, notice_of(run), paths)
         whole = True
     finally:
+        writer.close()
         write_json(place / MADE_FROM, {"whole": whole, "predictions": version})
     return True
 
 
-def _version(cells: list[dict[str, Any]]) -> dict[str, Any]:
-    """A hash of each training's predictions."""
-    files = {cell["folder"].name: cell["folder"] / PREDICTIONS for cell in cells}
-    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
-
-
-def _write_events(folder: Path, shown: _Shown, paths: dict[str, str]) -> None:
-    writer = tf.summary.create_file_writer(str(folder), filename_suffix=f".{TEST}")
-    try:
-        with writer.as_default(step=0):
-            tf.summary.text("about", "  \n".join([shown.title, *map(markdown_text, made_from(shown.run))]))
-            _write_trial(shown)
-            _write_curves(shown)
-            _write_confusion(shown)
-            _write_examples(shown, paths)
-    finally:
-        writer.close()
-
-
-def _write_trial(shown: _Shown) -> None:
-    settings = trial_settings(shown.row, shown.protocol, shown.cells[0])
+def _write_trial(settings: dict[str, Any], status: str, predictions: pd.DataFrame, notice: str) -> None:
+    """A trial of the HParams page, and its PR curves."""
     # without it each curve of each fold would be a column of the page
-    hparams.hparams_config([hparams.HParam(name) for name in COLUMNS], [hparams.Metric(tag) for tag in TAGS.values()])
-    hparams.hparams(settings, trial_id=f"{shown.row.name} {shown.protocol}")
-    for tag, value in trial_metrics(shown.predictions).items():
-        tf.summary.scalar(tag, value)
+    hparams.hparams_config([hparams.HParam(name) for name in SETTINGS], [hparams.Metric(tag) for tag in TAGS.values()])
+    hparams.hparams(settings, trial_id=f"{settings['row']} {settings['protocol']}")
+    folds = metrics_by_fold(predictions)
+    tf.summary.scalar(TRAININGS, float(len(folds)))
+    for name, tag in TAGS.items():
+        mean = folds[name].mean()
+        if np.isfinite(mean):  # the AUC of one class is not defined
+            tf.summary.scalar(tag, (100.0 if name in METRICS else 1.0) * mean)
     ends = {OK: api_pb2.STATUS_SUCCESS, FAILED: api_pb2.STATUS_FAILURE}
-    end = ends.get(shown.status.split(":")[0], api_pb2.STATUS_UNKNOWN)
-    _write_raw(hparams_summary.session_end_pb(end))
+    _write_raw(hparams_summary.session_end_pb(ends.get(status.split(":")[0], api_pb2.STATUS_UNKNOWN)))
+    for name in class_names(predictions):
+        truth, probability = (predictions["y_true"] == name).to_numpy(), predictions[f"p_{name}"].to_numpy()
+        title, text = f"{name} against the rest", f"Test parts of all folds and seeds, pooled. {notice}"
+        _write_raw(pr_summary.pb(f"test/{name}", truth, probability, display_name=title, description=text))
 
 
-def _write_curves(shown: _Shown) -> None:
-    for name in class_names(shown.predictions):
-        _write_raw(
-            pr_summary.pb(
-                f"test/{name}",
-                (shown.predictions["y_true"] == name).to_numpy(),
-                shown.predictions[f"p_{name}"].to_numpy(),
-                display_name=f"{name} against the rest",
-                description=f"Test parts of all folds and seeds, pooled. {shown.notice}",
-            )
-        )
+def _settings(row: Row, training: dict[str, Any]) -> dict[str, Any]:
+    """What the page's columns say of a trial; a column that means nothing for a row is left out."""
+    config, inputs = training["config"], inputs_of(training["folder"])
+    phantom = f" ({NOTICE})" if config.get("synthetic") else ""
+    settings: dict[str, Any] = {
+        "row": row.name,
+        "protocol": config["protocol"],
+        "method": row.model or row.classifier or f"mean of {', '.join(row.members)}",
+        "dataset": f"{config.get('dataset', 'unknown')}{phantom}",
+        "preprocessing": config["row_preprocessing"],
+        "takes age and density": "metadata" in inputs,
+    }
+    if "image" in inputs:
+        settings["image size (pixels)"] = config["image_size"]
+    if row.model is None:
+        return settings
+    recipe, backbone = config["training"], config["arguments"].get("backbone")
+    pretrained = backbone is not None and config["weights"] != "none"
+    return {
+        **settings,
+        "backbone": backbone or "none",
+        "weights": WEIGHTS.get(config["weights"], "from a folder") if pretrained else WEIGHTS["none"],
+        "frozen up to": config["layer_cut"] or "nothing",
+        "learning rate (highest)": recipe["learning_rate" if pretrained else "learning_rate_random"],
+        "batch size": recipe["batch_size"],
+        "epochs (at most)": recipe["epochs"],
+    }
 
 
-def _write_confusion(shown: _Shown) -> None:
-    matrix = confusion_counts(shown.predictions)
-    title = "\n".join(textwrap.wrap(f"{shown.title}: {matrix.sum()} test predictions. {shown.notice}", 46))
-    _write_figure("test/confusion matrix", confusion_figure(matrix, class_names(shown.predictions), title))
-
-
-def _write_examples(shown: _Shown, paths: dict[str, str]) -> None:
-    """Nothing for rows that take no image."""
-    if "image" not in inputs_of(shown.cells[0]):
+def _write_pictures(
+    title: str, training: dict[str, Any], predictions: pd.DataFrame, notice: str, paths: dict[str, str]
+) -> None:
+    """The confusion matrix and, of rows that take an image, examples."""
+    head = "\n".join(textwrap.wrap(f"{title}: {len(predictions)} test predictions. {notice}", 46))
+    tf.summary.image("test/confusion matrix", pixels(confusion_figure(predictions, head))[np.newaxis])
+    if "image" not in inputs_of(training["folder"]):
         return
-    config = shown.cells[0]["config"]
-    examples = choose_examples(shown.predictions)
-    recipe = get_recipe(config["row_preprocessing"])
-    images = [preprocess_file(_path(paths, name), recipe, config["image_size"]) for name in examples["sample_id"]]
-    _write_figure("test/examples", examples_figure(examples, images, shown.title, f"{EXAMPLES} {shown.notice}"))
-
-
-def _path(paths: dict[str, str], sample: str) -> str:
-    if sample not in paths:
+    examples, config = choose_examples(predictions), training["config"]
+    missing = [name for name in examples["sample_id"] if name not in paths]
+    if missing:
         raise InputError(
-            f"Expected the dataset that was scored. Received: sample_id={sample!r}, which is not in it. Run it again."
+            f"Expected the dataset that was scored. Received: sample_id={missing[0]!r}, which is not in it. "
+            "Run it again."
         )
-    return paths[sample]
-
-
-def _write_figure(tag: str, figure: Figure) -> None:
-    tf.summary.image(tag, pixels(figure)[np.newaxis])
+    recipe = get_recipe(config["row_preprocessing"])
+    images = [preprocess_file(paths[name], recipe, config["image_size"]) for name in examples["sample_id"]]
+    figure = examples_figure(examples, images, title, f"{EXAMPLES} {notice}")
+    tf.summary.image("test/examples", pixels(figure)[np.newaxis])
 
 
 def _write_raw(summary: Any) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from made_up_run import PHANTOM, RUN
+from made_up_run import PHANTOM, write_run_file, write_training
 
 from mmdc_tf.experiments.results import table_results
 from mmdc_tf.experiments.rows import load_table
@@ -41,12 +40,6 @@ def write_samples_file(folder: Path, **changes) -> None:
 
 def write_row(folder: Path, row: str, protocol: str, cancer: dict[str, float], patients: bool = True) -> None:
     for fold in {"paper": (0,), "leak-free": (0, 1)}[protocol]:
-        place = folder / row / protocol / f"fold{fold}-seed0"
-        place.mkdir(parents=True)
-        fed = {"image_size": 64, "row_preprocessing": "paper"}
-        config = {"protocol": protocol, "folds": 2, "fold": fold, "training_seed": 0, **fed}
-        (place / "config.json").write_text(json.dumps(config))
-        (place / "status.json").write_text(json.dumps({"status": "ok", "seconds": 1.0}))
         lines = [
             (sample, patient if patients else "", patient, fold, 0, label, guess, 1 - p, p)
             for sample, patient, part, label, _, _ in SAMPLES
@@ -54,13 +47,16 @@ def write_row(folder: Path, row: str, protocol: str, cancer: dict[str, float], p
             for guess in ["cancer" if p > 0.5 else "benign"]
         ]
         header = ["sample_id", "patient_id", "group_id", "fold", "seed", "y_true", "y_pred", "p_benign", "p_cancer"]
-        pd.DataFrame(lines, columns=header).to_csv(place / "predictions.csv", index=False)
+        write_training(folder / row / protocol / f"fold{fold}-seed0", pd.DataFrame(lines, columns=header))
 
 
-def make_run(output: Path, run: dict = RUN, samples: bool = True, patients: bool = True) -> Path:
+def write(output: Path) -> None:
+    write_details(TABLE, output, table_results(TABLE, output / "table2"))
+
+
+def make_run(output: Path, samples: bool = True, patients: bool = True, **run) -> Path:
     folder = output / "table2"
-    folder.mkdir(parents=True)
-    (folder / "run.json").write_text(json.dumps(run))
+    write_run_file(folder, **run)
     write_row(folder, "vgg16", "leak-free", VGG16, patients)
     write_row(folder, "vgg16", "paper", SURE, patients)
     write_row(folder, "mmdcnet_gamma", "leak-free", SURE, patients)
@@ -72,7 +68,7 @@ def make_run(output: Path, run: dict = RUN, samples: bool = True, patients: bool
 @pytest.fixture(scope="module")
 def written(tmp_path_factory) -> Path:
     output = make_run(tmp_path_factory.mktemp("run"))
-    write_details(TABLE, output)
+    write(output)
     return output
 
 
@@ -94,16 +90,9 @@ def grid_of(page: str, heading: str) -> list[list[str]]:
     return [cells[0], *cells[2:]]
 
 
-def test_four_files_are_written(written):
-    assert sorted(path.name for path in written.glob("table2_*")) == [
-        "table2_classes.csv",
-        "table2_details.md",
-        "table2_levels.csv",
-        "table2_subgroups.csv",
-    ]
-
-
-def test_sections_in_order(written):
+def test_four_files_and_the_sections_in_order(written):
+    names = ["classes.csv", "details.md", "levels.csv", "subgroups.csv"]
+    assert sorted(path.name for path in written.glob("table2_*")) == [f"table2_{name}" for name in names]
     assert re.findall(r"^##? (.*)", page_of(written), flags=re.MULTILINE) == [
         "Table II: performance on Mini-DDSM: details",
         "Statistics",
@@ -113,16 +102,13 @@ def test_sections_in_order(written):
     ]
 
 
-def test_a_phantom_is_called_one_in_every_file(written):
+def test_a_phantom_is_called_one_in_every_file_and_real_data_are_not(written, tmp_path):
     page = page_of(written)
     assert PHANTOM in page
     assert "Research use only, not a medical device." in page
     for name in ("classes", "levels", "subgroups"):
         assert csv_of(written, name)["label"].str.endswith(f" ({PHANTOM})").all()
-
-
-def test_real_data_are_not_called_a_phantom(tmp_path):
-    write_details(TABLE, make_run(tmp_path, run={**RUN, "dataset": "mini-ddsm", "synthetic": False}))
+    write(make_run(tmp_path, dataset="mini-ddsm", synthetic=False))
     assert "phantom" not in page_of(tmp_path)
     assert set(csv_of(tmp_path, "levels")["label"]) == {"VGG16", "MMDCNet γ (VGG16)"}
 
@@ -187,39 +173,26 @@ def test_statistics_are_those_of_the_results(tmp_path):
         results.loc[("vgg16", "leak-free"), columns] = [0.5 + place, 0.25 + place, 0.75 + place]
     write_details(TABLE, output, results.reset_index())
     header, line, _ = grid_of(page_of(output), "## Statistics")
-    assert header[2:] == [
-        "Balanced accuracy",
-        "AUC, one against rest",
-        "Cohen's kappa",
-        "Brier score",
-        "Calibration error",
-    ]
-    assert line == [
-        "VGG16",
-        "the paper",
-        "0.5 (0.2–0.8)",
-        "1.500 (1.250–1.750)",
-        "2.500 (2.250–2.750)",
-        "3.500 (3.250–3.750)",
-        "4.500 (4.250–4.750)",
-    ]
+    titles = ["Balanced accuracy", "AUC, one against rest", "Cohen's kappa", "Brier score", "Calibration error"]
+    assert header[2:] == titles
+    plain = [f"{place}.500 ({place}.250–{place}.750)" for place in (1, 2, 3, 4)]
+    assert line == ["VGG16", "the paper", "0.5 (0.2–0.8)", *plain]
 
 
 def test_a_run_of_an_older_version_says_what_is_left_out(tmp_path):
-    details = write_details(TABLE, make_run(tmp_path, samples=False))
+    write(make_run(tmp_path, samples=False))
     page = page_of(tmp_path)
     assert "this run has no samples.csv" in page
     assert "## By class" in page
     assert "## By breast" not in page
     assert "## By subgroup" not in page
-    assert (details.levels, details.subgroups) == (None, None)
-    assert not (tmp_path / "table2_levels.csv").exists()
+    assert [path.name for path in sorted(tmp_path.glob("*.csv"))] == ["table2_classes.csv"]
 
 
 def test_a_dataset_without_patients(tmp_path):
     output = make_run(tmp_path, patients=False)
     write_samples_file(output / "table2", patient_id="", age=None, view="", side="")
-    write_details(TABLE, output)
+    write(output)
     page = page_of(output)
     assert "Breasts: not named in this dataset." in page
     assert "Patients: not named in this dataset." in page
@@ -230,13 +203,13 @@ def test_a_dataset_without_patients(tmp_path):
 def test_what_could_not_be_combined_is_counted(tmp_path):
     output = make_run(tmp_path)
     write_samples_file(output / "table2", side=["", "LEFT", *["RIGHT"] * 6])
-    write_details(TABLE, output)
+    write(output)
     assert "Breasts: images of unknown patient or side, left out: 1." in page_of(output)
     assert "Patients: images" not in page_of(output)
 
 
 def test_before_anything_is_finished(tmp_path):
-    write_details(TABLE, tmp_path)
+    write(tmp_path)
     assert "No row has a finished leak-free result." in page_of(tmp_path)
     assert [path.name for path in tmp_path.glob("table2_*")] == ["table2_details.md"]
 
@@ -245,6 +218,6 @@ def test_a_run_under_the_paper_protocol_only_has_its_numbers_in_the_files(tmp_pa
     output = make_run(tmp_path)
     for row in ("vgg16", "mmdcnet_gamma"):
         (output / "table2" / row / "leak-free").rename(output / "table2" / row / "elsewhere")
-    write_details(TABLE, output)
+    write(output)
     assert "No row has a finished leak-free result." in page_of(output)
     assert set(csv_of(output, "levels")["protocol"]) == {"paper"}

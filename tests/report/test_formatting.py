@@ -8,7 +8,7 @@ import pytest
 from made_up_run import PHANTOM, RUN
 
 from mmdc_tf.experiments.results import COLUMNS, PLAIN_COLUMNS
-from mmdc_tf.report.formatting import csv_lines, decimals_of, grid, limits, markdown_text, number, page, write_csv
+from mmdc_tf.report.formatting import decimals_of, grid, interval, limits, markdown_text, number, page, write_csv
 
 
 def test_columns_of_plain_numbers_have_three_decimals_and_percentages_two():
@@ -16,25 +16,23 @@ def test_columns_of_plain_numbers_have_three_decimals_and_percentages_two():
     assert [decimals_of(name) for name in ("nll_before", "temperature", "balanced_accuracy_ci_low")] == [3, 3, 2]
 
 
-def test_csv_lines_keep_what_is_no_number_and_name_a_phantom(tmp_path):
+def test_a_csv_keeps_what_is_no_number_and_names_a_phantom(tmp_path):
     results = pd.DataFrame({"label": ["A, B", "C"], "n": [3, 4], "auc": [2 / 3, np.nan], "accuracy": [200 / 3, 5.0]})
+    results["kappa"] = np.nan
     write_csv(results, RUN, tmp_path / "lines.csv")
-    expected = f'label,n,auc,accuracy\n"A, B ({PHANTOM})",3,0.667,66.67\nC ({PHANTOM}),4,,5.00\n'
+    expected = f'label,n,auc,accuracy,kappa\n"A, B ({PHANTOM})",3,0.667,66.67,\nC ({PHANTOM}),4,,5.00,\n'
     assert (tmp_path / "lines.csv").read_text() == expected
-    assert csv_lines(results, {**RUN, "synthetic": False})["label"].tolist() == ["A, B", "C"]
+    write_csv(results, {**RUN, "synthetic": False}, tmp_path / "lines.csv")
+    assert PHANTOM not in (tmp_path / "lines.csv").read_text()
     assert results["auc"].iloc[0] == 2 / 3  # the argument is left as it was
 
 
-def test_a_column_without_any_number_is_empty():
-    lines = csv_lines(pd.DataFrame({"label": ["A"], "auc": [np.nan]}), {})
-    assert lines.to_csv(index=False) == "label,auc\nA,\n"
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "text"), [(0.25, 0.75, " (0.250–0.750)"), (np.nan, 0.75, ""), (np.nan, np.nan, "")]
-)
+@pytest.mark.parametrize(("low", "high", "text"), [(0.25, 0.75, " (0.250–0.750)"), (np.nan, 0.75, "")])
 def test_an_interval_stands_only_where_it_is_known(low, high, text):
-    assert limits({"auc_ci_low": low, "auc_ci_high": high}, "auc", 3) == text
+    line = {"auc": 0.5, "auc_ci_low": low, "auc_ci_high": high}
+    assert limits(line, "auc", 3) == text
+    assert interval(line, "auc", 1) == f"0.500{text}"
+    assert interval({**line, "auc": np.nan}, "auc") == ""
 
 
 def test_cells():

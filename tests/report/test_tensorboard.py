@@ -12,18 +12,17 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 from event_files import events, images, values
-from made_up_run import PHANTOM
+from made_up_run import PHANTOM, write_run_file, write_training
 from made_up_run import RUN as MADE_UP
-from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_score, recall_score, roc_auc_score
+from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score, roc_auc_score
 from tensorboard.plugins.hparams import api_pb2, metadata
 
 from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.evaluation.predictions import predictions_table
 from mmdc_tf.experiments.rows import PaperTable, Row
 from mmdc_tf.report import tensorboard
-from mmdc_tf.report.example_figure import examples_figure
-from mmdc_tf.report.tensorboard import write_test_evidence
-from mmdc_tf.report.tensorboard_trial import TAGS, TRAININGS, trial_metrics
+from mmdc_tf.report.figures import examples_figure
+from mmdc_tf.report.tensorboard import TAGS, TRAININGS, write_test_evidence
 
 RESEARCH = "Research use only, not a medical device."
 CLASSES = ("benign", "cancer", "normal")
@@ -34,6 +33,8 @@ RUN = {**MADE_UP, "preprocessing": "plain", "training": TRAINING, "cut": "auto"}
 NETWORK = Row("net", "Network", "here", model="mmdcnet", arguments={"backbone": "vgg16"})
 PROBE = Row("probe", "Probe", "here", classifier="metadata_only")
 TABLE = PaperTable("table2", "Table II", "mini-ddsm", "mammography", "phantom-mammogram", (NETWORK, PROBE))
+INPUTS = {"net": ["image", "metadata"], "probe": ["metadata"]}
+ALL = ["net/paper/tb", "net/leak-free/tb", "probe/paper/tb", "probe/leak-free/tb"]
 
 
 @dataclass
@@ -60,70 +61,53 @@ class Made:
     def shown(self, row: str, protocol: str = "leak-free") -> Path:
         return self.folder(row, protocol) / "tb"
 
-    def predictions(self, row: str, protocol: str = "leak-free") -> pd.DataFrame:
-        files = sorted(self.folder(row, protocol).glob("fold*/predictions.csv"))
+    def predictions(self, row: str) -> pd.DataFrame:
+        files = sorted(self.folder(row).glob("fold*/predictions.csv"))
         return pd.concat([pd.read_csv(path) for path in files], ignore_index=True)
 
+    def accuracy(self, row: str) -> float:
+        ((_, accuracy),) = values(self.shown(row), "test/accuracy (%)")
+        return float(accuracy)
 
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory) -> Path:
-    """One grey level a sample, so that a picture tells which it is."""
-    folder = tmp_path_factory.mktemp("pictures")
-    for number in range(2 * PER_FOLD):
-        assert cv2.imwrite(str(folder / f"s{number:02}.png"), np.full((SIZE, SIZE), 4 * number, np.uint8))
-    return folder
+    def tags(self, row: str) -> set[str]:
+        return set(events(self.shown(row)).Tags()["tensors"])
+
+
+def make_run(folder: Path) -> Made:
+    """Both rows, finished under both protocols; a picture has one grey level, which tells the sample."""
+    names = [f"s{number:02}" for number in range(2 * PER_FOLD)]
+    for number, name in enumerate(names):
+        assert cv2.imwrite(str(folder / f"{name}.png"), np.full((SIZE, SIZE), 4 * number, np.uint8))
+    samples = pd.DataFrame({"sample_id": names, "image_path": [str(folder / f"{name}.png") for name in names]})
+    labels = np.random.default_rng(0).choice(CLASSES, len(names))
+    made = Made(folder / "out", samples.assign(label=labels, patient_id="", group_id=names))
+    for seed, row in enumerate(TABLE.rows):
+        for protocol, fold in (("paper", 0), ("leak-free", 0), ("leak-free", 1)):
+            place = made.folder(row.name, protocol) / f"fold{fold}-seed0"
+            part = made.samples.iloc[fold * PER_FOLD : (fold + 1) * PER_FOLD]
+            probabilities = np.random.default_rng([seed, fold]).dirichlet([0.7] * 3, len(part))
+            config = {**RUN, "row_preprocessing": "plain", "image_size": SIZE, "layer_cut": None}
+            predicted = predictions_table(part, probabilities, CLASSES, fold, 0)
+            write_training(place, predicted, **config, arguments=row.arguments)
+            (place / "model.json").write_text(json.dumps({"inputs": INPUTS[row.name]}))
+    write_run_file(made.output / "table2", **RUN)
+    return made
 
 
 @pytest.fixture
-def made(tmp_path, pictures) -> Made:
-    """Both rows, finished under both protocols."""
-    return make_run(tmp_path, pictures)
+def made(tmp_path) -> Made:
+    return make_run(tmp_path)
 
 
 @pytest.fixture(scope="module")
-def seen(tmp_path_factory, pictures) -> Made:
+def seen(tmp_path_factory) -> Made:
     """The same, shown in TensorBoard, and only looked at; ``drawn`` has the arguments of each figure."""
-    run = make_run(tmp_path_factory.mktemp("seen"), pictures)
+    run = make_run(tmp_path_factory.mktemp("seen"))
     with pytest.MonkeyPatch.context() as patch:
         for name in ("confusion_figure", "examples_figure"):
             patch.setattr(tensorboard, name, run.watched(name, getattr(tensorboard, name)))
-        assert run.write() == ["net/paper/tb", "net/leak-free/tb", "probe/paper/tb", "probe/leak-free/tb"]
+        assert run.write() == ALL
     return run
-
-
-def make_run(folder: Path, pictures: Path) -> Made:
-    names = [f"s{number:02}" for number in range(2 * PER_FOLD)]
-    labels = np.random.default_rng(0).choice(CLASSES, len(names))
-    paths = [str(pictures / f"{name}.png") for name in names]
-    samples = pd.DataFrame(
-        {"sample_id": names, "image_path": paths, "label": labels, "patient_id": "", "group_id": names}
-    )
-    run = Made(folder, samples)
-    (folder / "table2").mkdir()
-    (folder / "table2" / "run.json").write_text(json.dumps(RUN))
-    for seed, row in enumerate(TABLE.rows):
-        for protocol, folds in (("paper", 1), ("leak-free", 2)):
-            for fold in range(folds):
-                write_training(run, row, protocol, fold, seed)
-    return run
-
-
-def write_training(made: Made, row: Row, protocol: str, fold: int, seed: int) -> Path:
-    folder = made.folder(row.name, protocol) / f"fold{fold}-seed0"
-    folder.mkdir(parents=True)
-    config = {**RUN, "protocol": protocol, "fold": fold, "training_seed": 0, "image_size": SIZE, "layer_cut": None}
-    config |= {"row_preprocessing": "plain", "arguments": row.arguments}
-    part = made.samples.iloc[fold * PER_FOLD : (fold + 1) * PER_FOLD]
-    probabilities = np.random.default_rng([seed, fold]).dirichlet([0.7] * 3, len(part))
-    predictions_table(part, probabilities, CLASSES, fold, 0).to_csv(folder / "predictions.csv", index=False)
-    inputs = {"net": ["image", "metadata"], "probe": ["metadata"]}[row.name]
-    for name, content in {
-        "config": config,
-        "status": {"status": "ok", "seconds": 1.0},
-        "model": {"inputs": inputs},
-    }.items():
-        (folder / f"{name}.json").write_text(json.dumps(content))
-    return folder
 
 
 def trial(folder: Path) -> tuple[str, dict, int]:
@@ -135,7 +119,7 @@ def trial(folder: Path) -> tuple[str, dict, int]:
     return start.group_name, settings, end.status
 
 
-def test_every_row_and_protocol_is_a_trial_with_its_settings(seen):
+def test_every_row_and_protocol_is_a_trial_with_its_settings_and_metrics_as_columns(seen):
     common = {"dataset": f"phantom-mammogram ({PHANTOM})", "preprocessing": "plain", "takes age and density": True}
     name, settings, end = trial(seen.shown("net"))
     assert (name, end) == ("net leak-free", api_pb2.STATUS_SUCCESS)
@@ -152,22 +136,14 @@ def test_every_row_and_protocol_is_a_trial_with_its_settings(seen):
         "batch size": 8,
         "epochs (at most)": 4,
     }
-    name, settings, _ = trial(seen.shown("probe", "paper"))
+    name, probe, _ = trial(seen.shown("probe", "paper"))
     assert name == "probe paper"
-    assert settings == {
-        **common,
-        "row": "probe",
-        "protocol": "paper",
-        "method": "metadata_only",
-    }
-
-
-def test_the_page_of_trials_has_the_settings_and_the_test_metrics_as_columns(seen):
-    """Not the curves of each fold, which are in the same run."""
+    assert probe == {**common, "row": "probe", "protocol": "paper", "method": "metadata_only"}
+    # not the curves of each fold, which are in the same run
     content = events(seen.shown("net")).PluginTagToContent("hparams")["_hparams_/experiment"]
     experiment = metadata.parse_experiment_plugin_data(content)
     assert {info.name.tag for info in experiment.metric_infos} == set(TAGS.values())
-    assert {info.name for info in experiment.hparam_infos} == set(trial(seen.shown("net"))[1])
+    assert {info.name for info in experiment.hparam_infos} == set(settings)
 
 
 def test_metrics_are_the_mean_over_folds_of_scikit_learns(seen):
@@ -185,14 +161,7 @@ def test_metrics_are_the_mean_over_folds_of_scikit_learns(seen):
     scores[TRAININGS] = [2.0]
     for tag, by_fold in scores.items():
         ((step, value),) = values(seen.shown("net"), tag)
-        assert step == 0
-        assert float(value) == pytest.approx(np.mean(by_fold), abs=1e-4), tag
-
-
-def test_an_auc_that_is_not_defined_is_left_out(made):
-    one_class = made.predictions("net").assign(y_true="benign")
-    assert "test/macro AUC (0 to 1)" not in trial_metrics(one_class)
-    assert "test/accuracy (%)" in trial_metrics(one_class)
+        assert (step, float(value)) == (0, pytest.approx(np.mean(by_fold), abs=1e-4)), tag
 
 
 def test_curves_are_scikit_learns_precision_and_recall_at_each_threshold(seen):
@@ -206,22 +175,19 @@ def test_curves_are_scikit_learns_precision_and_recall_at_each_threshold(seen):
             assert curve[5, threshold] == pytest.approx(recall_score(truth, claimed), abs=1e-6)
 
 
-def test_the_confusion_matrix_is_scikit_learns(seen):
-    drawn = seen.drawn["confusion_figure"]
-    pooled = seen.predictions("net")
-    matrix, names, title = drawn[1]
-    np.testing.assert_array_equal(matrix, confusion_matrix(pooled["y_true"], pooled["y_pred"], labels=CLASSES))
-    assert tuple(names) == CLASSES
+def test_the_confusion_matrix_is_of_all_test_predictions(seen):
+    predictions, title = seen.drawn["confusion_figure"][1]
+    names = ["sample_id", "y_true", "y_pred"]
+    assert predictions[names].to_numpy().tolist() == seen.predictions("net")[names].to_numpy().tolist()
     text = " ".join(title.split())
     assert text == f"Network, leak-free, 2 trainings: 60 test predictions. {PHANTOM}. {RESEARCH}"
     ((_, picture),) = images(seen.shown("net"), "test/confusion matrix")
-    assert min(picture.shape[:2]) > 200
-    assert picture.std() > 10
+    assert min(picture.shape[:2]) > 200 and picture.std() > 10
 
 
 def test_examples_are_the_surest_errors_and_right_answers_as_the_network_saw_them(seen):
     drawn = seen.drawn["examples_figure"]
-    assert len(drawn) == 2  # none for the probe, which takes no image
+    assert len(drawn) == 2 and "test/examples" not in seen.tags("probe")  # which takes no image
     examples, shown, _, caption = drawn[1]
     pooled = seen.predictions("net")
     pooled["sure"] = pooled[COLUMNS].max(axis=1)
@@ -230,11 +196,17 @@ def test_examples_are_the_surest_errors_and_right_answers_as_the_network_saw_the
     assert examples["sample_id"].tolist() == expected[0] + expected[1]
     assert [int(image.mean()) for image in shown] == [4 * int(name[1:]) for name in examples["sample_id"]]
     assert caption.endswith(f"{PHANTOM}. {RESEARCH}")
-    texts = [axes.get_title() for axes in examples_figure(examples, shown, "", "").axes]
+    texts = [axes.get_title(loc="left") for axes in examples_figure(examples, shown, "", "").axes]
     first = pooled.set_index("sample_id").loc[expected[0][0]]
     assert texts[0] == f"{first.name}\nwrong: {first['y_pred']} {first['sure']:.2f}\ntruth: {first['y_true']}"
     assert [("wrong" in text, "right" in text) for text in texts] == [(True, False)] * 4 + [(False, True)] * 4
-    assert "test/examples" not in events(seen.shown("probe")).Tags()["tensors"]
+
+
+def test_the_page_says_what_it_was_made_from(seen):
+    ((_, text),) = values(seen.shown("net"), "about")
+    written = tf.compat.as_text(np.ravel(text)[0])
+    for fact in ("Network, leak-free, 2 trainings", PHANTOM, RESEARCH, "16 pixels"):
+        assert fact in written
 
 
 def test_nothing_is_written_again_and_nothing_old_stays(made):
@@ -242,53 +214,39 @@ def test_nothing_is_written_again_and_nothing_old_stays(made):
     before = {path: path.stat().st_mtime_ns for path in made.output.rglob("*") if path.is_file()}
     assert made.write() == []
     assert {path: path.stat().st_mtime_ns for path in made.output.rglob("*") if path.is_file()} == before
-
     path = made.folder("net") / "fold0-seed0" / "predictions.csv"
     table = pd.read_csv(path)
-    table["y_pred"] = table["y_true"]  # all right now
-    table.to_csv(path, index=False)
+    table.assign(y_pred=table["y_true"]).to_csv(path, index=False)  # all right now
     assert made.write() == ["net/leak-free/tb"]
     assert len(list(made.shown("net").glob("events*"))) == 1
-    ((_, accuracy),) = values(made.shown("net"), "test/accuracy (%)")
     second = made.predictions("net").query("fold == 1")
-    assert float(accuracy) == pytest.approx(50 + 50 * accuracy_score(second["y_true"], second["y_pred"]), abs=1e-4)
+    expected = 50 + 50 * accuracy_score(second["y_true"], second["y_pred"])
+    assert made.accuracy("net") == pytest.approx(expected, abs=1e-4)
 
 
 def test_a_row_that_is_not_finished_waits_or_is_shown_from_what_there_is(made):
-    last = made.folder("net") / "fold1-seed0"
-    (last / "status.json").write_text(json.dumps({"status": "failed", "error": "no", "seconds": 1.0}))
+    status = made.folder("net") / "fold1-seed0" / "status.json"
+    status.write_text(json.dumps({"status": "failed", "error": "no", "seconds": 1.0}))
     assert "net/leak-free/tb" not in made.write()
     assert made.write(unfinished=True) == ["net/leak-free/tb"]
     ((_, count),) = values(made.shown("net"), TRAININGS)
-    ((_, accuracy),) = values(made.shown("net"), "test/accuracy (%)")
     first = made.predictions("net").query("fold == 0")
     assert count == 1
-    assert float(accuracy) == pytest.approx(100 * accuracy_score(first["y_true"], first["y_pred"]), abs=1e-4)
+    assert made.accuracy("net") == pytest.approx(100 * accuracy_score(first["y_true"], first["y_pred"]), abs=1e-4)
     assert trial(made.shown("net"))[2] == api_pb2.STATUS_FAILURE
 
 
 def test_an_image_that_is_gone_costs_its_picture_only_and_is_tried_again_at_the_end(made):
     paths = made.samples["image_path"]
     made.samples = made.samples.assign(image_path=paths + ".gone")
-    assert made.write() == ["probe/paper/tb", "probe/leak-free/tb"]
-    assert len(made.said) == 2
+    assert made.write() == ALL[2:]
+    assert len(made.said) == 2 and ".png.gone" in made.said[0]
     assert "TensorBoard does not show all of net, paper: UnreadableImageError" in made.said[0]
-    assert ".png.gone" in made.said[0]
-    tags = events(made.shown("net")).Tags()["tensors"]
-    assert {"test/accuracy (%)", "test/cancer/pr_curves", "test/confusion matrix"} <= set(tags)
+    assert {"test/accuracy (%)", "test/cancer/pr_curves", "test/confusion matrix"} <= made.tags("net")
     made.samples = made.samples.assign(image_path=paths)
     assert made.write() == []
-    assert made.write(unfinished=True) == ["net/paper/tb", "net/leak-free/tb"]
-    assert "test/examples" in events(made.shown("net")).Tags()["tensors"]
-
-
-def test_the_page_says_what_it_was_made_from(seen):
-    ((_, text),) = values(seen.shown("net"), "about")
-    written = tf.compat.as_text(np.ravel(text)[0])
-    assert "Network, leak-free, 2 trainings" in written
-    assert PHANTOM in written
-    assert RESEARCH in written
-    assert "16 pixels" in written
+    assert made.write(unfinished=True) == ALL[:2]
+    assert "test/examples" in made.tags("net")
 
 
 def test_a_folder_without_a_run_gives_nothing(tmp_path):
