@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from mmdc_tf.datasets.schema import Dataset
-    from mmdc_tf.preprocessing.lesion_survey import LesionSurvey
+    from mmdc_tf.preprocessing.lesions import LesionSurvey
 
 DATASETS = ("mini-ddsm", "folder")
 MEASURE = "share of a mask's pixels above 127 inside the region kept; a reader's outline counts by its line"
@@ -35,7 +35,7 @@ def add_lesions(parser: argparse.ArgumentParser) -> None:
 
 def _lesions(options: argparse.Namespace) -> int:
     from mmdc_tf.datasets.catalogue import list_dataset
-    from mmdc_tf.preprocessing.lesion_survey import survey_lesions
+    from mmdc_tf.preprocessing.lesions import survey_lesions
 
     dataset = list_dataset(options.dataset, options.root)
     with scan_bar() as progress:
@@ -76,7 +76,7 @@ def lesion_report(dataset: Dataset, survey: LesionSurvey) -> dict[str, Any]:
 
 
 def _summary(survey: LesionSurvey, recipe: str) -> dict[str, float | int | None]:
-    from mmdc_tf.preprocessing.lesion_survey import ENOUGH
+    from mmdc_tf.preprocessing.lesions import ENOUGH
 
     return {
         "masks": len(survey.measured),

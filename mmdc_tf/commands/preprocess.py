@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from mmdc_tf.commands import EXIT_FAILED_ROW, EXIT_OK
 from mmdc_tf.commands.arguments import add_debug, positive
-from mmdc_tf.commands.machines import LOCAL, SCAN_MEMORY, add_executor, require_fitting, task_resources
+from mmdc_tf.commands.machines import LOCAL, SCAN_MEMORY, add_executor, require_fitting
 from mmdc_tf.commands.progress import scan_bar
 from mmdc_tf.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from mmdc_tf.datasets.jobs import Executor
     from mmdc_tf.preprocessing.batch import BatchResult
-    from mmdc_tf.workers import Workers
 
 
 def add_preprocess(parser: argparse.ArgumentParser) -> None:
@@ -40,20 +40,19 @@ def _preprocess(options: argparse.Namespace) -> int:
     require_fitting(options)
     with scan_bar() as progress:
         result = preprocess_folder(
-            options.input, options.output, options.recipe, options.size, _workers(options), progress
+            options.input, options.output, options.recipe, options.size, _executor(options), progress
         )
     _print_result(result, options)
     _draw(result, options)
     return EXIT_FAILED_ROW if result.failed else EXIT_OK
 
 
-def _workers(options: argparse.Namespace) -> int | Workers:
-    from mmdc_tf.preprocessing.batch import SCANS_A_TASK, prepare_worker
-    from mmdc_tf.workers.on_ray import OnRay
+def _executor(options: argparse.Namespace) -> Executor:
+    from mmdc_tf.datasets.jobs import Executor
 
     if options.executor == LOCAL:
-        return options.workers or 1
-    return OnRay(options.ray_address, task_resources(options, SCAN_MEMORY), prepare_worker, SCANS_A_TASK)
+        return Executor(options.workers or 1, "workers")
+    return Executor(ray=True, address=options.ray_address, cpus=options.task_cpus or 1, gpus=options.task_gpus or 0.0)
 
 
 def _require_png(path: Path | None) -> None:

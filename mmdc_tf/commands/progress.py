@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
 
-if TYPE_CHECKING:
-    from mmdc_tf.preprocessing.progress import Progress
+Progress = Callable[[int, int], None]
+"""Takes the number of scans done and of all scans, at the start and after each."""
 
 
 @contextlib.contextmanager

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import tiny_workers
 from small_run import CELLS, PLAIN, execute, make_plan
 
-from mmdc_tf.errors import ConfigurationError
 from mmdc_tf.experiments.exchange import Exchange
 from mmdc_tf.experiments.grid import Plan, make_cells
 from mmdc_tf.experiments.rows import Row
 from mmdc_tf.experiments.runner import run_cells
-from mmdc_tf.preprocessing.batch import prepare_worker, preprocess_folder
 from mmdc_tf.training.feature_folder import list_entries
 from mmdc_tf.training.feature_store import CacheSettings
 from mmdc_tf.training.recipe import load_profile
-from mmdc_tf.workers.on_ray import OnRay, TaskResources
 
 MEAN = Row("mean", "Mean", "here", members=("plain",))
 COMPARED = ("predictions.csv", "validation_predictions.csv", "history.csv")
@@ -78,10 +74,6 @@ def contents(output: Path) -> dict[str, bytes]:
     return {name: path.read_bytes() for name, path in found.items()}
 
 
-def pictures(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.png")}
-
-
 def test_processes_of_this_machine_give_the_files_of_one_process(alone, dataset, tmp_path, tiny_backbone, capsys):
     plan = plan_of(dataset, tmp_path)
     failures, calls = execute(plan, where=tiny_workers.processes(2))
@@ -119,22 +111,3 @@ def test_a_cluster_without_a_common_folder_that_loses_a_node_gives_the_files_of_
     curves = [path.relative_to(plan.folder).parts for path in plan.output.rglob("*tfevents*")]
     assert {parts[2] for parts in curves} == {"tb"}  # of the row and protocol, for all its folds
     assert len(curves) == len(CELLS)  # the mean has none
-
-
-def test_a_folder_of_scans_on_a_cluster_gives_the_files_of_one_machine(cluster, dataset, tmp_path):
-    on_cluster = OnRay(None, TaskResources(1, 0, tiny_workers.MEMORY), prepare_worker, bundle=5)
-    results = [
-        preprocess_folder(dataset.root, tmp_path / name, "lesion-safe", 32, workers)
-        for name, workers in (("here", 1), ("there", on_cluster))
-    ]
-    assert [len(result.rows) for result in results] == [48, 48]
-    one, two = (pictures(tmp_path / name) for name in ("here", "there"))
-    assert len(one) == 48 and one == two
-    here, there = ([replace(row, seconds=0) for row in result.rows] for result in results)
-    assert here == there
-
-
-def test_a_task_that_no_node_can_hold_is_refused(cluster, dataset, tmp_path):
-    too_large = OnRay(None, TaskResources(3, 0, tiny_workers.MEMORY), prepare_worker)
-    with pytest.raises(ConfigurationError, match=r"Expected a node with 3 CPUs.*at most 1 CPUs.*--task-cpus"):
-        preprocess_folder(dataset.root, tmp_path, "lesion-safe", 32, too_large)
