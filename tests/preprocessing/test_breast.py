@@ -12,7 +12,7 @@ from mmdc_tf.datasets import phantom_mammogram
 from mmdc_tf.datasets.phantom_cohort import mammogram_patients
 from mmdc_tf.datasets.phantom_mammogram import Mammogram, draw_mammogram
 from mmdc_tf.errors import ConfigurationError, InputError
-from mmdc_tf.preprocessing.breast import MARGIN, block_means, box_between_pixels, film_level, find_breast, strip_mask
+from mmdc_tf.preprocessing.breast import MARGIN, film_level, find_breast, strip_mask
 
 HEIGHT, WIDTH = 300, 200
 
@@ -154,44 +154,16 @@ def test_a_mirrored_scan_has_the_mirrored_mask_at_every_resolution(scale: float)
     assert overlap(breast_mask(image), breast()[np.ix_(rows, columns)]) >= 0.97
 
 
-def levels(grey: np.ndarray, ignored: np.ndarray | None = None, contrast: float = 0.1) -> tuple[float, float] | None:
-    return film_level(grey.astype(np.float32), np.zeros(grey.shape, bool) if ignored is None else ignored, contrast)
-
-
 def test_the_films_threshold_lies_just_above_the_film() -> None:
-    grey = np.repeat(np.array([[10, 110]]), [700, 300], axis=1)
+    def levels(*counted: tuple[int, int], contrast: float = 0.1) -> tuple[float, float] | None:
+        grey = np.repeat(*map(np.array, zip(*counted, strict=True)))[None].astype(np.float32)
+        return film_level(grey, np.zeros(grey.shape, bool), contrast)
+
     # The film is at 10, the median of what Otsu calls bright at 110: a tenth of the way is 20.
-    assert levels(grey) == (10, 20)
-    assert levels(grey, contrast=0.01) == (10, 16)  # the least rise, 6
-    assert levels(grey, grey == 110) is None
-    painted = np.repeat(np.array([[0, 12, 112]]), [450, 250, 300], axis=1)
-    assert levels(painted) == (12, 22)  # what is painted black is not the film
-
-
-def test_the_films_level_is_a_mean_so_that_rounding_hardly_moves_it() -> None:
-    grey = np.repeat(np.array([[10, 11, 110]]), [360, 340, 300], axis=1)
-    rounded_otherwise = np.repeat(np.array([[10, 11, 110]]), [340, 360, 300], axis=1)  # the commonest level is another
-    first, second = levels(grey), levels(rounded_otherwise)
-    assert first is not None and second is not None
-    assert first[0] == pytest.approx(10 + 340 / 700, abs=0.01)
-    assert second[0] - first[0] == pytest.approx(20 / 700, abs=0.01)
-
-
-@pytest.mark.parametrize("place", [9.6, 10.0, 10.25, 10.49])
-def test_the_box_lies_between_pixels(place: float) -> None:
-    """A ramp of which the threshold is passed at a known place."""
-    rise = np.tile(np.clip(1 + (np.arange(40, dtype=np.float32) + 0.5 - place) / 5, 0, 3), (30, 1))
-    breast = np.where(rise > 1, np.uint8(255), np.uint8(0))
-    left, top, right, bottom = box_between_pixels(rise, breast, margin=0)
-    assert left == pytest.approx(place, abs=1e-4)
-    assert (top, right, bottom) == (0, 40, 30)
-    assert box_between_pixels(rise, breast, margin=2)[0] == pytest.approx(place - 2, abs=1e-4)
-
-
-def test_block_means_are_means_and_the_border_is_repeated() -> None:
-    grey = np.random.default_rng(0).integers(0, 256, (5, 6), dtype=np.uint8)
-    padded = np.pad(grey, ((0, 3), (0, 2)), mode="edge").astype(float)
-    np.testing.assert_allclose(block_means(grey, 4), padded.reshape(2, 4, 2, 4).mean(axis=(1, 3)), atol=1e-4)
+    assert levels((10, 700), (110, 300)) == (10, 20)
+    assert levels((10, 700), (110, 300), contrast=0.01) == (10, 16)  # the least rise, 6
+    assert levels((0, 450), (12, 250), (112, 300)) == (12, 22)  # what is painted black is not the film
+    assert levels((10, 700)) is None
 
 
 def test_strips_have_no_texture_and_touch_an_edge() -> None:

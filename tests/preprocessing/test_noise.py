@@ -14,7 +14,7 @@ from mmdc_tf.errors import ConfigurationError, InputError
 from mmdc_tf.preprocessing.noise import NOISES, add_noise
 
 SIZE = 224
-STEPS = (1, 2, 3, 4)
+STEPS = (1, 4)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_steps_are_one_draw_made_stronger(picture, noise):
     assert np.abs(differences[1] - ratio * differences[0])[inside].max() <= 0.5 * ratio + 0.5
 
 
-@pytest.mark.parametrize(("size", "step"), [(SIZE, 1), (SIZE, 2), (SIZE, 3), (SIZE, 4), (112, 4)])
+@pytest.mark.parametrize(("size", "step"), [(SIZE, 1), (SIZE, 4), (112, 4)])
 def test_blur_is_scipys_with_sigma_in_proportion_to_the_size(picture, size, step):
     image = picture[:size, :size]
     sigma = NOISES["blur"].levels[step - 1] * size / 224
@@ -85,7 +85,7 @@ def test_jpeg_is_that_of_another_encoder(picture, colour, step):
 
 @pytest.mark.parametrize("noise", NOISES)
 def test_each_step_is_worse_than_the_one_before(colour, noise):
-    ratios = [peak_signal_noise_ratio(colour, add_noise(colour, noise, step)) for step in STEPS]
+    ratios = [peak_signal_noise_ratio(colour, add_noise(colour, noise, step)) for step in (1, 2, 3, 4)]
     assert ratios == sorted(ratios, reverse=True)
     assert len(set(ratios)) == 4
 
