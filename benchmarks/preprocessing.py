@@ -93,7 +93,7 @@ def enlarged_phantom(folder: Path) -> Path:
     return folder / "scans"
 
 
-def folder_seconds(paths: list[Path], size: int, executor: Executor) -> tuple[int, float]:
+def folder_seconds(paths: list[Path], size: int, workers: int | Executor) -> tuple[int, float]:
     """Number of scans and seconds by the clock of preprocessing them, repeated until there are enough."""
     with tempfile.TemporaryDirectory() as name:
         source, target = Path(name, "in"), Path(name, "out")
@@ -102,7 +102,7 @@ def folder_seconds(paths: list[Path], size: int, executor: Executor) -> tuple[in
         for index in range(count):
             shutil.copy(paths[index % len(paths)], source / f"{index}.jpg")
         started = time.perf_counter()
-        preprocess_folder(source, target, "lesion-safe", size, executor)
+        preprocess_folder(source, target, "lesion-safe", size, workers)
         return count, time.perf_counter() - started
 
 
@@ -143,10 +143,10 @@ def report(paths: list[Path], size: int, kind: str, with_ray: bool) -> None:
         f"\nSSIM of lesion-safe with its result from the whole scan: mean {ssim.mean():.4f}, lowest {ssim.min():.4f}, "
         f"at least 0.98 in {np.count_nonzero(ssim >= 0.98)} of {len(ssim)}"
     )
-    executors = {"here": Executor(), "2 processes": Executor(2)} | ({"Ray": Executor(ray=True)} if with_ray else {})
-    for name, executor in executors.items():
-        count, spent = folder_seconds(paths, size, executor)
-        print(f"preprocess_folder, {count} files, {name}: {spent:.1f} s, {count / spent:.0f} scans/s", flush=True)
+    for workers in (1, 2, *([Executor(ray=True)] if with_ray else [])):
+        count, spent = folder_seconds(paths, size, workers)
+        where = "Ray" if isinstance(workers, Executor) else f"{workers} worker(s)"
+        print(f"preprocess_folder, {count} files, {where}: {spent:.1f} s, {count / spent:.0f} scans/s", flush=True)
 
 
 if __name__ == "__main__":

@@ -52,7 +52,8 @@ def _executor(options: argparse.Namespace) -> Executor:
 
     if options.executor == LOCAL:
         return Executor(options.workers or 1, "workers")
-    return Executor(ray=True, address=options.ray_address, cpus=options.task_cpus or 1, gpus=options.task_gpus or 0.0)
+    cpus, gpus, memory = options.task_cpus or 1, options.task_gpus or 0.0, options.task_memory or 10**9
+    return Executor(ray=True, address=options.ray_address, cpus=cpus, gpus=gpus, memory=memory)
 
 
 def _require_png(path: Path | None) -> None:

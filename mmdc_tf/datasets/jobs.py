@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ from mmdc_tf.errors import ConfigurationError, one_line
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+Results = Generator[tuple[Job, Result], None, None]
 RETRIES = 5
 """How often a job of a cluster is begun again after its process or node was lost."""
 
@@ -38,6 +39,7 @@ class Executor:
             machine for the time of the work.
         cpus: cores that Ray keeps for a job, and its threads.
         gpus: GPUs, or a share of one, that Ray keeps for a job.
+        memory: bytes of main memory that Ray keeps for a job.
     """
 
     processes: int = 1
@@ -46,6 +48,7 @@ class Executor:
     address: str | None = None
     cpus: int = 1
     gpus: float = 0.0
+    memory: int = 0
 
     @property
     def is_here(self) -> bool:
@@ -54,8 +57,8 @@ class Executor:
 
 
 def parallel(
-    function: Callable[[Job], Result], jobs: Sequence[Job], executor: Executor
-) -> Iterator[tuple[Job, Result]]:
+    function: Callable[[Job], Result], jobs: Sequence[Job], executor: Executor, bundle: int = 1
+) -> Results[Job, Result]:
     """Each job with its result, in the order in which they end; to be closed where it is left early.
 
     Processes share the cores among their threads (OpenCV, TensorFlow, linear algebra), are deaf to Ctrl-C, which ends
@@ -65,6 +68,7 @@ def parallel(
         function: of a module, or ``functools.partial`` of one; sent to the processes, as the jobs are.
         jobs: in the order in which they are begun.
         executor: where they are done.
+        bundle: jobs that a task of a cluster does at most: a task costs some milliseconds (docs/cluster.md).
 
     Raises:
         ConfigurationError: a process was killed, or the cluster cannot be had or has no room for a job.
@@ -72,17 +76,15 @@ def parallel(
     """
     if executor.is_here:
         return ((job, function(job)) for job in jobs)
-    return _on_ray(function, jobs, executor) if executor.ray else _in_processes(function, jobs, executor)
+    return _on_ray(function, jobs, executor, bundle) if executor.ray else _in_processes(function, jobs, executor)
 
 
-def _in_processes(
-    function: Callable[[Job], Result], jobs: Sequence[Job], executor: Executor
-) -> Iterator[tuple[Job, Result]]:
+def _in_processes(function: Callable[[Job], Result], jobs: Sequence[Job], executor: Executor) -> Results[Job, Result]:
     count = max(2, min(executor.processes, len(jobs)))
     threads = max(1, joblib.cpu_count() // count)
-    pool = joblib.Parallel(count, return_as="generator_unordered", backend="loky", max_nbytes=None)
-    work = joblib.delayed(_numbered)
-    results = pool(work(function, number, job, threads, os.getpid()) for number, job in enumerate(jobs))
+    begin: dict[str, Any] = {"initializer": _begin, "initargs": (threads, os.getpid())}
+    pool = joblib.Parallel(count, return_as="generator_unordered", backend="loky", max_nbytes=None, **begin)
+    results = pool(joblib.delayed(_numbered)(function, number, job) for number, job in enumerate(jobs))
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)  # it is replaced
@@ -98,21 +100,20 @@ def _in_processes(
         results.close()  # ends the processes where jobs are left
 
 
-def _numbered(
-    function: Callable[[Job], Result], number: int, job: Job, threads: int, parent: int
-) -> tuple[int, Result]:
-    _begin(threads, parent)
+def _numbered(function: Callable[[Job], Result], number: int, job: Job) -> tuple[int, Result]:
     return number, function(job)
 
 
 def _begin(threads: int, parent: int | None = None) -> None:
-    """In a worker, before a job."""
+    """In a worker, before its first job."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group
     os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = str(threads)
     os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"  # others may have a share of it
     cv2.setNumThreads(threads)
-    if parent is not None and not any(one.name == "parent" for one in threading.enumerate()):
-        threading.Thread(target=_end_with, args=(parent,), name="parent", daemon=True).start()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+        if os.environ.get("TF_CPP_MIN_LOG_LEVEL") != "0":  # TensorFlow says more than its level when it is imported
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def _end_with(parent: int) -> None:
@@ -122,31 +123,42 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-def _on_ray(function: Callable[[Job], Result], jobs: Sequence[Job], executor: Executor) -> Iterator[tuple[Job, Result]]:
+def _on_ray(
+    function: Callable[[Job], Result], jobs: Sequence[Job], executor: Executor, bundle: int
+) -> Results[Job, Result]:
     """Tasks, not joblib's Ray backend: that deals jobs out in turn, however long each takes, and never again."""
     with _cluster(executor) as ray:
-        task = ray.remote(_task).options(max_retries=RETRIES, num_cpus=executor.cpus, num_gpus=executor.gpus)
+        resources = {"num_cpus": executor.cpus, "num_gpus": executor.gpus, "memory": executor.memory}
+        task = ray.remote(_task).options(max_retries=RETRIES, **resources)
         shared = [ray.put(function)]  # in a list the task fetches it
-        waiting: list[Job] = list(jobs)[::-1]
-        running: dict[Any, Job] = {}
+        ahead = _ahead(ray, executor)
+        size = max(1, min(bundle, len(jobs) // ahead))
+        waiting = [jobs[start : start + size] for start in range(0, len(jobs), size)][::-1]
+        running: dict[Any, Sequence[Job]] = {}
         try:
             while waiting or running:
-                ahead = 4 * max(1, int(ray.cluster_resources().get("CPU", 1) // executor.cpus))
                 while waiting and len(running) < ahead:
-                    job = waiting.pop()
-                    running[task.remote(shared, job, executor.cpus)] = job
+                    some = waiting.pop()
+                    running[task.remote(shared, some, executor.cpus)] = some
                 (done,), _ = ray.wait(list(running))
-                yield running.pop(done), _result(ray, done)
+                yield from zip(running.pop(done), _result(ray, done), strict=True)
+                ahead = _ahead(ray, executor)  # nodes may join and leave
         finally:
             for reference in running:
                 ray.cancel(reference, force=True)
 
 
-def _task(shared: list[Any], job: Any, threads: int) -> Any:
+def _ahead(ray: Any, executor: Executor) -> int:
+    """Tasks that are sent ahead, four a core: the rest waits here, not in the cluster's memory."""
+    return 4 * max(1, int(ray.cluster_resources().get("CPU", 1) // executor.cpus))
+
+
+def _task(shared: list[Any], jobs: Sequence[Any], threads: int) -> list[Any]:
     import ray
 
     _begin(threads)
-    return ray.get(shared[0])(job)
+    function = ray.get(shared[0])
+    return [function(job) for job in jobs]
 
 
 def _result(ray: Any, reference: Any) -> Any:
@@ -200,11 +212,15 @@ def _require_answer(address: str | None) -> None:
 
 
 def _require_room(ray: Any, executor: Executor) -> None:
+    wanted = {"CPU": executor.cpus, "GPU": executor.gpus, "memory": executor.memory}
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    if not any(node.get("CPU", 0) >= executor.cpus and node.get("GPU", 0) >= executor.gpus for node in nodes):
-        largest = {name: max((node.get(name, 0) for node in nodes), default=0) for name in ("CPU", "GPU")}
+    if not any(all(node.get(name, 0) >= value for name, value in wanted.items()) for node in nodes):
+        largest = {name: max((node.get(name, 0) for node in nodes), default=0) for name in wanted}
         raise ConfigurationError(
-            f"Expected a node with {executor.cpus} CPUs and {executor.gpus:g} GPUs for a task. Received: {len(nodes)} "
-            f"nodes, at most {largest['CPU']:g} CPUs and {largest['GPU']:g} GPUs. Lower --task-cpus or --task-gpus, or "
-            "add a larger node."
+            f"Expected a node with {_in_words(wanted)} for a task. Received: {len(nodes)} nodes, at most "
+            f"{_in_words(largest)}. Lower --task-cpus or --task-gpus, or add a larger node."
         )
+
+
+def _in_words(resources: dict[str, float]) -> str:
+    return f"{resources['CPU']:g} CPUs, {resources['GPU']:g} GPUs and {resources['memory'] / 1e9:.1f} GB"

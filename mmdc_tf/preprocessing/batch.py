@@ -9,10 +9,9 @@ import hashlib
 import platform
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, cast
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -58,7 +57,7 @@ def preprocess_folder(
     target: Path,
     recipe: str,
     size: int,
-    executor: Executor,
+    workers: int | Executor,
     progress: Callable[[int, int], None] | None = None,
 ) -> BatchResult:
     """Preprocesses all scans below a folder.
@@ -73,18 +72,21 @@ def preprocess_folder(
         target: the folder for the results; may lie inside ``source``, and is then not searched for scans.
         recipe: the name of a recipe.
         size: height and width of the PNG files in pixels.
-        executor: where the scans are preprocessed; the result does not depend on it.
+        workers: number of processes, at least 1, or where else to preprocess; the result does not depend on it.
         progress: called with the number of scans done and of all scans, at the start and after each.
 
     Raises:
         DatasetError: the source is no folder or holds no scan.
-        ConfigurationError: an unknown recipe, a size below 1, a target that cannot be written to, contains the source,
-            was made with another recipe or size, holds PNG files of other origin where results would go, has a link
-            that leads outside, or is in use by another run; or a worker process was killed.
+        ConfigurationError: an unknown recipe, a size or number of workers below 1, a target that cannot be written to,
+            contains the source, was made with another recipe or size, holds PNG files of other origin where results
+            would go, has a link that leads outside, or is in use by another run; or a worker process was killed.
         OSError: the disk failed; what is done stays done.
     """
     get_recipe(recipe)
     require_positive_whole(size, "size")
+    if isinstance(workers, int):
+        require_positive_whole(workers, "workers")
+        workers = Executor(workers, "workers")
     source, target = source.expanduser().resolve(), target.expanduser().resolve()
     if not source.is_dir():
         state = "a file" if source.exists() else "no such folder"
@@ -106,8 +108,8 @@ def preprocess_folder(
     with _locked(target):
         clear_leftovers({target, *((target / png).parent for png in scans.outputs.values())})
         before = _rows_before(target, scans, recipe, size)
-        work = functools.partial(process_scans, source, target, get_recipe(recipe), size)
-        rows, unchanged = _run(work, scans.outputs, target, before, executor, progress or (lambda done, total: None))
+        work = functools.partial(process_scan, source, target, get_recipe(recipe), size)
+        rows, unchanged = _run(work, scans.outputs, target, before, workers, progress or (lambda done, total: None))
     return BatchResult(tuple(rows), unchanged, scans.lesion_masks, scans.outside_links, scans.others)
 
 
@@ -149,7 +151,7 @@ def _rows_before(target: Path, scans: ScanFolder, recipe: str, size: int) -> dic
 
 
 def _run(
-    work: Callable[[Sequence[Job]], list[tuple[Row, bool]]],
+    work: Callable[[Job], tuple[Row, bool]],
     outputs: dict[str, str],
     target: Path,
     before: dict[str, Row],
@@ -161,19 +163,16 @@ def _run(
     write_manifest(target / MANIFEST, standing.values())
     progress(0, len(outputs))
     jobs: list[Job] = [(scan, png, before.get(scan)) for scan, png in outputs.items()]
-    # A task of Ray costs 2 to 3 ms, a small scan 7; joblib bundles by itself.
-    most = max(1, min(16, len(jobs) // 100)) if executor.ray else 1
-    bundles = [jobs[start : start + most] for start in range(0, len(jobs), most)]
     rows: dict[str, Row] = {}
     unchanged = 0
     with (
         (target / MANIFEST).open("a", encoding="utf-8", errors="surrogateescape", newline="") as manifest,
-        contextlib.closing(cast(Any, parallel(work, bundles, executor))) as results,
+        contextlib.closing(parallel(work, jobs, executor, bundle=16)) as results,
     ):
-        for _, done in results:
-            rows |= {row.source: row for row, _ in done}
-            unchanged += sum(not made for _, made in done)
-            csv.writer(manifest, lineterminator="\n").writerows(astuple(row) for row, _ in done)
+        for _, (row, made) in results:
+            rows[row.source] = row
+            unchanged += not made
+            csv.writer(manifest, lineterminator="\n").writerow(astuple(row))
             manifest.flush()
             progress(len(rows), len(jobs))
     write_manifest(target / MANIFEST, (standing | rows).values())
@@ -196,11 +195,11 @@ def _standing_rows(outputs: dict[str, str], target: Path, before: dict[str, Row]
     return standing
 
 
-def process_scans(source: Path, target: Path, recipe: Recipe, size: int, jobs: Sequence[Job]) -> list[tuple[Row, bool]]:
-    """Makes the PNG of each scan, unless that of an earlier run is there and the scan has not changed.
+def process_scan(source: Path, target: Path, recipe: Recipe, size: int, job: Job) -> tuple[Row, bool]:
+    """Makes the PNG of a scan, unless that of an earlier run is there and the scan has not changed.
 
     Returns:
-        For each the line of the manifest, and whether anything was done.
+        The line of the manifest, and whether anything was done.
 
     Raises:
         ConfigurationError: the machine that it runs on does not have the folders.
@@ -212,12 +211,7 @@ def process_scans(source: Path, target: Path, recipe: Recipe, size: int, jobs: S
                 f"Expected folders that every node reaches under the same path. Received: {name}={folder}, which node "
                 f"{platform.node()} does not have. Mount it there."
             )
-    return [_process(source, target, recipe, size, *job) for job in jobs]
-
-
-def _process(
-    source: Path, target: Path, recipe: Recipe, size: int, scan: str, output: str, before: Row | None
-) -> tuple[Row, bool]:
+    scan, output, before = job
     started, path, png = time.perf_counter(), source / scan, target / output
     row = functools.partial(Row, scan, recipe=recipe.name, size=size)
     try:

@@ -104,11 +104,15 @@ def test_a_cluster(tmp_path: Path):
     ray.init(num_cpus=2, log_to_driver=False, object_store_memory=10**8, runtime_env={"env_vars": path})
     cluster = Executor(ray=True)
     try:
-        assert sorted(parallel(functools.partial(added, 10), [1, 2, 3], cluster)) == [(1, 11), (2, 12), (3, 13)]
+        assert sorted(parallel(functools.partial(added, 10), [1, 2, 3], cluster, bundle=2)) == [
+            (1, 11),
+            (2, 12),
+            (3, 13),
+        ]
         assert sorted(parallel(functools.partial(killed_once, tmp_path), [1, 2], cluster)) == [(1, 1), (2, 2)]
         with pytest.raises(DatasetError, match=r"^the job 0$"):
             list(parallel(refused, [1, 0], cluster))
-        with pytest.raises(ConfigurationError, match=r"3 CPUs and 0 GPUs.*1 nodes, at most 2 CPUs.*Lower --task-cpus"):
+        with pytest.raises(ConfigurationError, match=r"3 CPUs, 0 GPUs.*1 nodes, at most 2 CPUs.*Lower --task-cpus"):
             list(parallel(killed, [1], Executor(ray=True, cpus=3)))
     finally:
         ray.shutdown()

@@ -27,7 +27,7 @@ from mmdc_tf.errors import ConfigurationError, DatasetError
 from mmdc_tf.preprocessing.batch import LOCK, BatchResult, preprocess_folder
 from mmdc_tf.preprocessing.scan_folder import list_scans, masks_by_scan, png_names
 
-SIZE, HERE = 16, Executor()
+SIZE = 16
 
 
 def scan(seed: int, dtype=np.uint8) -> np.ndarray:
@@ -45,8 +45,8 @@ def write(path: Path, image: np.ndarray) -> Path:
     return path
 
 
-def run(source: Path, target: Path, executor: Executor = HERE, **changes) -> BatchResult:
-    return preprocess_folder(source, target, **{"recipe": "paper", "size": SIZE, "executor": executor} | changes)
+def run(source: Path, target: Path, workers: int | Executor = 1, **changes) -> BatchResult:
+    return preprocess_folder(source, target, **{"recipe": "paper", "size": SIZE, "workers": workers} | changes)
 
 
 def pngs(folder: Path) -> dict[str, bytes]:
@@ -141,9 +141,9 @@ def test_what_a_file_says_of_its_pixels_is_heeded_and_stands_in_the_manifest(tmp
 
 
 @pytest.fixture(params=["processes", "ray"])
-def workers(request) -> Iterator[Executor]:
+def workers(request) -> Iterator[int | Executor]:
     if request.param == "processes":
-        yield Executor(2, "workers")
+        yield 2
         return
     ray = pytest.importorskip("ray")
     ray.init(num_cpus=2, log_to_driver=False, object_store_memory=10**8)

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from mmdc_tf.datasets.images import read_image
-from mmdc_tf.datasets.jobs import Executor
 from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.preprocessing.batch import preprocess_folder
 from mmdc_tf.preprocessing.contact_sheet import BOX, CELL, COLUMNS, GAP, LESION, LINE, REGION, write_contact_sheet
@@ -46,7 +45,7 @@ def source(tmp_path: Path) -> Path:
 def sheet(source: Path) -> tuple[np.ndarray, tuple[str, ...]]:
     """The sheet without its legend, and what could not be drawn."""
     target, path = source.parent / "out", source.parent / "sheet.png"
-    result = preprocess_folder(source, target, recipe="paper", size=SIZE, executor=Executor())
+    result = preprocess_folder(source, target, recipe="paper", size=SIZE, workers=1)
     problems = write_contact_sheet(path, result.rows, source, target, result.lesion_masks)
     return read_image(path), problems
 

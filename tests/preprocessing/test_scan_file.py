@@ -12,7 +12,6 @@ from scipy import ndimage
 from skimage.metrics import structural_similarity
 
 from mmdc_tf.datasets.images import read_image, read_scan
-from mmdc_tf.datasets.jobs import Executor
 from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.errors import UnreadableImageError
 from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset
@@ -101,7 +100,7 @@ def test_training_folders_and_prediction_get_the_same_pixels(jpeg: Path, tmp_pat
     table = pd.DataFrame({"image_path": [str(jpeg)], "label": ["benign"]})
     settings = InputSettings("lesion-safe", size, 1, ("benign", "cancer"), ("image",))
     trained = next(iter(evaluation_dataset(table, settings).as_numpy_iterator()))[0]["image"][0]
-    preprocess_folder(jpeg.parent, tmp_path / "out", "lesion-safe", size, Executor())
+    preprocess_folder(jpeg.parent, tmp_path / "out", "lesion-safe", size, workers=1)
     written = read_image(tmp_path / "out" / "scan.png")
     stored = json.loads(json.dumps(LESION_SAFE.to_config()))  # as in a model's model.json
     predicted = preprocess_file(str(jpeg), stored_recipe(stored), size)
