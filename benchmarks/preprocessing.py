@@ -1,6 +1,6 @@
 """What a scan costs on one core, from its JPEG file to 224×224 pixels, and what a second worker brings.
 
-    python benchmarks/preprocessing.py [--root FOLDER] [--scans N] [--size PIXELS]
+    python benchmarks/preprocessing.py [--root FOLDER] [--scans N] [--size PIXELS] [--ray]
 
 FOLDER holds JPEG scans (of Mini-DDSM, say), at any depth, lesion masks among them are left out; without it, phantom
 scans are enlarged to 2304×1431 and saved as JPEG, and the table says "phantom".
@@ -12,15 +12,13 @@ scans are enlarged to 2304×1431 and saved as JPEG, and the table says "phantom"
 
 Times are seconds of one core (CPU time), the best of three rounds of each scan (scikit-image: one round), so that
 other work on the machine counts little. SSIM is that of lesion-safe against its own result from the whole scan. The
-last lines time ``preprocess_folder`` by the clock, with one worker and with two, start of the processes included; they
-mean something only on a machine that does nothing else.
+last lines time ``preprocess_folder`` by the clock, in this process and in two, start of the processes included
+(``--ray``: on all cores of a cluster too); they mean something only on a machine that does nothing else.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import shutil
 import tempfile
 import time
@@ -29,10 +27,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import skimage
+from machine import machine_lines
 from skimage import exposure, filters, io, measure, transform
 from skimage.metrics import structural_similarity
 
+from mmdc_tf.datasets.jobs import Executor
 from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.datasets.phantom import phantom_mammograms
 from mmdc_tf.preprocessing import get_recipe, preprocess_file
@@ -94,7 +93,7 @@ def enlarged_phantom(folder: Path) -> Path:
     return folder / "scans"
 
 
-def folder_seconds(paths: list[Path], size: int, workers: int) -> tuple[int, float]:
+def folder_seconds(paths: list[Path], size: int, workers: int | Executor) -> tuple[int, float]:
     """Number of scans and seconds by the clock of preprocessing them, repeated until there are enough."""
     with tempfile.TemporaryDirectory() as name:
         source, target = Path(name, "in"), Path(name, "out")
@@ -112,6 +111,7 @@ def main() -> None:
     parser.add_argument("--root", type=Path, help="folder of JPEG scans; default: phantom scans")
     parser.add_argument("--scans", type=int, default=24, help="at most so many, spread over the folder; default: 24")
     parser.add_argument("--size", type=int, default=224, help="height and width of the results in pixels; default: 224")
+    parser.add_argument("--ray", action="store_true", help="time the folder on a Ray cluster of this machine too")
     root, most = (options := parser.parse_args()).root, options.scans
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as scratch:
@@ -119,18 +119,17 @@ def main() -> None:
         scans = list_scans(source, left_out=source / "results of none").outputs
         paths = [source / name for name in scans if name.lower().endswith(".jpg")]
         paths = paths[:: max(1, len(paths) // most)][:most]
-        report(paths, options.size, "real scans" if root else "phantom scans")
+        report(paths, options.size, "real scans" if root else "phantom scans", options.ray)
 
 
-def report(paths: list[Path], size: int, kind: str) -> None:
+def report(paths: list[Path], size: int, kind: str, with_ray: bool) -> None:
     """Prints the table."""
     height, width = np.median([cv2.imread(str(path), cv2.IMREAD_GRAYSCALE).shape for path in paths], axis=0)
     print(
         f"{len(paths)} {kind}, median {width:.0f}×{height:.0f} JPEG, to {size}×{size}, one core, "
         f"best of {ROUNDS} (scikit-image: 1)"
     )
-    print(f"{platform.machine()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}")
-    print(f"Python {platform.python_version()}, OpenCV {cv2.__version__}, scikit-image {skimage.__version__}\n")
+    print(machine_lines(("opencv-python", "scikit-image")) + "\n")
     rounds = {"paper's steps by scikit-image": 1}
     seconds = {
         name: float(np.mean([best_seconds(work, path, size, rounds.get(name, ROUNDS)) for path in paths]))
@@ -144,10 +143,10 @@ def report(paths: list[Path], size: int, kind: str) -> None:
         f"\nSSIM of lesion-safe with its result from the whole scan: mean {ssim.mean():.4f}, lowest {ssim.min():.4f}, "
         f"at least 0.98 in {np.count_nonzero(ssim >= 0.98)} of {len(ssim)}"
     )
-    timed = {workers: folder_seconds(paths, size, workers) for workers in (1, 2)}
-    for workers, (count, spent) in timed.items():
-        print(f"preprocess_folder, {count} files, {workers} worker(s): {spent:.1f} s, {count / spent:.0f} scans/s")
-    print(f"2 workers against 1: {timed[1][1] / timed[2][1]:.2f} times")
+    for workers in (1, 2, *([Executor(ray=True)] if with_ray else [])):
+        count, spent = folder_seconds(paths, size, workers)
+        where = "Ray" if isinstance(workers, Executor) else f"{workers} worker(s)"
+        print(f"preprocess_folder, {count} files, {where}: {spent:.1f} s, {count / spent:.0f} scans/s", flush=True)
 
 
 if __name__ == "__main__":

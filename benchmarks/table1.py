@@ -1,204 +1,130 @@
-"""How long the whole of Table I takes: 15 rows, both protocols, five folds, and where the time goes.
+"""How long the whole of Table I takes: its rows, both protocols, five folds, extrapolated from small runs.
 
-    python benchmarks/table1.py [--root BUSI] [--rows NAMES | --all] [--minutes N] [--epochs N] [--folds N]
-        [--image-size PIXELS] [--images N] [--cache-dir FOLDER]
+    python benchmarks/table1.py --root BUSI [--weights FOLDER] [--rows NAMES] [--images N] [--epochs N] [--folds N]
+        [--short 2,12] [--image-size PIXELS]
 
-BUSI is the folder ``Dataset_BUSI_with_GT`` or the one around it; without it phantom images are drawn, and the table
-says "phantom". ImageNet's weights are not used: files of random numbers under the official names are written, so that
-rows have their frozen parts. Accuracies mean nothing, and none is printed; a step takes as long as with real weights.
+BUSI is the folder ``Dataset_BUSI_with_GT`` or the one around it. Every row is really run by ``run_experiments.py`` on N
+of its images, spread over the classes, under the protocol "paper", in processes of its own: two seeds of few epochs,
+and two of more, as ``--short`` says, on a feature cache that is empty before the first. Each training says in
+``status.json`` how long it took; from the second seeds follow the seconds of an epoch and of what a training costs once
+(building, reading the images, scoring, saving), from the first seed what a row costs once (tracing, filling the cache).
+Extrapolated are one training of "paper" and one a fold, whose epochs see four fifths of the images. Epochs and what a
+row costs once grow with the images (tracing does not: a little too much); what a training costs once is taken as it is
+(scoring grows: a little too little). Without ``--weights`` those of ImageNet are loaded; accuracies of so few images
+mean nothing, and none is printed.
 
-1. Every row is trained twice on 64 of the images, for two epochs, in a process of its own: the first training traces,
-   the second gives the seconds of a step, a validation, a prediction, a view through the frozen part, and of what each
-   training costs once. From these the whole of the row is extrapolated: tracing + filling the feature cache (8 views of
-   each image, once for all rows of one frozen part) + trainings × (building + epochs × (steps + validation) + scoring +
-   saving). Rows of the same network are measured once.
-2. Some rows are really run, by default three of different cost (``--all``: all of them), on a feature cache of their
-   own, and compared with what was extrapolated for the same trainings: the error of the extrapolation. A row that
-   would take longer than ``--minutes`` is run with one training, and no more views and epochs than fit into that time.
-   Early stopping ends none.
-
-Where fewer than 780 images are found, times that grow with the images are scaled to 780, and the table says so.
-Compared with: the goal of two hours on two cores. Memory is the largest of the row's process on the few images.
+Compared with: the goal of two hours on two cores. Memory is the largest of the row's processes on the few images.
 """
 
 from __future__ import annotations
 
 import argparse
-import multiprocessing
+import json
 import os
+import shutil
+import subprocess
+import sys
 import tempfile
-import time
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import nullcontext
-from dataclasses import replace
+import tomllib
+from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from machine import machine_lines
 
-from mmdc_tf.commands.arguments import names, positive
+COMPLETE, GOAL_MINUTES, LEAK_FREE_SHARE = 780, 120, 0.8
+PROJECT = Path(__file__).parents[1]
 
-if TYPE_CHECKING:
-    from table1_rows import Rates
-    from table1_tables import Check, Frozen
 
-    from mmdc_tf.datasets.schema import Dataset
-    from mmdc_tf.experiments.plan import Plan, Training
+@dataclass(frozen=True)
+class Rates:
+    """Seconds of a row on few images: of an epoch with its validation, once a training, and once; its memory in MB."""
 
-COMPLETE = 780
-DEFAULT_ROWS = ["bcdnet_alpha", "uzen_vgg16", "moon_densenet40"]  # cheap rest, costly rest, no frozen part
+    epoch: float
+    training: float
+    once: float
+    memory: float
+
+    def minutes(self, scale: float, epochs: int, folds: int) -> float:
+        """Of all trainings of the row on ``scale`` times as many images."""
+        epochs_of_all = (1 + folds * LEAK_FREE_SHARE) * epochs * scale * self.epoch
+        return (epochs_of_all + (1 + folds) * self.training + scale * self.once) / 60
 
 
 def main() -> None:
-    options = parse_options()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with tempfile.TemporaryDirectory() as scratch, nullcontext():
-        report(options, Path(scratch))
-
-
-def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--root", type=Path, help="BUSI's folder; default: phantom images")
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument(
-        "--rows", type=names, default=DEFAULT_ROWS, help=f"really run; default: {','.join(DEFAULT_ROWS)}"
-    )
-    which.add_argument("--all", action="store_true", help="run all rows, whole; takes hours")
-    add("--minutes", type=positive, default=6, help="at most, of each row that is really run; default: 6")
-    add("--epochs", type=positive, default=20, help="of each training; default: 20")
-    add("--folds", type=positive, default=5, help="of the leak-free protocol; default: 5")
-    add("--image-size", type=positive, default=224, help="height and width in pixels; default: 224")
-    add("--images", type=positive, default=COMPLETE, help="at most so many, spread over the dataset; default: 780")
-    add("--cache-dir", type=Path, help="of the feature cache, for the rows really run; default: a temporary folder")
-    return parser.parse_args()
+    add("--root", type=Path, required=True, help="BUSI's folder")
+    add("--weights", default="imagenet", help="as of run_experiments.py; default: imagenet")
+    add("--rows", help="of Table I, separated by commas; default: all with a network")
+    add("--images", type=int, default=96, help="of each small run; default: 96")
+    add("--short", default="2,12", help="epochs of the small runs; default: %(default)s")
+    add("--epochs", type=int, default=20, help="of each training of the table; default: 20")
+    add("--folds", type=int, default=5, help="of the leak-free protocol; default: 5")
+    add("--image-size", type=int, default=224, help="height and width in pixels; default: 224")
+    options = parser.parse_args()
+    rows = options.rows.split(",") if options.rows else networks()
+    with tempfile.TemporaryDirectory() as scratch:
+        images = few_images(options.root, options.images, Path(scratch, "busi"))
+        print(f"{images} images of BUSI, {options.image_size} pixels\n{machine_lines()}\n", flush=True)
+        print(f"{'row':20} {'s an epoch':>11} {'a training':>11} {'once':>7} {'MB':>7} {'minutes':>8}")
+        total = 0.0
+        for row in rows:
+            rates = measured(row, options, Path(scratch))
+            minutes = rates.minutes(COMPLETE / images, options.epochs, options.folds)
+            total += minutes
+            print(
+                f"{row:20} {rates.epoch:11.2f} {rates.training:11.1f} {rates.once:7.1f} {rates.memory:7,.0f} "
+                f"{minutes:8.1f}",
+                flush=True,
+            )
+    print(f"\n{len(rows)} rows: {total:.0f} minutes, {total / GOAL_MINUTES:.2f} of the goal of {GOAL_MINUTES} minutes")
 
 
-def report(options: argparse.Namespace, scratch: Path) -> None:
-    """Measures and prints."""
-    from table1_tables import print_tables
-
-    plan, cells, loading = prepare(options, scratch)
-    scale = COMPLETE / len(plan.dataset.table)
-    print(describe(plan, cells, scale, loading), flush=True)
-    rates = all_rates(plan, cells)
-    checks = run_rows(options, plan, cells, rates)
-    print_tables(plan, cells, rates, checks, scale, loading)
+def networks() -> list[str]:
+    """The rows of Table I with a network of their own."""
+    table = tomllib.loads(resources.files("mmdc_tf.experiments").joinpath("table1.toml").read_text(encoding="utf-8"))
+    return [row["name"] for row in table["row"] if "model" in row and "paper" in row]
 
 
-def prepare(options: argparse.Namespace, scratch: Path) -> tuple[Plan, dict[str, list[Training]], float]:
-    """The plan of the whole table, its trainings by row, and seconds of loading the data and splitting them."""
-    from random_weights import write_weights
-
-    from mmdc_tf.datasets.splits import PROTOCOLS
-    from mmdc_tf.experiments.plan import Plan, make_trainings
-    from mmdc_tf.experiments.rows import choose_rows, load_table
-    from mmdc_tf.preprocessing.recipes import recipe_for
-    from mmdc_tf.training.feature_store import CacheSettings
-    from mmdc_tf.training.recipe import load_profile
-
-    table = load_table("table1")
-    rows = choose_rows(table, None)
-    backbones = {row.arguments["backbone"] for row in rows if "backbone" in row.arguments}
-    alone(write_weights, backbones, scratch / "weights")
-    overrides = {name: getattr(options, name) for name in ("epochs", "folds", "image_size")}
-    profile = load_profile("full", early_stopping_patience=options.epochs, **overrides)
-    began = time.perf_counter()
-    dataset = images(options, scratch)
-    preprocessing = recipe_for(dataset.info.modality, None).name
-    cache = CacheSettings(options.cache_dir or scratch / "features")
-    facts: dict[str, Any] = {"weights": str(scratch / "weights"), "cut": "auto", "protocols": PROTOCOLS}
-    facts |= {"seed": 0, "seeds": 1, "output": scratch / "run", "cache": cache}
-    plan = Plan(table, rows, dataset, preprocessing, profile, **facts)
-    cells = make_trainings(plan)
-    loading = time.perf_counter() - began
-    return plan, {row.name: [cell for cell in cells if cell.row is row] for row in rows}, loading
+def few_images(root: Path, count: int, folder: Path) -> int:
+    """Copies of so many images, in the proportions of the classes; how many there are."""
+    masks = ("_mask", "mask_", " mask")
+    found = [path.resolve() for path in sorted(root.rglob("*.png")) if not any(word in path.name for word in masks)]
+    classes = {path.parent.name: [one for one in found if one.parent == path.parent] for path in found}
+    for name, paths in classes.items():
+        (folder / name).mkdir(parents=True)
+        share = max(4, round(count * len(paths) / len(found)))
+        for path in paths[:: max(1, len(paths) // share)][:share]:
+            shutil.copyfile(path, folder / name / path.name)
+    return sum(1 for _ in folder.rglob("*.png"))
 
 
-def images(options: argparse.Namespace, scratch: Path) -> Dataset:
-    """BUSI or the phantom, at most so many images as were asked for."""
-    from mmdc_tf.datasets.catalogue import load_dataset
-    from mmdc_tf.datasets.phantom import phantom_ultrasound
-
-    if options.root is None:
-        dataset = phantom_ultrasound(scratch / "phantom", images=options.images, size=256)
-    else:
-        dataset = load_dataset("busi", options.root)
-    step = -(-len(dataset.table) // options.images)
-    return replace(dataset, table=dataset.table.iloc[::step].reset_index(drop=True))
+def measured(row: str, options: argparse.Namespace, scratch: Path) -> Rates:
+    """Runs a row four times on the few images."""
+    few, more = map(int, options.short.split(","))
+    cache = scratch / f"{row}-features"
+    (first, second), memory = run(row, few, options, scratch, cache)
+    (_, longer), memory_more = run(row, more, options, scratch, cache)
+    epoch = max((longer - second) / (more - few), 0.0)
+    return Rates(epoch, max(second - few * epoch, 0.0), max(first - second, 0.0), max(memory, memory_more))
 
 
-def describe(plan: Plan, cells: dict[str, list[Training]], scale: float, loading: float) -> str:
-    """What is measured and where."""
-    recipe = plan.profile.recipe
-    kind = "phantom images: not a reproduction" if plan.dataset.info.synthetic else "images of BUSI"
-    trainings = len(next(iter(cells.values())))
-    scaled = "" if scale == 1 else f"; times scaled to {COMPLETE} images (× {scale:.2f})"
-    return (
-        f"{plan.table.title}: {len(cells)} rows, both protocols, {plan.profile.folds} folds: {trainings} trainings a "
-        f"row\n{len(plan.dataset.table)} {kind}, {recipe.image_size}×{recipe.image_size}, batches of "
-        f"{recipe.batch_size}, {recipe.epochs} epochs, {recipe.feature_views} views in {recipe.feature_dtype}{scaled}\n"
-        f"random numbers in files of weights: only time is measured, accuracy would mean nothing\n{machine_lines()}\n"
-        f"loading the images' table (with the search for near-twins) and splitting it: {loading:.1f} s\n"
-    )
-
-
-def all_rates(plan: Plan, cells: dict[str, list[Training]]) -> dict[str, Rates]:
-    """The rates of each row; those of one network are measured once."""
-    from table1_rows import measure_rates
-    from table1_tables import frozen_part
-
-    known: dict[tuple[str, str], Rates] = {}
-    fills: dict[Frozen | None, float] = {}
-    found = {}
-    for name, row_cells in cells.items():
-        key = (row_cells[0].architecture, row_cells[0].preprocessing)
-        if key not in known:
-            began = time.perf_counter()
-            known[key] = alone(measure_rates, plan_for(plan, name, "rates"), row_cells[0])
-            print(f"rates of {name} measured in {time.perf_counter() - began:.0f} s", flush=True)
-        # what an earlier row has stored was not computed again
-        fill = fills.setdefault(frozen_part(row_cells[0]), known[key].images["fill"])
-        found[name] = replace(known[key], images={**known[key].images, "fill": fill})
-    return found
-
-
-def plan_for(plan: Plan, name: str, folder: str) -> Plan:
-    """The same with an output folder, made, of this row and purpose."""
-    output = plan.output / folder / name
-    output.mkdir(parents=True)
-    return replace(plan, output=output)
-
-
-def alone(work: Callable[..., Any], *arguments: Any) -> Any:
-    """The work in a fresh process, so that memory and traces of one row are no part of another."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-        return process.submit(work, *arguments).result()
-
-
-def run_rows(
-    options: argparse.Namespace, plan: Plan, cells: dict[str, list[Training]], rates: dict[str, Rates]
-) -> list[Check]:
-    """Runs the rows of the options, whole or in part, and sets beside them what was extrapolated for the same."""
-    from table1_rows import extrapolated, limited, run_row
-    from table1_tables import Check
-
-    checks = []
-    for name in cells if options.all else options.rows:
-        most = float("inf") if options.all else 60.0 * options.minutes
-        shorter, few = limited(rates[name], plan_for(plan, name, "rows"), cells[name], most)
-        measured = alone(run_row, shorter, few)
-        whole = shorter.profile == plan.profile and few == cells[name]
-        checks.append(Check(name, run_in_words(shorter, few), whole, measured, extrapolated(rates[name], shorter, few)))
-        print(f"{name} run in {measured.total / 60:.1f} minutes: {checks[-1].run}", flush=True)
-    return checks
-
-
-def run_in_words(plan: Plan, cells: list[Training]) -> str:
-    recipe = plan.profile.recipe
-    views = f"; views: {recipe.feature_views}" if cells[0].cut else ""
-    return f"trainings: {len(cells)}; epochs: {recipe.epochs}{views}"
+def run(row: str, epochs: int, options: argparse.Namespace, scratch: Path, cache: Path) -> tuple[list[float], float]:
+    """Seconds of the trainings of both seeds, in order, and the largest memory of the process in MB."""
+    output = scratch / f"{row}-{epochs}"
+    words = [sys.executable, PROJECT / "run_experiments.py", "--table", 1, "--dataset-root", scratch / "busi"]
+    words += ["--rows", row, "--protocol", "paper", "--seeds", 2, "--epochs", epochs, "--weights", options.weights]
+    words += ["--image-size", options.image_size, "--cache-dir", cache, "--output", output, "--tensorboard", "curves"]
+    with (scratch / "output.txt").open("w") as log:
+        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+        process = subprocess.Popen(list(map(str, words)), stdout=log, stderr=log, env=environment)
+        _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise RuntimeError(f"{row} failed.\n{(scratch / 'output.txt').read_text()[-3000:]}")
+    files = sorted(output.rglob("status.json"), key=lambda path: path.stat().st_mtime)
+    unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes there, KiB elsewhere
+    return [json.loads(path.read_text())["seconds"] for path in files], usage.ru_maxrss / unit
 
 
 if __name__ == "__main__":

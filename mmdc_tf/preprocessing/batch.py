@@ -1,27 +1,33 @@
-"""A folder of scans into a mirrored folder of PNG, by several processes, to be interrupted and continued."""
+"""A folder of scans into a mirrored folder of PNG and a manifest, to be interrupted and continued."""
 
 from __future__ import annotations
 
 import contextlib
+import csv
+import functools
+import hashlib
 import platform
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass
 from pathlib import Path, PurePosixPath
 
+import numpy as np
 from filelock import FileLock, Timeout
 
 from mmdc_tf.datasets.jobs import Executor, parallel
-from mmdc_tf.errors import ConfigurationError, DatasetError
-from mmdc_tf.io import clear_leftovers
-from mmdc_tf.preprocessing.checks import require_positive_whole
-from mmdc_tf.preprocessing.manifest import Row, csv_line, read_manifest, write_manifest
-from mmdc_tf.preprocessing.one_scan import Job, process
-from mmdc_tf.preprocessing.progress import Progress, silent
-from mmdc_tf.preprocessing.recipes import get_recipe
-from mmdc_tf.preprocessing.scan_folder import ScanFolder, list_scans
+from mmdc_tf.datasets.opencv import cv2
+from mmdc_tf.errors import ConfigurationError, DatasetError, InputError, UnreadableImageError
+from mmdc_tf.io import clear_leftovers, require_writable, write_with
+from mmdc_tf.preprocessing.operations import require_positive_whole
+from mmdc_tf.preprocessing.recipes import Recipe, get_recipe
+from mmdc_tf.preprocessing.scan_file import preprocess_scan
+from mmdc_tf.preprocessing.scan_folder import Row, ScanFolder, list_scans, read_manifest, write_manifest
 
 MANIFEST, LOCK = "manifest.csv", ".mmdc-tf.lock"
+Job = tuple[str, str, Row | None]
+"""A scan and its PNG, relative to the folders, and its row of an earlier run."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +37,7 @@ class BatchResult:
     Args:
         rows: one a scan, in order of their names.
         unchanged: number of scans that an earlier run had done.
-        lesion_masks: image files that are lesion masks of a scan, by their names (``scan_folder.masks_by_scan``), and
-            were left out.
-        outside_links: links that leave the input folder and were not followed.
-        others: files that are no scans.
+        lesion_masks, outside_links, others: as in ``scan_folder.ScanFolder``; left out.
     """
 
     rows: tuple[Row, ...]
@@ -50,59 +53,41 @@ class BatchResult:
 
 
 def preprocess_folder(
-    source: Path, target: Path, recipe: str, size: int, workers: int | Executor, progress: Progress | None = None
+    source: Path,
+    target: Path,
+    recipe: str,
+    size: int,
+    workers: int | Executor,
+    progress: Callable[[int, int], None] | None = None,
 ) -> BatchResult:
     """Preprocesses all scans below a folder.
 
     Each becomes a PNG of the same pixels that training sees; its name is ``scan_folder.png_names``'. ``manifest.csv``
-    in the target has a line for each (``manifest.Row``) and grows as they are done. A later run with the same recipe
-    and size does only scans that are new, have changed, could not be read, or whose PNG is gone; lines of scans that
-    are no longer there stay as long as their PNG does. Nothing is written outside the target. A script that calls
-    this needs ``if __name__ == "__main__":``, since the worker processes import it.
+    in the target has a line for each (``Row``) and grows as they are done. A later run with the same recipe and size
+    does only scans that are new, have changed, could not be read, or whose PNG is gone; lines of scans that are no
+    longer there stay as long as their PNG does. Nothing is written outside the target.
 
     Args:
         source: the folder of scans; links are treated as ``scan_folder.list_scans`` says.
         target: the folder for the results; may lie inside ``source``, and is then not searched for scans.
         recipe: the name of a recipe.
         size: height and width of the PNG files in pixels.
-        workers: number of processes, at least 1, or where else the scans are preprocessed;
-            the result does not depend on it.
+        workers: number of processes, at least 1, or where else to preprocess; the result does not depend on it.
         progress: called with the number of scans done and of all scans, at the start and after each.
 
     Raises:
         DatasetError: the source is no folder or holds no scan.
-        ConfigurationError: an unknown recipe, a size or number of workers below 1, a target that cannot be written,
+        ConfigurationError: an unknown recipe, a size or number of workers below 1, a target that cannot be written to,
             contains the source, was made with another recipe or size, holds PNG files of other origin where results
             would go, has a link that leads outside, or is in use by another run; or a worker process was killed.
+        OSError: the disk failed; what is done stays done.
     """
     get_recipe(recipe)
     require_positive_whole(size, "size")
     if isinstance(workers, int):
         require_positive_whole(workers, "workers")
+        workers = Executor(workers, "workers")
     source, target = source.expanduser().resolve(), target.expanduser().resolve()
-    _require_source(source, target)
-    scans = list_scans(source, target)
-    if not scans.outputs:
-        raise DatasetError(
-            f"Expected a folder with PNG, JPEG, TIFF, BMP or DICOM files. Received: input={source} with none. "
-            "Give the folder that holds the scans."
-        )
-    with _writing_to(target), _locked(target):
-        clear_leftovers({target, *((target / png).parent for png in scans.outputs.values())})
-        before = _rows_before(target, scans, recipe, size)
-        jobs = [Job(source, target, scan, png, recipe, size, before.get(scan)) for scan, png in scans.outputs.items()]
-        executor = Executor(workers, "workers") if isinstance(workers, int) else workers
-        rows, unchanged = _run(
-            jobs,
-            target,
-            before,
-            executor,
-            progress or silent,
-        )
-    return BatchResult(tuple(rows), unchanged, scans.lesion_masks, scans.outside_links, scans.others)
-
-
-def _require_source(source: Path, target: Path) -> None:
     if not source.is_dir():
         state = "a file" if source.exists() else "no such folder"
         raise DatasetError(
@@ -113,40 +98,36 @@ def _require_source(source: Path, target: Path) -> None:
             f"Expected an output folder that does not contain the input, whose files it could overwrite. Received: "
             f"output={target}, input={source}. Choose another --output."
         )
-
-
-@contextlib.contextmanager
-def _writing_to(target: Path) -> Iterator[None]:
-    """Makes the folder; what cannot be written there is one clear line."""
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        yield
-    except OSError as error:
-        raise ConfigurationError(
-            f"Expected a folder that can be written to. Received: output={target} ({error.strerror or error}). "
-            "Make room, or choose another --output; what is done stays done."
-        ) from error
+    scans = list_scans(source, target)
+    if not scans.outputs:
+        raise DatasetError(
+            f"Expected a folder with PNG, JPEG, TIFF, BMP or DICOM files. Received: input={source} with none. "
+            "Give the folder that holds the scans."
+        )
+    require_writable(target)
+    with _locked(target):
+        clear_leftovers({target, *((target / png).parent for png in scans.outputs.values())})
+        before = _rows_before(target, scans, recipe, size)
+        work = functools.partial(process_scan, source, target, get_recipe(recipe), size)
+        rows, unchanged = _run(work, scans.outputs, target, before, workers, progress or (lambda done, total: None))
+    return BatchResult(tuple(rows), unchanged, scans.lesion_masks, scans.outside_links, scans.others)
 
 
 @contextlib.contextmanager
 def _locked(target: Path) -> Iterator[None]:
     """Keeps a second run out; the system frees the lock of a run that was killed."""
-    lock = FileLock(target / LOCK)
     try:
-        lock.acquire(timeout=0)
+        with FileLock(target / LOCK, timeout=0):
+            yield
     except Timeout as error:
         raise ConfigurationError(
             f"Expected an output folder that no other run is writing to. Received: output={target}, in use. "
             "Wait for the other run, or choose another --output."
         ) from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _rows_before(target: Path, scans: ScanFolder, recipe: str, size: int) -> dict[str, Row]:
-    """The rows of earlier runs, of which the recipe and size are the same and the PNG files are in place."""
+    """The rows of earlier runs, by scan, once it is sure that they are of this recipe and nothing is in the way."""
     before = read_manifest(target / MANIFEST)
     for row in before.values():
         if (row.recipe, row.size) != (recipe, size):
@@ -156,68 +137,107 @@ def _rows_before(target: Path, scans: ScanFolder, recipe: str, size: int) -> dic
             )
     known = (target / MANIFEST).is_file()
     for png in scans.outputs.values():
-        _require_own_place(target, png, known)
+        if not (target / png).parent.resolve().is_relative_to(target):
+            raise ConfigurationError(
+                f"Expected folders inside the output. Received: {target / png}, which a link leads outside. "
+                "Remove the link, or choose another --output."
+            )
+        if not known and (target / png).exists():
+            raise ConfigurationError(
+                f"Expected an output folder with a {MANIFEST}, or without files where results go. Received: "
+                f"{target / png}, of unknown origin. Choose another --output."
+            )
     return before
 
 
-def _require_own_place(target: Path, png: str, known: bool) -> None:
-    if not (target / png).parent.resolve().is_relative_to(target):
-        raise ConfigurationError(
-            f"Expected folders inside the output. Received: {target / png}, which a link leads outside. "
-            "Remove the link, or choose another --output."
-        )
-    if not known and (target / png).exists():
-        raise ConfigurationError(
-            f"Expected an output folder with a {MANIFEST}, or without files where results go. Received: "
-            f"{target / png}, of unknown origin. Choose another --output."
-        )
-
-
 def _run(
-    jobs: list[Job], target: Path, before: dict[str, Row], executor: Executor, progress: Progress
+    work: Callable[[Job], tuple[Row, bool]],
+    outputs: dict[str, str],
+    target: Path,
+    before: dict[str, Row],
+    executor: Executor,
+    progress: Callable[[int, int], None],
 ) -> tuple[list[Row], int]:
-    """Does the jobs; the manifest grows with each and is put in order at the end, whatever ends the run."""
-    kept = _kept_rows(jobs, target, before)
-    write_manifest(target / MANIFEST, kept.values())
-    progress(0, len(jobs))
+    """Does the scans; the manifest grows with each and is put in order at the end."""
+    standing = _standing_rows(outputs, target, before)
+    write_manifest(target / MANIFEST, standing.values())
+    progress(0, len(outputs))
+    jobs: list[Job] = [(scan, png, before.get(scan)) for scan, png in outputs.items()]
     rows: dict[str, Row] = {}
     unchanged = 0
-    with (target / MANIFEST).open("a", encoding="utf-8", errors="surrogateescape", newline="") as manifest:
-        for _, (row, made) in parallel(_process, jobs, executor, bundle=16):
+    with (
+        (target / MANIFEST).open("a", encoding="utf-8", errors="surrogateescape", newline="") as manifest,
+        contextlib.closing(parallel(work, jobs, executor, bundle=16)) as results,
+    ):
+        for _, (row, made) in results:
             rows[row.source] = row
             unchanged += not made
-            manifest.write(csv_line(astuple(row)))
+            csv.writer(manifest, lineterminator="\n").writerow(astuple(row))
             manifest.flush()
             progress(len(rows), len(jobs))
-    write_manifest(target / MANIFEST, (kept | rows).values())
-    return [rows[job.scan] for job in jobs], unchanged
+    write_manifest(target / MANIFEST, (standing | rows).values())
+    return [rows[scan] for scan in outputs], unchanged
 
 
-def _kept_rows(jobs: list[Job], target: Path, before: dict[str, Row]) -> dict[str, Row]:
+def _standing_rows(outputs: dict[str, str], target: Path, before: dict[str, Row]) -> dict[str, Row]:
     """Earlier rows that stay; the PNG of a scan whose name for it has changed goes."""
-    outputs = {job.scan: job.output for job in jobs}
     taken = set(outputs.values())
-    kept = {}
+    standing = {}
     for source, row in before.items():
         png = target / row.output
         if not row.output or not png.resolve().is_relative_to(target) or not png.is_file():
             continue
         wanted = outputs.get(source)
         if wanted == row.output or (wanted is None and row.output not in taken):
-            kept[source] = row
+            standing[source] = row
         elif row.output not in taken:
             png.unlink()
-    return kept
+    return standing
 
 
-def _process(job: Job) -> tuple[Row, bool]:
-    """On whatever machine it runs."""
-    warnings.filterwarnings("ignore", module="pydicom")
-    # the lock: of an output whose mount has vanished, the empty folder is still there
-    for name, folder, sign in (("input", job.source, job.source), ("output", job.target, job.target / LOCK)):
+def process_scan(source: Path, target: Path, recipe: Recipe, size: int, job: Job) -> tuple[Row, bool]:
+    """Makes the PNG of a scan, unless that of an earlier run is there and the scan has not changed.
+
+    Returns:
+        The line of the manifest, and whether anything was done.
+
+    Raises:
+        ConfigurationError: the machine that it runs on does not have the folders.
+        OSError: the PNG cannot be written.
+    """
+    for name, folder, sign in (("input", source, source), ("output", target, target / LOCK)):
         if not sign.exists():
             raise ConfigurationError(
                 f"Expected folders that every node reaches under the same path. Received: {name}={folder}, which node "
                 f"{platform.node()} does not have. Mount it there."
             )
-    return process(job)
+    scan, output, before = job
+    started, path, png = time.perf_counter(), source / scan, target / output
+    row = functools.partial(Row, scan, recipe=recipe.name, size=size)
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if before and not before.failed and (before.sha256, before.output) == (digest, output) and png.is_file():
+            return before, False
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="pydicom")
+            done = preprocess_scan(path, recipe, size)
+    except (InputError, OSError, RuntimeError, MemoryError) as error:
+        png.unlink(missing_ok=True)  # that of an earlier state of the scan would pass for one of its present state
+        flag = "unreadable" if isinstance(error, OSError | UnreadableImageError) else "failed"
+        reason = " ".join((str(error) or type(error).__name__).split())
+        return row(flags=flag, reason=reason, seconds=_since(started)), True
+    write_png(png, done.image)
+    share = round(done.box[2] * done.box[3] / (done.width * done.height), 4)
+    pixels = (output, digest, done.width, done.height, *done.box, share, done.side, ";".join(done.flags))
+    return row(*pixels, seconds=_since(started)), True
+
+
+def _since(started: float) -> float:
+    return round(time.perf_counter() - started, 3)
+
+
+def write_png(path: Path, image: np.ndarray) -> None:
+    """Writes uint8 (H, W, 3) RGB as PNG, whole or not at all."""
+    _, content = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    write_with(path, lambda temporary: temporary.write_bytes(content.tobytes()))

@@ -16,54 +16,41 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from skimage.filters import threshold_otsu
 
 from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.errors import ConfigurationError
-from mmdc_tf.preprocessing.checks import checked_image, require_positive, require_positive_whole
-from mmdc_tf.preprocessing.film import FilmLevel, film_level, strip_mask
-from mmdc_tf.preprocessing.mirroring import needs_turning, turned
-from mmdc_tf.preprocessing.morphology import close_mask, dilate_mask, open_mask, white_where
-from mmdc_tf.preprocessing.operations import largest_region_mask
+from mmdc_tf.preprocessing import operations
+from mmdc_tf.preprocessing.operations import white_where
 
-WORKING_SIDE = 130
-"""The copy that is searched has a longest side from here to twice as much: a pixel is 1 to 2 mm of a film."""
-CONTRAST = 0.05
-"""How far above the film the threshold lies, as a share of the way from the film to the median of bright pixels."""
-OPENING = 0.04
-"""Radius of the disc that separates frames and labels from the breast, as a share of the longest side: the frames of
-scans, and the glow beside them, are thinner."""
-THIN = 0.01
-"""What a disc of this radius, as a share of the longest side, does not fit into is a frame or a glow, no tissue."""
-MARGIN = 0.015
-"""What ``lesion-safe`` keeps around the breast, as a share of the longest side: about 4 mm of a film."""
-LEAST_AREA = 0.01
-"""A smaller region, as a share of the scan, is no breast."""
-AT_THE_SIDE = 0.05
-"""The chest wall lies at the left or right edge, within this share of the width: behind it there may be a strip."""
-SMOOTHING = 1.0
-"""Standard deviation in pixels of the copy by which grey levels, and the outline, are smoothed."""
-SLACK = 1.5
-"""By how many pixels of the copy a mask with a margin is wider than its box, at most by the margin again."""
-UNSMOOTHED_RISE = 0.75
-"""A pixel must reach this share of the threshold's height above the film before it is smoothed too: smoothing carries a
-sharp outline outwards."""
+# Shares are of the scan's longest side, unless they say otherwise; pixels are those of the copy that is searched.
+WORKING_SIDE = 130  # the copy's longest side is from here to twice as much: a pixel is 1 to 2 mm of a film
+CONTRAST = 0.05  # the threshold's height above the film, as a share of the way to the median of bright pixels
+OPENING = 0.04  # radius of the disc that separates frames and labels from the breast: frames and glow are thinner
+THIN = 0.01  # what a disc of this radius does not fit into is a frame or a glow, no tissue
+MARGIN = 0.015  # what "lesion-safe" keeps around the breast: about 4 mm of a film
+LEAST_AREA = 0.01  # a smaller region, as a share of the scan's area, is no breast
+AT_THE_SIDE = 0.05  # share of the width: the chest wall lies at the left or right edge, perhaps behind a strip
+SMOOTHING = 1.0  # standard deviation in pixels by which grey levels, and the outline, are smoothed
+SLACK = 1.5  # by how many pixels a mask with a margin is wider than its box, at most by the margin again
+UNSMOOTHED_RISE = 0.75  # share of the threshold a pixel must reach unsmoothed: smoothing carries an outline outwards
+LEAST_RISE = 6  # least height of the threshold above the film in grey levels, by which film varies across a scan
+LEAST_FILM = 0.10  # share of the scan that lies within FILM_SPREAD of the film's grey level
+FILM_SPREAD = 3  # half width in grey levels of the peak that film makes in a scan's histogram
+PEAK_ROUNDS = 4  # how often the middle of that peak is looked for again around the last one
+BINS = 4  # parts of a grey level
+BRIGHTEST_FILM = 90  # where the darkest large area is brighter there is no film in view, as in a cut-out
+STRIP_LEVEL = 190  # a strip of the scanner's light is at least so bright: it passes through no film
+STRIP_RANGE = 30  # tissue varies by more grey levels than this from one edge of the scan to the other
+DEEPEST_STRIP = 0.40  # a strip takes less than this share of a side
+STRIP_START = 0.03  # and begins within this share from the edge: a black frame may lie before it
 
 
 class BreastRegion(NamedTuple):
-    """Where the breast is.
-
-    Args:
-        mask: uint8 (H, W), 255 on the region to keep, 0 elsewhere; 255 everywhere where no breast was found.
-        found: False where nothing looked like a breast on film, so that the whole image is kept.
-    """
+    """uint8 (H, W), 255 on the region to keep, else 0; and whether a breast was found: if not, all is kept."""
 
     mask: np.ndarray
     found: bool
-
-
-def breast_mask(grey: np.ndarray, margin: float = 0.0) -> np.ndarray:
-    """The mask of ``find_breast``: uint8 (H, W) of 0 and 255, never all 0. Arguments and errors as there."""
-    return find_breast(grey, margin=margin).mask
 
 
 def find_breast(
@@ -79,8 +66,8 @@ def find_breast(
 
     Args:
         grey: uint8 (H, W).
-        working_side: the copy that is searched is the mean of square blocks of 1, 2, 4, 8 … pixels, as large as
-            leaves a longest side of at least so many pixels; a smaller image is searched as it is.
+        working_side: the copy that is searched is of means of square blocks of 1, 2, 4 … pixels, as large as leaves a
+            longest side of at least so many pixels.
         contrast: the threshold's height above the film, above 0: see ``CONTRAST``.
         opening: radius of the disc that the breast must hold, as a share of the longest side, above 0.
         margin: how far the mask is grown, as a share of the longest side, 0 or more; not onto strips and labels.
@@ -93,25 +80,47 @@ def find_breast(
         InputError: another dtype or shape.
         ConfigurationError: a number out of range.
     """
-    grey = checked_image(grey, "grey")
-    require_positive_whole(working_side, "working_side")
-    require_positive(contrast, "contrast")
-    require_positive(opening, "opening")
-    _require_margin(margin)
-    turn = needs_turning(grey)
-    block = _block(max(grey.shape), working_side)
-    small = block_means(turned(grey, turn), block)
+    grey = operations.checked_image(grey, "grey")
+    operations.require_positive_whole(working_side, "working_side")
+    operations.require_positive(contrast, "contrast")
+    operations.require_positive(opening, "opening")
+    if not margin >= 0:
+        raise ConfigurationError(f"Expected margin of at least 0. Received: margin={margin!r}. Choose a larger value.")
+    turn, block = _is_mirrored(grey), 1
+    while -(-max(grey.shape) // (2 * block)) >= working_side:
+        block *= 2
+    small = block_means(cv2.flip(grey, 1) if turn else grey, block)
     found = _search(small, contrast, opening * max(small.shape), margin * max(small.shape))
     if found is None:
         return BreastRegion(np.full_like(grey, 255), False)
-    mask, box = found
-    return BreastRegion(turned(_cut(_enlarged(mask, block, grey.shape), box * block), turn), True)
+    mask = _full_size(found[0], block, grey.shape, found[1])
+    return BreastRegion(cv2.flip(mask, 1) if turn else mask, True)
 
 
-def _require_margin(margin: float) -> None:
-    """Raises ``ConfigurationError`` unless the margin is 0 or more."""
-    if not margin >= 0:
-        raise ConfigurationError(f"Expected margin of at least 0. Received: margin={margin!r}. Choose a larger value.")
+def _is_mirrored(grey: np.ndarray) -> bool:
+    """Whether the mirrored image is the one to search: of an image and its mirror image always the same one is.
+
+    The one with more light at the left; of equal ones, that of the brighter first column or pixel that differs.
+    """
+    light = operations.column_light(grey)
+    left, right = operations.light_of_halves(light)
+    if left != right:
+        return right > left
+    given, mirrored = np.append(light, grey), np.append(light[::-1], grey[:, ::-1])
+    differing = np.flatnonzero(given != mirrored)
+    return differing.size > 0 and bool(mirrored[differing[0]] > given[differing[0]])
+
+
+def block_means(grey: np.ndarray, block: int) -> np.ndarray:
+    """float32 (⌈H / block⌉, ⌈W / block⌉): means of square blocks; where the last ones are not full, the border repeats.
+
+    A JPEG decoder that is asked for a half, a quarter or an eighth of the size gives such means too, rounded.
+    """
+    bottom, right = (-side % block for side in grey.shape)
+    if bottom or right:
+        grey = cv2.copyMakeBorder(grey, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
+    height, width = (side // block for side in grey.shape)
+    return cv2.resize(grey.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
 
 
 def _search(small: np.ndarray, contrast: float, radius: float, margin: float) -> tuple[np.ndarray, np.ndarray] | None:
@@ -121,43 +130,121 @@ def _search(small: np.ndarray, contrast: float, radius: float, margin: float) ->
     levels = film_level(quiet, strips, contrast)
     if levels is None:
         return None
-    rise = _rise(quiet, levels)
+    rise = _rise(quiet, *levels)
     bright = white_where(rise > 1)
     bright[strips] = 0
-    core = _breast_core(open_mask(bright, radius, fast=True, black_beyond=True))
+    core = _breast_core(operations.open_mask(bright, radius, fast=True, black_beyond=True))
     if core is None:
         return None
     breast = _regrown(core, bright, radius)
-    foreign = _apart(bright, breast) | strips
-    breast = largest_region_mask(close_mask(breast, radius, fast=True))
+    labels = cv2.subtract(bright, _connected(bright, breast))  # bright regions that do not touch the breast
+    foreign = (cv2.dilate(labels, np.ones((5, 5), np.uint8)) > 0) | strips  # with the blur of their rims
+    breast = operations.largest_region_mask(operations.close_mask(breast, radius, fast=True))
     return _with_margin(breast, foreign, margin), box_between_pixels(rise, breast, margin)
 
 
-def _rise(quiet: np.ndarray, levels: FilmLevel) -> np.ndarray:
+def film_level(grey: np.ndarray, ignored: np.ndarray, contrast: float) -> tuple[float, float] | None:
+    """The grey level of the film, and a threshold just above it: what is brighter is tissue, label or frame.
+
+    The film's level is the mean of its peak, not the peak's highest point, so that rounding hardly moves it.
+
+    Args:
+        grey: float32 (H, W) in [0, 255], smoothed.
+        ignored: bool (H, W): pixels that do not count.
+        contrast: share of the way from the film to the median of the pixels above Otsu's threshold.
+
+    Returns:
+        Both as fractions of a grey level; None where no film is in view.
+    """
+    counted = white_where(~ignored)
+    fine = cv2.calcHist([grey], [0], counted, [256 * BINS], [-0.5 / BINS, 256 - 0.5 / BINS]).ravel()
+    if np.count_nonzero(fine) < 2:
+        return None
+    levels = np.arange(fine.size) / BINS
+    otsu = float(threshold_otsu(hist=(fine, levels)))
+    film = _peak(fine, levels, otsu)
+    if film > BRIGHTEST_FILM:
+        return None
+    bright = np.cumsum(np.where(levels > otsu, fine, 0))
+    median = float(levels[np.searchsorted(bright, bright[-1] / 2)])
+    return film, film + max(LEAST_RISE, contrast * (median - film))
+
+
+def _peak(counts: np.ndarray, levels: np.ndarray, otsu: float) -> float:
+    """The middle of the dark class's peak.
+
+    Pure black is what was painted over, unless no other level is as common as film.
+    """
+    dark = np.where(levels <= otsu, counts, 0)
+    unpainted = np.where(levels < 0.5, 0, dark)
+    common = _in_window(unpainted)
+    if common.max() < LEAST_FILM * counts.sum():
+        unpainted, common = dark, _in_window(dark)
+    centre = float(levels[common.argmax()])
+    for _ in range(PEAK_ROUNDS):
+        near = np.abs(levels - centre) <= FILM_SPREAD
+        weight = float(unpainted[near].sum())
+        centre = float(unpainted[near] @ levels[near]) / weight if weight else centre
+    return centre
+
+
+def _in_window(counts: np.ndarray) -> np.ndarray:
+    """How many pixels lie within ``FILM_SPREAD`` of each level."""
+    window = (2 * FILM_SPREAD * BINS + 1, 1)
+    return cv2.boxFilter(counts[None], -1, window, normalize=False, borderType=cv2.BORDER_CONSTANT).ravel()
+
+
+def strip_mask(grey: np.ndarray) -> np.ndarray:
+    """bool (H, W): strips of the scanner's light along the edges, and the line of blur beside them.
+
+    They are nearly white from one end to the other, without texture. ``grey``: (H, W) in [0, 255], smoothed.
+    """
+    mask = np.zeros(grey.shape, bool)
+    for lines, marked in ((grey, mask), (grey[::-1], mask[::-1]), (grey.T, mask.T), (grey.T[::-1], mask.T[::-1])):
+        marked[: _strip_depth(lines)] = True
+    return mask
+
+
+def _strip_depth(lines: np.ndarray) -> int:
+    """How many lines from the first edge on belong to a strip; 0 where there is none."""
+    edge = int(STRIP_START * len(lines)) + 1
+    # Most scans have none, and percentiles take long. A line of which nine tenths are white has at least this mean.
+    if lines[:edge].mean(axis=1).max() < 0.9 * STRIP_LEVEL:
+        return 0
+    low, high = np.percentile(lines, (10, 90), axis=1)
+    is_strip = (low >= STRIP_LEVEL) & (high - low <= STRIP_RANGE)
+    start = int(is_strip.argmax())
+    if not is_strip[start] or start > STRIP_START * len(lines):
+        return 0
+    depth = start + int(np.append(~is_strip[start:], True).argmax())
+    return min(depth + 1, len(lines)) if depth <= DEEPEST_STRIP * len(lines) else 0
+
+
+def _rise(quiet: np.ndarray, film: float, threshold: float) -> np.ndarray:
     """float32: how far each pixel is on the way from the film, 0, to the threshold, 1; what is above 1 is bright."""
-    height = levels.threshold - levels.film
-    smooth = (cv2.GaussianBlur(quiet, (0, 0), SMOOTHING) - levels.film) / height
-    return np.minimum(smooth, (quiet - levels.film) / (UNSMOOTHED_RISE * height))
+    height = threshold - film
+    smooth = (cv2.GaussianBlur(quiet, (0, 0), SMOOTHING) - film) / height
+    return np.minimum(smooth, (quiet - film) / (UNSMOOTHED_RISE * height))
 
 
 def _breast_core(opened: np.ndarray) -> np.ndarray | None:
     """The largest region that reaches the left or right side, or the largest of all where none does."""
     _, regions, stats, _ = cv2.connectedComponentsWithStats(opened, connectivity=8)
-    height, width = opened.shape
-    large = [index for index in range(1, len(stats)) if stats[index, cv2.CC_STAT_AREA] >= LEAST_AREA * height * width]
+    width, areas = opened.shape[1], stats[:, cv2.CC_STAT_AREA]
+    large = [index for index in range(1, len(stats)) if areas[index] >= LEAST_AREA * opened.size]
     left, right = stats[:, cv2.CC_STAT_LEFT], stats[:, cv2.CC_STAT_LEFT] + stats[:, cv2.CC_STAT_WIDTH]
     at_side = (left <= AT_THE_SIDE * width) | (right >= (1 - AT_THE_SIDE) * width)
     if not large:
         return None
-    best = max(large, key=lambda index: (bool(at_side[index]), int(stats[index, cv2.CC_STAT_AREA])))
+    best = max(large, key=lambda index: (bool(at_side[index]), int(areas[index])))
     return white_where(regions == best)
 
 
 def _regrown(core: np.ndarray, bright: np.ndarray, radius: float) -> np.ndarray:
     """Gives back what the opening took off the breast, such as the nipple: bright, not thin, near and connected."""
-    thick = open_mask(bright, THIN * max(bright.shape), fast=True, black_beyond=True)
+    thick = operations.open_mask(bright, THIN * max(bright.shape), fast=True, black_beyond=True)
     candidates = cv2.bitwise_and(cv2.bitwise_or(core, thick), bright)
-    return _connected(cv2.bitwise_and(dilate_mask(core, 2 * radius, fast=True), candidates), core)
+    return _connected(cv2.bitwise_and(operations.dilate_mask(core, 2 * radius, fast=True), candidates), core)
 
 
 def _connected(mask: np.ndarray, seed: np.ndarray) -> np.ndarray:
@@ -168,30 +255,21 @@ def _connected(mask: np.ndarray, seed: np.ndarray) -> np.ndarray:
     return held.take(np.asarray(regions))
 
 
-def _apart(bright: np.ndarray, breast: np.ndarray) -> np.ndarray:
-    """Bool: bright regions that do not touch the breast, labels above all, with the blur of their rims."""
-    labels = cv2.subtract(bright, _connected(bright, breast))
-    return cv2.dilate(labels, np.ones((5, 5), np.uint8)) > 0
-
-
 def _with_margin(breast: np.ndarray, foreign: np.ndarray, margin: float) -> np.ndarray:
     # A little wider than the box, which then alone says where the image is cut.
-    grown = dilate_mask(breast, margin + min(SLACK, margin), fast=True)
+    grown = operations.dilate_mask(breast, margin + min(SLACK, margin), fast=True)
     grown = cv2.max(cv2.GaussianBlur(grown, (0, 0), SMOOTHING), breast)
     grown[foreign & (breast == 0)] = 0
     return grown
 
 
 def box_between_pixels(rise: np.ndarray, breast: np.ndarray, margin: float) -> np.ndarray:
-    """The box around a breast, its edges in fractions of a pixel: where the grey levels pass the threshold.
+    """Left, top, right and bottom of a breast in fractions of a pixel, where the grey levels pass the threshold.
 
     Args:
         rise: float32 (H, W), above 1 on what is bright.
         breast: uint8 (H, W), 255 on the breast, of which no side reaches further than what is bright.
         margin: in pixels, added on each side within the image.
-
-    Returns:
-        float (4,): left, top, right, bottom; 0, 0, W, H for a breast at all edges.
     """
     near = np.where(cv2.dilate(breast, np.ones((3, 3), np.uint8)) > 0, rise, np.float32(0))
     height, width = rise.shape
@@ -210,43 +288,13 @@ def _first_above(profile: np.ndarray) -> float:
     return first + 0.5 - (after - 1) / (after - before)
 
 
-def _cut(mask: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """The mask without what lies outside of a box: left, top, right, bottom in pixels."""
-    left, top = np.floor(box[:2]).astype(int)
-    right, bottom = np.ceil(box[2:]).astype(int)
-    cut = np.zeros_like(mask)
-    cut[top:bottom, left:right] = mask[top:bottom, left:right]
-    return cut
-
-
-def _block(longest: int, working_side: int) -> int:
-    """The largest power of two in whose blocks a side has at least ``working_side`` blocks, the last one counted."""
-    block = 1
-    while -(-longest // (2 * block)) >= working_side:
-        block *= 2
-    return block
-
-
-def block_means(grey: np.ndarray, block: int) -> np.ndarray:
-    """The means of square blocks; where the last ones are not full, the border is repeated.
-
-    A JPEG decoder that is asked for a half, a quarter or an eighth of the size gives such means too, rounded.
-
-    Args:
-        grey: uint8 (H, W).
-        block: side of a block in pixels.
-
-    Returns:
-        float32 (⌈H / block⌉, ⌈W / block⌉) in [0, 255].
-    """
-    bottom, right = (-side % block for side in grey.shape)
-    if bottom or right:
-        grey = cv2.copyMakeBorder(grey, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
-    height, width = (side // block for side in grey.shape)
-    return cv2.resize(grey.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
-
-
-def _enlarged(mask: np.ndarray, block: int, shape: tuple[int, ...]) -> np.ndarray:
+def _full_size(mask: np.ndarray, block: int, shape: tuple[int, ...], box: np.ndarray) -> np.ndarray:
+    """The copy's mask on the scan, without what lies outside of the copy's box."""
     height, width = (side * block for side in mask.shape)
     large = cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR) if block > 1 else mask
-    return white_where(large[: shape[0], : shape[1]] > 127)
+    full = white_where(large[: shape[0], : shape[1]] > 127)
+    left, top = np.floor(box[:2] * block).astype(int)
+    right, bottom = np.ceil(box[2:] * block).astype(int)
+    cut = np.zeros_like(full)
+    cut[top:bottom, left:right] = full[top:bottom, left:right]
+    return cut

@@ -10,15 +10,13 @@ import numpy as np
 from mmdc_tf.datasets.images import read_image
 from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.errors import RESEARCH_USE, InputError
-from mmdc_tf.preprocessing.lesions import kept_region, lesion_pixels
-from mmdc_tf.preprocessing.manifest import Row
-from mmdc_tf.preprocessing.png import write_png
+from mmdc_tf.preprocessing.batch import write_png
+from mmdc_tf.preprocessing.lesions import lesion_pixels
 from mmdc_tf.preprocessing.recipes import get_recipe
-from mmdc_tf.preprocessing.scan_folder import masks_by_scan
+from mmdc_tf.preprocessing.scan_file import crop_of
+from mmdc_tf.preprocessing.scan_folder import Row, masks_by_scan
 
-CELL, GAP, COLUMNS = 320, 8, 3
-LINE = 18
-"""Height of a line of the legend in pixels."""
+CELL, GAP, COLUMNS, LINE = 320, 8, 3, 18  # pixels, pixels, scans a line, pixels of a line of the legend
 # Okabe and Ito: told apart by colour-blind readers too
 BOX, REGION, LESION = (240, 228, 66), (86, 180, 233), (213, 94, 0)
 _WHITE = (255, 255, 255)
@@ -49,9 +47,8 @@ def write_contact_sheet(
     masks = masks_by_scan([*(row.source for row in drawn), *lesion_masks])
     problems: list[str] = []
     pairs = [_pair(row, source, target, masks.get(row.source, []), problems) for row in drawn]
-    blank = np.zeros_like(pairs[0])
     columns = min(COLUMNS, len(pairs))
-    pairs += [blank] * (-len(pairs) % columns)
+    pairs += [np.zeros_like(pairs[0])] * (-len(pairs) % columns)
     lines = [np.hstack(pairs[start : start + columns]) for start in range(0, len(pairs), columns)]
     write_png(path, np.vstack([_legend(lines[0].shape[1], drawn[0]), *lines]))
     return tuple(problems)
@@ -79,25 +76,26 @@ def _pair(row: Row, source: Path, target: Path, masks: list[str], problems: list
     """uint8 (CELL + GAP, 2 (CELL + GAP), 3) RGB."""
     scan = read_image(source / row.source)
     cell = _small(scan)
-    _draw_box(cell, row)
-    _draw_outline(cell, kept_region(get_recipe(row.recipe), scan), REGION)
+    share = max(cell.shape[:2]) / max(scan.shape[:2])
+    left, top, width, height = (row.box_left or 0, row.box_top or 0, row.box_width or 0, row.box_height or 0)
+    corner = round((left + width) * share) - 1, round((top + height) * share) - 1
+    cv2.rectangle(cell, (round(left * share), round(top * share)), corner, BOX, 2)
+    _outline(cell, crop_of(get_recipe(row.recipe), scan).region, REGION)
     for mask in masks:
         try:
-            _draw_outline(cell, _lesion(source / mask, scan.shape[:2]), LESION)
+            lesion = lesion_pixels(read_image(source / mask))
+            if lesion.shape != scan.shape[:2]:
+                raise InputError(
+                    f"Expected a lesion mask of its scan's size {scan.shape[:2]}. Received: shape={lesion.shape}. "
+                    "Give such a mask."
+                )
+            _outline(cell, lesion, LESION)
         except InputError as error:
             problems.append(f"{mask}: {error}")
     return np.hstack([_framed(cell), _framed(_small(read_image(target / row.output)))])
 
 
-def _draw_box(cell: np.ndarray, row: Row) -> None:
-    share = max(cell.shape[:2]) / max(row.width or 1, row.height or 1)
-    left, top = round((row.box_left or 0) * share), round((row.box_top or 0) * share)
-    right = round(((row.box_left or 0) + (row.box_width or 0)) * share) - 1
-    bottom = round(((row.box_top or 0) + (row.box_height or 0)) * share) - 1
-    cv2.rectangle(cell, (left, top), (right, bottom), BOX, 2)
-
-
-def _draw_outline(cell: np.ndarray, marked: np.ndarray, colour: tuple[int, int, int]) -> None:
+def _outline(cell: np.ndarray, marked: np.ndarray, colour: tuple[int, int, int]) -> None:
     """Outlines what is marked in a scan on its picture; a single pixel still shows."""
     height, width = cell.shape[:2]
     small = np.zeros((height, width), np.uint8)
@@ -105,15 +103,6 @@ def _draw_outline(cell: np.ndarray, marked: np.ndarray, colour: tuple[int, int, 
     small[rows * height // marked.shape[0], columns * width // marked.shape[1]] = 255
     contours, _ = cv2.findContours(small, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(cell, contours, -1, colour, 1)
-
-
-def _lesion(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    lesion = lesion_pixels(read_image(path))
-    if lesion.shape != shape:
-        raise InputError(
-            f"Expected a lesion mask of its scan's size {shape}. Received: shape={lesion.shape}. Give such a mask."
-        )
-    return lesion
 
 
 def _small(image: np.ndarray) -> np.ndarray:

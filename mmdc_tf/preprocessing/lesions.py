@@ -1,110 +1,172 @@
-"""How much of a lesion a recipe keeps, where the lesion's mask is known."""
+"""How much of each lesion of a dataset recipes keep, and how much of each scan: side by side, a recipe a column."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import joblib
 import numpy as np
+import pandas as pd
 
-from mmdc_tf.errors import InputError
-from mmdc_tf.preprocessing.checks import checked_image, checked_pair
-from mmdc_tf.preprocessing.kept import Kept, up_to_crop
-from mmdc_tf.preprocessing.morphology import white_where
-from mmdc_tf.preprocessing.operations import to_grey
-from mmdc_tf.preprocessing.recipes import Recipe
+from mmdc_tf.datasets.images import read_image
+from mmdc_tf.datasets.schema import Dataset
+from mmdc_tf.errors import DatasetError, InputError
+from mmdc_tf.preprocessing.operations import checked_image, checked_pair, to_grey, white_where
+from mmdc_tf.preprocessing.recipes import Recipe, get_recipe
+from mmdc_tf.preprocessing.scan_file import crop_of
 
-_SIZE = 8  # of the finished image: the region kept is settled before it matters
+RECIPES = ("paper", "lesion-safe")
+ENOUGH = 0.99
+"""The share of a lesion from which it counts as kept."""
 _LESION_ABOVE = 127  # JPEG masks are not pure
 
 
-def what_is_kept(recipe: Recipe, image: np.ndarray) -> Kept:
-    """Runs a recipe as far as its crop, which settles both the region and the box that it keeps.
+@dataclass(frozen=True)
+class LesionSurvey:
+    """What recipes keep of a dataset's lesions and scans.
 
     Args:
-        recipe: its mask must be in the coordinates of the scan up to the step "crop".
-        image: uint8 (H, W) or (H, W, 3).
-
-    Raises:
-        InputError: an image of another dtype or shape.
-        RuntimeError: a step failed in any other way.
+        recipes: their names, in order.
+        masks: one row a lesion mask, in order of the samples: ``sample_id``; ``mask``, its path relative to the
+            dataset's root; a column a recipe with the share of the mask's marked pixels inside the region kept, in
+            [0, 1]; ``problem``, why there is no share ("" where there is one).
+        scans: one row a scan: ``sample_id``; ``masks``, their number; a column a recipe with the area of the box that
+            it cuts to as a share of the scan's, in (0, 1]; ``problem`` as above.
     """
-    image = checked_image(image, "image", colour=True)
-    return up_to_crop(recipe.states(image, _SIZE), image)
+
+    recipes: tuple[str, ...]
+    masks: pd.DataFrame
+    scans: pd.DataFrame
+
+    @property
+    def measured(self) -> pd.DataFrame:
+        """The rows of ``masks`` with shares."""
+        return self.masks[self.masks["problem"] == ""]
+
+    @property
+    def problems(self) -> pd.DataFrame:
+        """``path`` (a mask's, or a sample's name) and ``problem`` of what could not be measured."""
+        masks = self.masks.rename(columns={"mask": "path"})
+        scans = self.scans[self.scans["masks"] == 0].rename(columns={"sample_id": "path"})
+        both = pd.concat([masks, scans], ignore_index=True)
+        return both.loc[both["problem"] != "", ["path", "problem"]].reset_index(drop=True)
+
+    def kept(self, recipe: str) -> int:
+        """How many masks keep at least ``ENOUGH`` under a recipe."""
+        return int((self.measured[recipe] >= ENOUGH).sum())
+
+    def mean_crop(self, recipe: str, with_masks: bool = False) -> float:
+        """The mean crop share of the scans that could be read, or of those with masks; NaN where there is none."""
+        return float(self._read(with_masks)[recipe].mean())
+
+    def scans_read(self, with_masks: bool = False) -> int:
+        """Number of scans behind ``mean_crop``."""
+        return len(self._read(with_masks))
+
+    def _read(self, with_masks: bool) -> pd.DataFrame:
+        return self.scans[(self.scans["problem"] == "") & (self.scans["masks"] >= int(with_masks))]
 
 
-def kept_region(recipe: Recipe, image: np.ndarray) -> np.ndarray:
-    """The pixels of a scan that a recipe neither blanks nor cuts away.
+def survey_lesions(
+    dataset: Dataset, recipes: Sequence[str] = RECIPES, progress: Callable[[int, int], None] | None = None
+) -> LesionSurvey:
+    """Runs each recipe once on each scan of a dataset, as far as its crop.
+
+    Scans are read side by side in threads. What cannot be measured (a scan or mask that cannot be read, a mask
+    without a pixel above 127 or of another size than its scan) stands in the result with the reason.
 
     Args:
-        recipe: its mask must be in the coordinates of the scan up to the step "crop".
-        image: uint8 (H, W) or (H, W, 3).
-
-    Returns:
-        uint8 (H, W), 255 on what is kept: all of it in a recipe without the step "blank-outside" or "crop", and where
-        the mask is empty, since nothing is blanked then.
+        dataset: its table names lesion masks in ``lesion_masks``.
+        recipes: names of recipes.
+        progress: called with the number of scans done and of all, at the start and after each.
 
     Raises:
-        InputError: an image of another dtype or shape, or a recipe that moves pixels before these steps.
+        DatasetError: no sample has a lesion mask.
+        ConfigurationError: an unknown recipe.
     """
-    return what_is_kept(recipe, image).region
+    chosen, table = [get_recipe(name) for name in recipes], dataset.table
+    if not table["lesion_masks"].map(len).any():
+        raise DatasetError(
+            f"Expected lesion masks. Received: root={str(dataset.root)!r} with none on disk for {len(table):,} images. "
+            "Name them in the dataset's table and put the files there (layouts: data/README.md)."
+        )
+    report = progress or (lambda done, total: None)
+    report(0, len(table))
+    masks: list[dict] = []
+    scans: list[dict] = []
+    work, threads = joblib.delayed(_measure), joblib.Parallel(-1, prefer="threads", return_as="generator")
+    samples = zip(table["sample_id"], table["image_path"], table["lesion_masks"], strict=True)
+    for scan, of_scan in threads(work(*sample, dataset.root, chosen) for sample in samples):
+        scans.append(scan)
+        masks += of_scan
+        report(len(scans), len(table))
+    names = tuple(recipe.name for recipe in chosen)
+    return LesionSurvey(names, _table(masks, "mask", names), _table(scans, "masks", names))
 
 
-def crop_share(recipe: Recipe, image: np.ndarray) -> float:
-    """The area of the smallest box around what a recipe keeps, as a share of the scan's: in (0, 1].
+def _measure(
+    sample: str, image: str, masks: tuple[str, ...], root: Path, recipes: list[Recipe]
+) -> tuple[dict, list[dict]]:
+    """The rows of one scan and of its masks; each recipe runs once."""
+    scan = {"sample_id": sample, "masks": len(masks), "problem": ""}
+    paths = [Path(os.path.relpath(root / mask, root)).as_posix() for mask in masks]
+    named = [{"sample_id": sample, "mask": path, "problem": ""} for path in paths]
+    try:
+        pixels = read_image(root / image)
+        crops = {recipe.name: crop_of(recipe, pixels) for recipe in recipes}
+        regions = {name: crop.region for name, crop in crops.items()} if masks else {}
+    except (InputError, RuntimeError, MemoryError) as error:
+        problem = f"the scan: {_line(error)}"
+        return scan | {"problem": problem}, [row | {"problem": problem} for row in named]
+    shares = [_shares(root / mask, regions) for mask in masks]
+    boxes = {name: crop.share for name, crop in crops.items()}
+    return scan | boxes, [row | share for row, share in zip(named, shares, strict=True)]
 
-    A recipe that blanks and does not cut gives 1.
 
-    Args, Raises: as for ``what_is_kept``.
-    """
-    return what_is_kept(recipe, image).share
+def _shares(mask: Path, regions: dict[str, np.ndarray]) -> dict[str, float] | dict[str, str]:
+    try:
+        lesion = read_image(mask)
+        return {name: share_inside(region, lesion) for name, region in regions.items()}
+    except (InputError, MemoryError) as error:
+        return {"problem": _line(error)}
 
 
-def lesion_survival(recipe: Recipe, image: np.ndarray, lesion: np.ndarray) -> float:
-    """The share of a lesion's pixels in the region that a recipe keeps.
+def _line(error: Exception) -> str:
+    return " ".join((str(error) or type(error).__name__).split())
 
-    Args:
-        recipe: as for ``kept_region``.
-        image: uint8 (H, W) or (H, W, 3).
-        lesion: as for ``lesion_pixels``.
 
-    Returns:
-        A share in [0, 1].
-
-    Raises:
-        InputError: arrays of another dtype or shape, of different sizes, or a mask without a lesion.
-    """
-    return share_inside(kept_region(recipe, image), lesion)
+def _table(rows: list[dict], second: str, recipes: tuple[str, ...]) -> pd.DataFrame:
+    table = pd.DataFrame(rows, columns=["sample_id", second, *recipes, "problem"])
+    return table.astype(dict.fromkeys(recipes, "float64"))
 
 
 def share_inside(region: np.ndarray, lesion: np.ndarray) -> float:
-    """The share of a lesion's pixels in a region.
+    """The share of a lesion's pixels in a region, in [0, 1].
 
     Args:
         region: uint8 (H, W), above 0 inside.
         lesion: as for ``lesion_pixels``, of the same height and width.
 
-    Returns:
-        A share in [0, 1].
-
     Raises:
-        InputError: as for ``lesion_survival``.
+        InputError: arrays of another dtype or shape, of different sizes, or a mask without a lesion.
     """
     region, marked = checked_pair(region, lesion_pixels(lesion))
     return float(np.count_nonzero(region[marked > 0]) / np.count_nonzero(marked))
 
 
 def lesion_pixels(lesion: np.ndarray) -> np.ndarray:
-    """The pixels that a lesion mask marks. A reader's outline counts by its line.
+    """The pixels that a lesion mask marks: uint8 (H, W), 255 on at least one. A reader's outline counts by its line.
 
     Args:
-        lesion: uint8 (H, W) or (H, W, 3), the lesion's mask: a pixel above 127 is lesion (JPEG masks are not pure).
-
-    Returns:
-        uint8 (H, W), 255 on the lesion, with at least one such pixel.
+        lesion: uint8 (H, W) or (H, W, 3): a pixel above 127 is lesion (JPEG masks are not pure).
 
     Raises:
         InputError: an array of another dtype or shape, or a mask without a lesion.
     """
-    grey = to_grey(checked_image(lesion, "lesion", colour=True))
-    marked = white_where(grey > _LESION_ABOVE)
+    marked = white_where(to_grey(checked_image(lesion, "lesion", colour=True)) > _LESION_ABOVE)
     if not marked.any():
         raise InputError(
             f"Expected a lesion mask with a pixel above {_LESION_ABOVE}. Received: lesion without one. "

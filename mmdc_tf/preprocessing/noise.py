@@ -1,8 +1,8 @@
 """Noise on the image that a model is given, in steps, to see how its accuracy falls.
 
-It is added after preprocessing, to uint8 (S, S, 3) in [0, 255]: so a step means the same whatever the resolution of
-the scan, and noise in the scan itself, which preprocessing would partly remove or enlarge, is not what is measured.
-Where a recipe leaves codes and no grey levels (``brint``), the codes are disturbed.
+It is added after preprocessing: so a step means the same whatever the resolution of the scan, and noise in the scan
+itself, which preprocessing would partly remove or enlarge, is not what is measured. Where a recipe leaves codes and no
+grey levels (``brint``), the codes are disturbed.
 """
 
 from __future__ import annotations
@@ -22,14 +22,7 @@ CLEAN = "clean"
 
 @dataclass(frozen=True)
 class Noise:
-    """One kind of noise.
-
-    Args:
-        title: what it is, for people.
-        unit: of its levels.
-        levels: four, from the mildest.
-        apply: an image and a level → the noisy image.
-    """
+    """One kind of noise: its title and the unit of its four levels, from the mildest; an image and a level → noisy."""
 
     title: str
     unit: str
@@ -38,7 +31,7 @@ class Noise:
 
 
 def add_noise(image: np.ndarray, noise: str, step: int) -> np.ndarray:
-    """The image with noise of one kind and strength.
+    """The image with noise of one kind and strength: uint8 (S, S, 3).
 
     The noise is drawn from the image's own content: the same image gets the same noise, wherever and whenever, and a
     higher step is the same draw made stronger. A grey image (three equal channels) stays grey.
@@ -47,9 +40,6 @@ def add_noise(image: np.ndarray, noise: str, step: int) -> np.ndarray:
         image: uint8 (S, S, 3), RGB in [0, 255]; not changed.
         noise: a name of ``NOISES``, or ``"clean"``.
         step: 1 to 4; 0 is the image itself.
-
-    Returns:
-        uint8 (S, S, 3).
 
     Raises:
         ConfigurationError: the noise or step is unknown.
@@ -71,7 +61,6 @@ def add_noise(image: np.ndarray, noise: str, step: int) -> np.ndarray:
 
 
 def _gaussian(image: np.ndarray, deviation: float) -> np.ndarray:
-    """Added, of this standard deviation in grey levels."""
     return _as_uint8(image + deviation * _normal(image, stream=0))
 
 
@@ -89,17 +78,15 @@ def _blur(image: np.ndarray, sigma: float) -> np.ndarray:
 
 def _jpeg(image: np.ndarray, quality: float) -> np.ndarray:
     """Compressed and read again; grey as one channel."""
-    is_grey = _is_grey(image)
-    pixels = image[..., 0] if is_grey else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    pixels = image[..., 0] if _is_grey(image) else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, int(quality)])[1]
     return cv2.cvtColor(np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR)), cv2.COLOR_BGR2RGB)
 
 
 def _normal(image: np.ndarray, stream: int) -> np.ndarray:
     """Standard normal numbers that the image decides: (S, S, 3), or (S, S, 1) for a grey one."""
-    channels = 1 if _is_grey(image) else 3
     rng = np.random.default_rng([stream, zlib.crc32(image.tobytes())])
-    return rng.standard_normal((*image.shape[:2], channels))
+    return rng.standard_normal((*image.shape[:2], 1 if _is_grey(image) else 3))
 
 
 def _is_grey(image: np.ndarray) -> bool:

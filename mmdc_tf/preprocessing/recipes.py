@@ -6,14 +6,14 @@ each model.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from mmdc_tf.errors import ConfigurationError, InputError, did_you_mean
-from mmdc_tf.preprocessing import breast, brint_steps, lesion_safe_steps, steps
+from mmdc_tf.preprocessing import breast, brint, steps
 from mmdc_tf.preprocessing.steps import State, Step
 
 
@@ -26,9 +26,8 @@ class Recipe:
         description: what it does and what it assumes, for people.
         source: where it is specified.
         steps: at least one; the last leaves an RGB image of the asked size.
-        least_crop: a JPEG scan may be decoded at a half, a quarter or an eighth of its size as long as the shorter
-            side of what the crop keeps of it is at least so many times the asked size: the result is nearly that of
-            the whole scan, and much sooner there. None: scans are always decoded whole.
+        least_crop: a JPEG scan may be decoded at a half, a quarter or an eighth of its size as long as the crop's
+            shorter side is at least so many times the asked size: nearly the same result, much sooner. None: never.
     """
 
     name: str
@@ -38,38 +37,25 @@ class Recipe:
     least_crop: float | None = None
 
     def apply(self, image: np.ndarray, size: int) -> np.ndarray:
-        """Runs all steps.
+        """Runs all steps: uint8 (size, size, 3), RGB, in [0, 255], the same for the same input, bit by bit.
 
         Args:
             image: uint8 (H, W) grey or (H, W, 3) RGB, in [0, 255], at least one pixel; not changed.
             size: height and width of the result in pixels.
-
-        Returns:
-            uint8 (size, size, 3), RGB, in [0, 255]. The same input gives the same output, bit by bit.
 
         Raises:
             InputError: an image of another dtype or shape.
             ConfigurationError: a size that is not a whole number of at least 1.
             RuntimeError: a step failed in any other way. All three name the recipe and the step.
         """
-        state = State(image, size)
-        for step in self.steps:
-            state = self._run(step, state)
-        return state.image
+        for _, state in self.states(image, size):
+            image = state.image
+        return image
 
     def trace(self, image: np.ndarray, size: int) -> list[tuple[str, np.ndarray]]:
-        """The picture after each step, to be looked at.
+        """(step name, uint8 picture) of each step: the mask (0 and 255) where the step makes one, else the image.
 
-        Args:
-            image: as for ``apply``.
-            size: as for ``apply``.
-
-        Returns:
-            A (step name, uint8 picture) a step, in order: the mask (0 and 255) for steps that make or change
-            a mask, the image for all others. The last picture equals ``apply``.
-
-        Raises:
-            InputError, ConfigurationError, RuntimeError: as ``apply``.
+        The last picture equals ``apply``; arguments and errors as there.
         """
         return [(step.name, step.picture(state)) for step, state in self.states(image, size)]
 
@@ -77,21 +63,18 @@ class Recipe:
         """Yields each step with the image and mask that it leaves; arguments and errors as for ``apply``."""
         state = State(image, size)
         for step in self.steps:
-            state = self._run(step, state)
+            try:
+                state = step(state)
+            except Exception as error:
+                # Input errors keep their class, which decides the exit code; anything else is a fault of the step.
+                kind = type(error) if isinstance(error, InputError) else RuntimeError
+                raise kind(f"Recipe {self.name!r}, step {step.name!r}: {error}") from error
             yield step, state
 
     def to_config(self) -> dict[str, Any]:
         """The recipe's name, its steps with their parameters, and ``least_crop``, as JSON can hold them."""
         listed = [{"name": step.name, "parameters": dict(step.parameters)} for step in self.steps]
         return {"name": self.name, "steps": listed, "least_crop": self.least_crop}
-
-    def _run(self, step: Step, state: State) -> State:
-        try:
-            return step(state)
-        except Exception as error:
-            # Input errors keep their class, which decides the exit code; anything else is a fault of the step.
-            kind = type(error) if isinstance(error, InputError) else RuntimeError
-            raise kind(f"Recipe {self.name!r}, step {step.name!r}: {error}") from error
 
 
 _CLAHE = Step("clahe", steps.clahe, {"clip_limit": 2.0, "tiles": 8})
@@ -128,7 +111,7 @@ ULTRASOUND = Recipe(
     steps=(Step("grey", steps.grey), _CLAHE, Step("resize", steps.resize), Step("rgb", steps.rgb)),
 )
 
-_SCALE = {"reference_height": brint_steps.REFERENCE_HEIGHT}
+_SCALE = {"reference_height": brint.REFERENCE_HEIGHT}
 
 BRINT = Recipe(
     name="brint",
@@ -136,7 +119,7 @@ BRINT = Recipe(
         "For mammograms: white (255) becomes black, a border of 40 pixels is blanked, Otsu mask, closed and opened by "
         "a disc of 31 pixels, largest contour, grown by a disc of 157 pixels, all else blanked, the breast flipped to "
         "the left, CLAHE, resized; then three channels: grey, BRINT_S and BRINT_M at radius 2 with 16 samples. "
-        f"Assumed: these pixels are those of a scan {brint_steps.REFERENCE_HEIGHT} pixels high, the median of 72 "
+        f"Assumed: these pixels are those of a scan {brint.REFERENCE_HEIGHT} pixels high, the median of 72 "
         "Mini-DDSM files, and grow and shrink with a scan's height, so that small images keep their proportions; the "
         "breast is on the side of the half that holds more light. Where a step would leave nothing, it leaves the "
         "image as it is."
@@ -147,18 +130,18 @@ BRINT = Recipe(
     ),
     steps=(
         Step("grey", steps.grey),
-        Step("drop-white", brint_steps.drop_white),
-        Step("blank-border", brint_steps.blank_border, {"pixels": 40, **_SCALE}),
+        Step("drop-white", brint.drop_white),
+        Step("blank-border", brint.blank_border, {"pixels": 40, **_SCALE}),
         Step("otsu", steps.otsu, shows="mask"),
-        Step("close", brint_steps.close_mask, {"diameter": 31, **_SCALE}, shows="mask"),
-        Step("open", brint_steps.open_mask, {"diameter": 31, **_SCALE}, shows="mask"),
+        Step("close", brint.close_mask, {"diameter": 31, **_SCALE}, shows="mask"),
+        Step("open", brint.open_mask, {"diameter": 31, **_SCALE}, shows="mask"),
         Step("largest-contour", steps.largest_contour, shows="mask"),
-        Step("dilate", brint_steps.dilate_mask, {"diameter": 157, **_SCALE}, shows="mask"),
+        Step("dilate", brint.dilate_mask, {"diameter": 157, **_SCALE}, shows="mask"),
         Step("blank-outside", steps.blank_outside),
-        Step("flip-left", brint_steps.flip_left),
+        Step("flip-left", brint.flip_left),
         _CLAHE,
         Step("resize", steps.resize),
-        Step("brint-channels", brint_steps.brint_channels, {"radius": 2, "q": 2, "background": 10}),
+        Step("brint-channels", brint.brint_channels, {"radius": 2, "q": 2, "background": 10}),
     ),
 )
 
@@ -193,7 +176,7 @@ LESION_SAFE = Recipe(
     source="ours, in place of Otsu and the largest contour; CLAHE and resizing are those of section II-A",
     steps=(
         Step("grey", steps.grey),
-        Step("find-breast", lesion_safe_steps.find_breast, _BREAST, shows="mask"),
+        Step("find-breast", steps.find_breast, _BREAST, shows="mask"),
         Step("blank-outside", steps.blank_outside),
         Step("crop", steps.crop),
         Step("resize", steps.resize),
@@ -217,9 +200,7 @@ def get_recipe(name: str) -> Recipe:
     Raises:
         ConfigurationError: there is none; the message suggests the nearest name and lists all.
     """
-    if name not in RECIPES:
-        raise ConfigurationError(_unknown("recipe", name, RECIPES))
-    return RECIPES[name]
+    return _known("recipe", name, RECIPES)
 
 
 def stored_recipe(config: dict[str, Any]) -> Recipe:
@@ -248,18 +229,16 @@ def recipe_for(modality: str, name: str | None = None) -> Recipe:
         name: of the recipe; None for the default: "lesion-safe" for mammography, "plain" for ultrasound.
 
     Raises:
-        ConfigurationError: another modality, or a recipe that is not for it; the message suggests the nearest and
-            lists all.
+        ConfigurationError: another modality, or a recipe that is not for it.
     """
-    if modality not in RECIPES_BY_MODALITY:
-        raise ConfigurationError(_unknown("modality", modality, RECIPES_BY_MODALITY))
-    choices = {recipe.name: recipe for recipe in RECIPES_BY_MODALITY[modality]}
-    if name is not None and name not in choices:
-        raise ConfigurationError(_unknown(f"recipe for {modality}", name, choices))
-    return RECIPES_BY_MODALITY[modality][0] if name is None else choices[name]
+    recipes = _known("modality", modality, RECIPES_BY_MODALITY)
+    return recipes[0] if name is None else _known(f"recipe for {modality}", name, {one.name: one for one in recipes})
 
 
-def _unknown(what: str, name: str, known: Iterable[str]) -> str:
-    known = list(known)
+def _known(what: str, name: str, known: Mapping[str, Any]) -> Any:
+    if name in known:
+        return known[name]
     hint = did_you_mean(str(name), known, "Choose one of these.", cutoff=0.4)
-    return f"Expected {what} to be one of {', '.join(map(repr, known))}. Received: {what.split()[0]}={name!r}. {hint}"
+    raise ConfigurationError(
+        f"Expected {what} to be one of {', '.join(map(repr, known))}. Received: {what.split()[0]}={name!r}. {hint}"
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,10 +11,11 @@ import numpy as np
 
 from mmdc_tf.datasets.image_header import jpeg_size
 from mmdc_tf.datasets.images import read_scan, reductions
-from mmdc_tf.preprocessing.kept import Kept, up_to_crop
-from mmdc_tf.preprocessing.mirroring import light_of_halves
-from mmdc_tf.preprocessing.operations import to_grey
+from mmdc_tf.datasets.opencv import cv2
+from mmdc_tf.errors import InputError
+from mmdc_tf.preprocessing.operations import checked_image, column_light, light_of_halves, to_grey
 from mmdc_tf.preprocessing.recipes import Recipe
+from mmdc_tf.preprocessing.steps import State, Step
 
 CROPPED = 1.5
 """A guess: a crop's shorter side is at least the scan's divided by this. The reduction that is tried first follows."""
@@ -25,11 +28,11 @@ class PreprocessedScan:
     Args:
         image: uint8 (S, S, 3), RGB, in [0, 255].
         width, height: of the scan in pixels, whatever the size at which it was decoded.
-        box: left, top, width and height in pixels of the scan: what the recipe's crop kept; all of it without a crop.
-        side: "L" or "R", the half of what was kept that holds more light; "" where both hold the same.
-        flags: those of ``read_scan``, "blank" for a scan of one value, "no_region" where the crop had nothing to keep
-            and kept all, "no_breast_found" where a recipe that looks for the breast on film found none in a scan that
-            is not blank.
+        box: left, top, width and height in pixels of the scan: what the recipe cuts to; all of it without a crop.
+        side: "L" or "R", the half of the crop that holds more light; "" where both hold the same.
+        flags: those of ``read_scan``, "blank" for a scan of one value, "no_region" where the crop had nothing to cut
+            to, so that all stayed, "no_breast_found" where a recipe that looks for the breast on film found none in a
+            scan that is not blank.
     """
 
     image: np.ndarray
@@ -38,6 +41,89 @@ class PreprocessedScan:
     box: tuple[int, int, int, int]
     side: str
     flags: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A scan once a recipe has gone as far as its crop, or through all steps where it has none.
+
+    Args:
+        image: uint8 (h, w) or (h, w, 3): the picture after the last step taken.
+        scan_shape: height and width of the scan in pixels.
+        blank_mask: uint8 (H, W), the mask of the last step "blank-outside"; None without such a step.
+        crop_mask: uint8 (H, W), the mask that the step "crop" was given; None without such a step.
+        flags: what the steps noticed.
+    """
+
+    image: np.ndarray
+    scan_shape: tuple[int, int]
+    blank_mask: np.ndarray | None
+    crop_mask: np.ndarray | None
+    flags: tuple[str, ...] = ()
+
+    @functools.cached_property
+    def box(self) -> tuple[int, int, int, int]:
+        """Left, top, width, height in pixels of the scan; the whole scan where nothing is cut or no region found."""
+        left, top, width, height = (0, 0, 0, 0) if self.crop_mask is None else cv2.boundingRect(self.crop_mask)
+        return (left, top, width, height) if width else (0, 0, self.scan_shape[1], self.scan_shape[0])
+
+    @property
+    def found(self) -> bool:
+        """False where the crop was given an empty mask, so that all stayed."""
+        return self.crop_mask is None or bool(self.crop_mask.any())
+
+    @property
+    def share(self) -> float:
+        """The box's area as a share of the scan's: in (0, 1]."""
+        return self.box[2] * self.box[3] / (self.scan_shape[0] * self.scan_shape[1])
+
+    @property
+    def region(self) -> np.ndarray:
+        """uint8 (H, W), 255 on the pixels that are neither blanked nor cut away; all where a mask is empty or absent.
+
+        Raises:
+            InputError: the recipe moves pixels before it blanks or cuts, so that a mask is not that of the scan.
+        """
+        for mask in (self.blank_mask, self.crop_mask):
+            if mask is not None and mask.shape != self.scan_shape:
+                raise InputError(
+                    f"Expected masks in the coordinates of the scan {self.scan_shape} up to the crop. Received: mask "
+                    f"of shape={mask.shape}. Blank and cut before images are resized."
+                )
+        left, top, width, height = self.box
+        region = np.zeros(self.scan_shape, np.uint8)
+        region[top : top + height, left : left + width] = 255
+        if self.blank_mask is not None and self.blank_mask.any():
+            region[self.blank_mask == 0] = 0
+        return region
+
+
+def run_to_crop(states: Iterator[tuple[Step, State]], scan: np.ndarray) -> Crop:
+    """Takes a recipe's steps up to its crop, or all where it has none; those after it stay in the iterator.
+
+    Args:
+        states: ``recipe.states(scan, size)``.
+        scan: uint8 (H, W) or (H, W, 3), the same scan.
+
+    Raises:
+        InputError, ConfigurationError, RuntimeError: as ``recipe.apply``.
+    """
+    image, mask, blank_mask, crop_mask = scan, None, None, None
+    flags: tuple[str, ...] = ()
+    for step, state in states:
+        image, flags = state.image, state.flags
+        if step.name == "crop":
+            crop_mask = mask
+            break
+        mask = state.mask
+        blank_mask = mask if step.name == "blank-outside" else blank_mask
+    return Crop(image, (scan.shape[0], scan.shape[1]), blank_mask, crop_mask, flags)
+
+
+def crop_of(recipe: Recipe, image: np.ndarray) -> Crop:
+    """Runs a recipe on a scan as far as its crop; ``image`` and errors as ``recipe.apply``."""
+    image = checked_image(image, "image", colour=True)
+    return run_to_crop(recipe.states(image, size=8), image)  # of the finished image: the crop is before it
 
 
 def preprocess_file(path: str | bytes | Path, recipe: Recipe, image_size: int) -> np.ndarray:
@@ -62,30 +148,17 @@ def preprocess_scan(path: str | Path, recipe: Recipe, image_size: int) -> Prepro
     for factor in reductions(jpeg, CROPPED * (least or 0)):
         scan, flags = read_scan(path, factor)
         states = recipe.states(scan, image_size)
-        kept = up_to_crop(states, scan)
-        if factor == 1 or least is None or min(kept.box[2:]) >= least:
+        crop = run_to_crop(states, scan)
+        if factor == 1 or least is None or min(crop.box[2:]) >= least:
             break
-    image = kept.image
+    image = crop.image
     for _, state in states:
         image = state.image
     width, height = jpeg or scan.shape[1::-1]
-    box = _scaled(kept, factor, width, height)
-    return PreprocessedScan(image, width, height, box, _side(kept), (*flags, *_flags(scan, kept)))
-
-
-def _scaled(kept: Kept, factor: int, width: int, height: int) -> tuple[int, int, int, int]:
-    """The box in pixels of the whole scan."""
-    left, top, box_width, box_height = (factor * side for side in kept.box)
-    return left, top, min(box_width, width - left), min(box_height, height - top)
-
-
-def _side(kept: Kept) -> str:
-    left, right = light_of_halves(to_grey(kept.image))
-    return "" if left == right else "L" if left > right else "R"
-
-
-def _flags(scan: np.ndarray, kept: Kept) -> tuple[str, ...]:
-    region = () if kept.found else ("no_region",)
-    if scan.min() == scan.max():
-        return ("blank", *region)
-    return (*region, *kept.flags)
+    left, top, box_width, box_height = (factor * side for side in crop.box)  # in pixels of the whole scan
+    box = left, top, min(box_width, width - left), min(box_height, height - top)
+    light = light_of_halves(column_light(to_grey(crop.image)))
+    side = "" if light[0] == light[1] else "L" if light[0] > light[1] else "R"
+    region = () if crop.found else ("no_region",)
+    noticed = ("blank", *region) if scan.min() == scan.max() else (*region, *crop.flags)
+    return PreprocessedScan(image, width, height, box, side, (*flags, *noticed))

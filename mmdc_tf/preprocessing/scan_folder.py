@@ -1,19 +1,23 @@
-"""The scans below a folder, and the name of the PNG that each becomes."""
+"""The scans below a folder, the name of the PNG that each becomes, and the manifest of what became of them."""
 
 from __future__ import annotations
 
+import contextlib
+import csv
 import functools
+import io
 import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path, PurePosixPath
 from typing import NoReturn
 
 from mmdc_tf.datasets.dicom import is_dicom
 from mmdc_tf.datasets.images import IMAGE_SUFFIXES
-from mmdc_tf.errors import DatasetError
+from mmdc_tf.errors import ConfigurationError, DatasetError
+from mmdc_tf.io import write_with
 
 # as in Mini-DDSM (NAME_Mask, NAME_MASK2, Mask_NAME) and BUSI (NAME_mask, NAME_mask_1)
 _MASK_NAME = re.compile(r"(?P<before>.+)_mask_?\d*|mask_(?P<after>.+)", re.IGNORECASE)
@@ -114,8 +118,7 @@ def masks_by_scan(images: Iterable[str]) -> dict[str, list[str]]:
 def masks_in(folder: Path) -> dict[str, list[Path]]:
     """The lesion masks beside each file of a folder, by its name; the folder is listed once for all its scans."""
     found = masks_by_scan(path.name for path in folder.iterdir())
-    beside = {scan: [folder / mask for mask in masks] for scan, masks in found.items()}
-    return {scan: [path for path in masks if path.suffix.lower() in IMAGE_SUFFIXES] for scan, masks in beside.items()}
+    return {scan: [folder / one for one in masks if _has_suffix(one)] for scan, masks in found.items()}
 
 
 def _name_of_scan(name: str) -> str:
@@ -136,7 +139,7 @@ def png_names(sources: Iterable[str]) -> dict[str, str]:
     """
     sources = list(sources)
     folders = {str(parent).casefold() for source in sources for parent in PurePosixPath(source).parents}
-    names = {source: _short_name(source) for source in sources}
+    names = {source: f"{_name(source)}.png" for source in sources}
     while True:
         counts = Counter(name.casefold() for name in names.values())
         shared = [
@@ -149,11 +152,97 @@ def png_names(sources: Iterable[str]) -> dict[str, str]:
         names |= {source: f"{source}.png" for source in shared}
 
 
-def _short_name(source: str) -> str:
-    return f"{_name(source)}.png"
-
-
 def _name(source: str) -> str:
     """The path without the suffix of an image. A DICOM file's name may be a number with dots: no suffix."""
-    path = PurePosixPath(source)
-    return str(path.with_suffix("")) if path.suffix.lower() in IMAGE_SUFFIXES else source
+    return str(PurePosixPath(source).with_suffix("")) if _has_suffix(source) else source
+
+
+def _has_suffix(source: str) -> bool:
+    return PurePosixPath(source).suffix.lower() in IMAGE_SUFFIXES
+
+
+@dataclass(frozen=True)
+class Row:
+    """One scan in ``manifest.csv``; the fields are its columns, in order.
+
+    Args:
+        source: the scan, relative to the input folder.
+        output: the PNG, relative to the output folder; "" where there is none.
+        sha256: of the scan's file; "" where it has no PNG.
+        width, height: of the scan in pixels; None where it cannot be read.
+        box_left, box_top, box_width, box_height: in pixels of the scan, the box that the recipe cuts to; the whole scan
+            where the recipe has no crop.
+        kept_fraction: the box's area as a share of the scan's.
+        side: "L" or "R", the half of the box that holds more light; "" where neither does.
+        flags: separated by ";": ``unreadable`` (the file), ``failed`` (the recipe), ``no_region`` (none was found,
+            so that all was kept), ``no_breast_found`` (lesion-safe kept the whole scan), ``blank`` (the scan has one
+            value), ``transparent`` (black was put behind it), and of DICOM files ``window_skipped`` (not valid),
+            ``lut_bits_corrected`` (other bits than declared), ``presentation_shape_differs`` (from the photometric
+            interpretation; 0 is shown white).
+        reason: why it is unreadable or failed.
+        seconds: for reading, preprocessing and writing.
+        recipe: its name.
+        size: height and width of the PNG in pixels.
+    """
+
+    source: str
+    output: str = ""
+    sha256: str = ""
+    width: int | None = None
+    height: int | None = None
+    box_left: int | None = None
+    box_top: int | None = None
+    box_width: int | None = None
+    box_height: int | None = None
+    kept_fraction: float | None = None
+    side: str = ""
+    flags: str = ""
+    reason: str = ""
+    seconds: float = 0.0
+    recipe: str = ""
+    size: int = 0
+
+    @property
+    def failed(self) -> bool:
+        """Whether there is no PNG."""
+        return not {"unreadable", "failed"}.isdisjoint(self.flags.split(";"))
+
+
+COLUMNS = tuple(field.name for field in fields(Row))
+_NUMBERS = {field.name: float if "float" in str(field.type) else int for field in fields(Row) if field.type != "str"}
+
+
+def read_manifest(path: Path) -> dict[str, Row]:
+    """The rows by source; none where the file is absent. A last line that was cut off is dropped.
+
+    Raises:
+        ConfigurationError: the file has other columns.
+    """
+    if not path.is_file():
+        return {}
+    text = path.read_text(encoding="utf-8", errors="surrogateescape")
+    lines = csv.reader(io.StringIO(text[: text.rfind("\n") + 1], newline=""))
+    if tuple(next(lines, ())) != COLUMNS:
+        raise ConfigurationError(
+            f"Expected a manifest with the columns {', '.join(COLUMNS)}. Received: {path} with others. "
+            "Choose another --output."
+        )
+    rows = {}
+    for line in lines:
+        with contextlib.suppress(ValueError):  # of a line that was cut off
+            values: dict = dict(zip(COLUMNS, line, strict=True))
+            numbers = {name: kind(values[name]) if values[name] else None for name, kind in _NUMBERS.items()}
+            rows[values["source"]] = Row(**values | numbers)
+    return rows
+
+
+def write_manifest(path: Path, rows: Iterable[Row]) -> None:
+    """Writes the manifest whole, in order of the sources."""
+
+    def write(temporary: Path) -> None:
+        with temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+            lines = csv.writer(file, lineterminator="\n")
+            lines.writerow(COLUMNS)
+            lines.writerows(astuple(row) for row in sorted(rows, key=lambda row: row.source))
+
+    write_with(path, write)

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from mmdc_tf.errors import ConfigurationError
-from mmdc_tf.preprocessing import operations
+from mmdc_tf.preprocessing import breast, operations
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,7 @@ class State:
     Args:
         image: uint8 (H, W) or (H, W, 3): the picture so far.
         size: height and width that the finished image will have, in pixels.
-        mask: uint8 (H, W) of 0 and 255, the region to keep, in the coordinates of ``image``; None before a
-            step has made one.
+        mask: uint8 (H, W) of 0 and 255, the region to keep, in the coordinates of ``image``; None before the first.
         flags: what steps noticed, in order, such as "no_breast_found".
     """
 
@@ -36,8 +35,7 @@ class Step:
 
     Args:
         name: the name in traces, messages and stored configurations.
-        run: ``run(state, **parameters)`` returns the next state. A function of a module, so that recipes can
-            be sent to worker processes.
+        run: ``run(state, **parameters)`` returns the next state; a function of a module, so that it can be pickled.
         parameters: numbers that ``run`` takes, written out so that they are stored with a model.
         shows: what a picture of this step should show, the image or the mask.
     """
@@ -79,6 +77,13 @@ def crop(state: State) -> State:
     """Cuts image and mask to the mask's box."""
     mask = required_mask(state)
     return replace(state, image=operations.crop_to_mask(state.image, mask), mask=operations.crop_to_mask(mask, mask))
+
+
+def find_breast(state: State, working_side: int, contrast: float, opening: float, margin: float) -> State:
+    """Marks the breast and a margin around it; all of an image in which none is found, with a flag."""
+    region = breast.find_breast(state.image, working_side, contrast, opening, margin)
+    flags = state.flags if region.found else (*state.flags, "no_breast_found")
+    return replace(state, mask=region.mask, flags=flags)
 
 
 def clahe(state: State, clip_limit: float, tiles: int) -> State:

@@ -71,13 +71,6 @@ def test_scan_and_result_stand_side_by_side_below_the_legend(source: Path) -> No
         assert np.abs(image[:TOP].astype(int) - colour).max(axis=2).min() <= 2
 
 
-def test_more_scans_than_columns_make_more_lines(source: Path) -> None:
-    for number in range(COLUMNS):
-        assert cv2.imwrite(str(source / f"more{number}.png"), scan())
-    image, _ = sheet(source)
-    assert image.shape == (TOP + 2 * (CELL + GAP), COLUMNS * 2 * (CELL + GAP), 3)
-
-
 def test_the_outlines_are_where_they_should_be(source: Path) -> None:
     image, _ = sheet(source)
     first = cell(image, 0)
@@ -86,21 +79,20 @@ def test_the_outlines_are_where_they_should_be(source: Path) -> None:
     assert tuple(first[200, 59]) == REGION  # the right edge of the narrow half
     assert tuple(first[90, 119]) == REGION  # the right edge of the broad half, on the box
     assert tuple(first[200, 119]) == BOX  # the box only
+    for place in (1, 2, 3):
+        assert not (cell(image, place) == LESION).all(axis=2).any()
     assert tuple(first[120, 30]) == (150, 150, 150) and tuple(first[30, 200]) == (5, 5, 5)
 
 
-def test_a_scan_without_a_mask_and_the_results_have_no_lesion_outline(source: Path) -> None:
-    image, _ = sheet(source)
-    for place in (1, 2, 3):
-        assert not (cell(image, place) == LESION).all(axis=2).any()
-
-
-def test_a_one_pixel_lesion_of_a_large_scan_shows(source: Path) -> None:
+def test_more_scans_make_more_lines_and_a_one_pixel_lesion_shows(source: Path) -> None:
     tiny = np.zeros((3000, 3000), np.uint8)
     tiny[1500, 900] = 255
     assert cv2.imwrite(str(source / "a.png"), cv2.resize(scan(), (3000, 3000)))
     assert cv2.imwrite(str(source / "a_mask.png"), tiny)
+    for number in range(COLUMNS):
+        assert cv2.imwrite(str(source / f"more{number}.png"), scan())
     image, _ = sheet(source)
+    assert image.shape == (TOP + 2 * (CELL + GAP), COLUMNS * 2 * (CELL + GAP), 3)
     assert corners(cell(image, 0), LESION) == [CELL // 2] * 2 + [CELL * 3 // 10] * 2
 
 

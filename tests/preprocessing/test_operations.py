@@ -1,4 +1,4 @@
-"""Operations against hand calculations, scikit-image and properties."""
+"""Operations against hand calculations, scikit-image, scipy and properties."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from scipy.ndimage import binary_fill_holes
+from scipy import ndimage
 from skimage.filters import threshold_otsu
-from skimage.measure import label, regionprops
+from skimage.measure import label
 from skimage.transform import downscale_local_mean
 
 from mmdc_tf.errors import ConfigurationError, InputError
 from mmdc_tf.preprocessing.operations import (
     apply_mask,
+    close_mask,
     crop_to_mask,
+    dilate_mask,
     enhance_contrast,
     grey_to_rgb,
     largest_region_mask,
+    open_mask,
     otsu_mask,
     resize,
     to_grey,
@@ -35,9 +38,6 @@ def grey(rows: list[list[int]]) -> np.ndarray:
     return np.array(rows, dtype=np.uint8)
 
 
-# to_grey and grey_to_rgb
-
-
 def test_grey_weighs_red_green_and_blue_as_bt601() -> None:
     pixels = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [100, 50, 200]]], np.uint8)
     # 0.299·255 = 76.2; 0.587·255 = 149.7; 0.114·255 = 29.1; 29.9 + 29.35 + 22.8 = 82.05
@@ -50,13 +50,6 @@ def test_grey_then_rgb_then_grey_changes_none_of_the_256_levels() -> None:
     assert colour.shape == (16, 16, 3)
     assert all(np.array_equal(colour[..., channel], levels) for channel in range(3))
     assert np.array_equal(to_grey(colour), levels)
-
-
-# otsu_mask
-
-
-def test_otsu_splits_two_levels_between_them() -> None:
-    assert otsu_mask(grey([[10, 10, 200], [10, 200, 10]])).tolist() == [[0, 0, 255], [0, 255, 0]]
 
 
 @quick
@@ -79,25 +72,10 @@ def test_otsu_equals_scikit_image_on_a_textured_scene() -> None:
     assert np.array_equal(otsu_mask(image) == 255, image > threshold_otsu(image))
 
 
-@pytest.mark.parametrize("value", [0, 7, 255])
-def test_otsu_keeps_all_of_a_constant_image(value: int) -> None:
-    assert (otsu_mask(np.full((3, 4), value, np.uint8)) == 255).all()
-
-
-# largest_region_mask
-
-
 def test_the_largest_region_is_kept_filled_and_the_others_go() -> None:
     ring = grey([[1, 1, 1, 1, 0, 0, 9], [1, 0, 0, 1, 0, 0, 0], [1, 1, 1, 1, 0, 9, 9]])
     expected = grey([[255] * 4 + [0] * 3] * 3)
     assert np.array_equal(largest_region_mask(ring), expected)
-
-
-def test_regions_that_touch_at_a_corner_are_one_and_the_image_border_counts() -> None:
-    mask = grey([[1, 1, 0, 0, 0, 0], [1, 1, 0, 0, 1, 1], [0, 0, 1, 1, 0, 0], [0, 0, 1, 1, 0, 0]])
-    everything = np.full((4, 5), 255, np.uint8)
-    assert np.array_equal(largest_region_mask(mask), mask * 255)
-    assert np.array_equal(largest_region_mask(everything), everything)
 
 
 def test_largest_means_area_not_outline() -> None:
@@ -109,37 +87,13 @@ def test_largest_means_area_not_outline() -> None:
     assert np.count_nonzero(kept) == 36
 
 
-def test_among_lines_without_area_the_longest_is_kept() -> None:
-    lines = grey([[1, 1, 0, 0], [0, 0, 0, 0], [1, 1, 1, 1], [0, 0, 0, 0], [1, 0, 0, 0]])
-    assert np.array_equal(largest_region_mask(lines), grey([[0] * 4, [0] * 4, [255] * 4, [0] * 4, [0] * 4]))
-
-
 @quick
 @given(MASKS)
 def test_the_kept_region_is_one_filled_region_of_scikit_image(mask: np.ndarray) -> None:
     kept = largest_region_mask(mask) > 0
     regions, count = label(mask, connectivity=2, return_num=True)
-    filled = [binary_fill_holes(regions == number) for number in range(1, count + 1)]
+    filled = [ndimage.binary_fill_holes(regions == number) for number in range(1, count + 1)]
     assert any(np.array_equal(kept, region) for region in filled) if filled else not kept.any()
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_the_largest_of_separate_rectangles_is_the_one_scikit_image_finds(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    mask = np.zeros((60, 60), np.uint8)
-    for row in range(3):
-        for column in range(3):
-            height, width = rng.integers(3, 18, 2)
-            mask[row * 20 : row * 20 + height, column * 20 : column * 20 + width] = 255
-    regions = regionprops(label(mask))
-    inside = [(r.image.shape[0] - 1) * (r.image.shape[1] - 1) for r in regions]  # between pixel centres
-    top, left, bottom, right = regions[int(np.argmax(inside))].bbox
-    kept = largest_region_mask(mask)
-    assert (kept[top:bottom, left:right] == 255).all()
-    assert np.count_nonzero(kept) == (bottom - top) * (right - left)
-
-
-# apply_mask and crop_to_mask
 
 
 def test_masking_blanks_outside_and_cropping_cuts_to_the_box() -> None:
@@ -149,21 +103,10 @@ def test_masking_blanks_outside_and_cropping_cuts_to_the_box() -> None:
     assert crop_to_mask(image, mask).tolist() == [[6, 7], [10, 11]]
 
 
-def test_an_empty_mask_keeps_the_image() -> None:
-    image = grey([[1, 2], [3, 4]])
-    empty = np.zeros_like(image)
-    assert np.array_equal(apply_mask(image, empty), image)
-    assert np.array_equal(crop_to_mask(image, empty), image)
-    assert not largest_region_mask(empty).any()
-
-
 @pytest.mark.parametrize("operation", [apply_mask, crop_to_mask])
 def test_a_mask_of_another_size_is_refused(operation: Callable[..., np.ndarray]) -> None:
     with pytest.raises(InputError, match=r"size \(2, 3\).*Received: mask of shape=\(3, 2\)"):
         operation(np.zeros((2, 3), np.uint8), np.zeros((3, 2), np.uint8))
-
-
-# enhance_contrast
 
 
 def test_without_clipping_one_tile_is_histogram_equalisation() -> None:
@@ -190,22 +133,6 @@ def test_tiles_make_the_enhancement_local() -> None:
     assert four[0, 33] < 255
 
 
-@pytest.mark.parametrize("value", [0, 100, 255])
-def test_an_image_of_one_value_is_not_enhanced(value: int) -> None:
-    image = np.full((9, 5), value, np.uint8)
-    assert np.array_equal(enhance_contrast(image), image)
-
-
-@pytest.mark.parametrize("bad", [{"clip_limit": 0}, {"clip_limit": float("nan")}, {"tiles": 0}, {"tiles": 2.5}])
-def test_parameters_out_of_range_are_refused(bad: dict[str, float]) -> None:
-    name = next(iter(bad))
-    with pytest.raises(ConfigurationError, match=f"Expected {name} .*Received: {name}="):
-        enhance_contrast(np.zeros((4, 4), np.uint8), **bad)
-
-
-# resize
-
-
 def test_shrinking_averages_areas() -> None:
     image = grey([[0, 4, 100, 100], [8, 8, 100, 104], [0, 0, 255, 255], [0, 0, 255, 255]])
     assert resize(image, 2).tolist() == [[5, 101], [0, 255]]
@@ -214,13 +141,22 @@ def test_shrinking_averages_areas() -> None:
     assert np.abs(resize(noise, 20) - downscale_local_mean(noise.astype(float), (3, 4))).max() <= 0.5 + 1e-6
 
 
+@pytest.mark.parametrize(
+    ("operation", "name", "value"),
+    [
+        *((enhance_contrast, name, value) for name, value in (("clip_limit", 0), ("tiles", 0), ("tiles", 2.5))),
+        *((resize, "size", value) for value in (0, -1, 2.0, True, "224", None)),
+    ],
+)
+def test_parameters_out_of_range_are_refused(operation: Callable, name: str, value: object) -> None:
+    with pytest.raises(ConfigurationError, match=f"Expected {name} .*Received: {name}="):
+        operation(np.zeros((4, 4), np.uint8), **{name: value})
+
+
 def test_growing_interpolates_linearly_between_pixel_centres() -> None:
     # New centres lie at −0.25, 0.25, 0.75, 1.25 of the old ones; outside the first and last the value stays.
     assert resize(grey([[0, 100]]), 4).tolist() == [[0, 25, 75, 100]] * 4
-
-
-def test_where_one_side_shrinks_and_the_other_grows_the_shrinking_side_is_averaged() -> None:
-    stripes = np.tile(grey([[0, 0, 0, 200]]), (1, 8))  # (1, 32): every fourth column is bright
+    stripes = np.tile(grey([[0, 0, 0, 200]]), (1, 8))  # (1, 32): one side shrinks, and is averaged, the other grows
     assert (resize(stripes, 8) == 50).all()
 
 
@@ -239,7 +175,80 @@ def test_resizing_leaves_no_value_outside_the_range(image: np.ndarray, size: int
     assert image.min() <= result.min() <= result.max() <= image.max()
 
 
-@pytest.mark.parametrize("size", [0, -1, 2.0, True, "224", None])
-def test_a_size_that_is_no_positive_whole_number_is_refused(size: object) -> None:
-    with pytest.raises(ConfigurationError, match=r"Expected size to be a whole number.*Received: size="):
-        resize(np.zeros((4, 4), np.uint8), size)  # type: ignore[arg-type]
+ON_GREY: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "to_grey": to_grey,
+    "otsu_mask": otsu_mask,
+    "largest_region_mask": largest_region_mask,
+    "apply_mask": lambda image: apply_mask(image, otsu_mask(image)),
+    "crop_to_mask": lambda image: crop_to_mask(image, otsu_mask(image)),
+    "enhance_contrast": enhance_contrast,
+    "resize": lambda image: resize(image, 7),
+    "grey_to_rgb": grey_to_rgb,
+    "dilate_mask": lambda image: dilate_mask(image, 1.5),
+}
+POINTWISE = ("to_grey", "otsu_mask", "apply_mask", "crop_to_mask", "grey_to_rgb")
+
+
+@pytest.mark.parametrize("name", ON_GREY)
+@quick
+@given(image=GREYS)
+def test_every_operation_is_pure_and_pointwise_ones_mirror(name: str, image: np.ndarray) -> None:
+    before = image.copy()
+    image.setflags(write=False)
+    result = ON_GREY[name](image)
+    assert result.dtype == np.uint8 and result.size
+    assert np.array_equal(image, before)
+    assert np.array_equal(ON_GREY[name](before), result)
+    if name in POINTWISE:
+        assert np.array_equal(ON_GREY[name](image[:, ::-1]), result[:, ::-1])
+
+
+@pytest.mark.parametrize("name", ON_GREY)
+@pytest.mark.parametrize("value", [0, 90, 255])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1), (5, 6)])
+def test_nothing_to_find_leaves_the_values_as_they_are(name: str, value: int, shape: tuple[int, int]) -> None:
+    result = ON_GREY[name](np.full(shape, value, np.uint8))
+    white = 255 if value else 0
+    assert (result == {"otsu_mask": 255, "largest_region_mask": white, "dilate_mask": white}.get(name, value)).all()
+
+
+@pytest.mark.parametrize("name", ON_GREY)
+@pytest.mark.parametrize(
+    ("bad", "received"),
+    [
+        (np.zeros((4, 4), np.float32), "dtype=float32, shape=(4, 4)"),
+        (np.zeros((4, 4), bool), "dtype=bool, shape=(4, 4)"),
+        (np.zeros((4, 4, 4), np.uint8), "dtype=uint8, shape=(4, 4, 4)"),
+        (np.zeros((0, 4), np.uint8), "dtype=uint8, shape=(0, 4)"),
+        ([[1, 2]], "dtype=list, shape=()"),
+    ],
+)
+def test_other_arrays_are_refused_with_what_was_received(name: str, bad: np.ndarray, received: str) -> None:
+    with pytest.raises(InputError) as caught:
+        ON_GREY[name](bad)
+    assert "uint8 array of shape (H, W)" in str(caught.value)
+    assert received in str(caught.value)
+
+
+def disc(radius: float) -> np.ndarray:
+    reach = np.arange(-int(radius), int(radius) + 1)
+    return np.add.outer(reach**2, reach**2) <= radius**2
+
+
+@pytest.mark.parametrize("radius", [0, 1, 1.5, 4, 7.3])
+def test_growing_closing_and_opening_equal_scipys_with_a_disc(radius: float) -> None:
+    mask = ndimage.gaussian_filter(np.random.default_rng(1).normal(size=(60, 50)), 2) > 0.03
+
+    def grown(part: np.ndarray) -> np.ndarray:
+        return ndimage.binary_dilation(part, disc(radius))
+
+    def shrunk(part: np.ndarray) -> np.ndarray:
+        return ndimage.binary_erosion(part, disc(radius), border_value=1)
+
+    given = np.where(mask, 1, 0).astype(np.uint8)
+    for ours, expected in (
+        (dilate_mask(given, radius), grown(mask)),
+        (close_mask(given, radius), shrunk(grown(mask))),
+        (open_mask(given, radius), grown(shrunk(mask))),
+    ):
+        np.testing.assert_array_equal(ours, np.where(expected, 255, 0))
