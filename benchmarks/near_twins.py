@@ -7,7 +7,7 @@ The hashes are random, 1 % of them copies of others with up to 40 bits flipped. 
 - scikit-learn: ``radius_neighbors_graph`` with the Hamming metric; its pairs must be the same, or the script stops;
 - BLAS: the same search by products of matrices of -1 and 1 in float32, whose pairs must be the same too.
 
-The worst cases are joined by ``spanning_pairs``, as clusters are: equal hashes, and hashes that are all within 40 bits.
+The worst cases are joined by ``join_pairs``, as clusters are: equal hashes, and hashes that are all within 40 bits.
 Each measurement runs in a process of its own. Prints the wall-clock time and the processor time of all its threads
 (which other work on the machine disturbs less), the pairs, the largest memory of the process (with Python and
 the libraries, which the first line gives alone) and the processor time as a multiple of ours at the same size.
@@ -28,7 +28,7 @@ import scipy
 import sklearn
 from sklearn.neighbors import radius_neighbors_graph
 
-from mmdc_tf.datasets.hash_pairs import hash_pairs, spanning_pairs
+from mmdc_tf.datasets.integrity import join_pairs, pair_blocks
 
 BITS, LIMIT, TWIN_SHARE = 256, 40, 0.01
 SIZES = (5_000, 10_000, 20_000, 40_000, 100_000)
@@ -65,12 +65,16 @@ def _flipped(hashes: np.ndarray, rng: np.random.Generator, most: int) -> np.ndar
 
 def ours(hashes: np.ndarray) -> Found:
     """The package's own list of pairs."""
-    return hash_pairs(hashes, LIMIT)[:2]
+    i, j, _ = (np.concatenate(places) for places in zip(*pair_blocks(hashes, LIMIT), strict=True))
+    return _sorted(i, j)
 
 
-def ours_spanning(hashes: np.ndarray) -> Found:
-    """The pairs by which the package joins clusters."""
-    return spanning_pairs(hashes, LIMIT)[:2]
+def ours_joined(hashes: np.ndarray) -> Found:
+    """Each hash with its cluster, as the package joins them."""
+    clusters = np.arange(len(hashes))
+    for block in pair_blocks(hashes, LIMIT):
+        clusters = join_pairs(clusters, block.i, block.j)
+    return np.arange(len(hashes)), clusters
 
 
 def with_sklearn(hashes: np.ndarray) -> Found:
@@ -137,7 +141,7 @@ def main() -> None:
     own = {}
     for count in SIZES:
         own[count] = alone(ours, random_hashes, count)
-        _print("mmdc_tf hash_pairs", count, own[count], own[count])
+        _print("mmdc_tf pair_blocks", count, own[count], own[count])
     for name, search, sizes in (
         ("BLAS, float32 products", with_blas, BLAS_SIZES),
         ("scikit-learn radius_neighbors_graph", with_sklearn, SKLEARN_SIZES),
@@ -147,8 +151,8 @@ def main() -> None:
             if not all(map(np.array_equal, other[2], own[count][2])):
                 raise SystemExit(f"{name} finds other pairs: the times would not be of the same thing.")
             _print(name, count, other, own[count])
-    for name, make in (("spanning_pairs, all equal", equal_hashes), ("spanning_pairs, all near", ball_of_hashes)):
-        _print(name, WORST, alone(ours_spanning, make, WORST), None)
+    for name, make in (("join_pairs, all equal", equal_hashes), ("join_pairs, all near", ball_of_hashes)):
+        _print(name, WORST, alone(ours_joined, make, WORST), None)
 
 
 def _print(name: str, count: int, measured: tuple, own: tuple | None) -> None:

@@ -20,7 +20,7 @@ from machine import own_memory, peak_memory
 from scaling import Stage
 
 from mmdc_tf.datasets.folder import load_folder
-from mmdc_tf.datasets.hash_pairs import spanning_pairs
+from mmdc_tf.datasets.integrity import join_near_twins
 from mmdc_tf.datasets.schema import Dataset
 from mmdc_tf.datasets.splits import PROTOCOLS, make_splits
 
@@ -100,7 +100,7 @@ def near_twins(bench: Bench) -> None:
     count = len(_saved(bench).table)
     hashes = np.random.default_rng(0).integers(0, 2, (count, BITS)).astype(bool)
     with bench.stage("near-twins among random hashes", count):
-        spanning_pairs(hashes, TWIN_BITS)
+        join_near_twins([Path()] * count, hashes, TWIN_BITS)
 
 
 def store(bench: Bench) -> None:

@@ -9,7 +9,7 @@ import pytest
 from command_line import PROJECT
 from served_model import write_model
 
-from mmdc_tf.datasets.phantom_folder import NOTICE
+from mmdc_tf.datasets.schema import NOTICE
 
 
 @pytest.mark.skipif("MMDC_TF_TEST_PAGE_LOAD" not in os.environ, reason="takes 20 s: set MMDC_TF_TEST_PAGE_LOAD=1")

@@ -57,13 +57,12 @@ def lesion_report(dataset: Dataset, survey: LesionSurvey) -> dict[str, Any]:
         ``scans_with_masks`` (both: those that could be read), ``problems`` (list of ``{"path", "problem"}``) and
         ``notes``.
     """
-    from mmdc_tf.datasets.phantom_folder import is_phantom
     from mmdc_tf.errors import RESEARCH_USE
 
     return {
         "title": dataset.info.title,
         "root": str(dataset.root),
-        "synthetic": is_phantom(dataset),
+        "synthetic": dataset.is_phantom,
         "research_use": RESEARCH_USE,
         "measure": MEASURE,
         "masks": _records(survey.masks),
@@ -98,7 +97,7 @@ def _known(value: Any) -> Any:
 
 def format_lesions(report: dict[str, Any]) -> str:
     """Sets a report of ``lesion_report`` as aligned plain text, without a final line break."""
-    from mmdc_tf.datasets.phantom_folder import NOTICE
+    from mmdc_tf.datasets.schema import NOTICE
 
     lines = [f"{'dataset':<10}{report['title']}", f"{'root':<10}{report['root']}", f"{'share':<10}{report['measure']}"]
     lines += [f"{'data':<10}{NOTICE}"] if report["synthetic"] else []

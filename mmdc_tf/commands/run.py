@@ -197,7 +197,7 @@ def _require_no_image(rows: tuple[Row, ...], table: PaperTable) -> None:
 
 def _dataset(name: str, options: argparse.Namespace, output: Path) -> Dataset:
     """The real dataset, or the phantom written into the run's folder."""
-    from mmdc_tf.datasets.deduplicate import treat_near_twins
+    from mmdc_tf.datasets.copies import treat_near_twins
     from mmdc_tf.datasets.phantom import phantom_mammograms, phantom_ultrasound
     from mmdc_tf.datasets.values import with_positive_class
 

@@ -25,7 +25,7 @@ def dataset_of_run(run: dict[str, Any], output: Path, root: Path | None, name: s
         DatasetError: the folder cannot be used.
     """
     from mmdc_tf.datasets.catalogue import load_dataset
-    from mmdc_tf.datasets.deduplicate import treat_near_twins
+    from mmdc_tf.datasets.copies import treat_near_twins
 
     if run["synthetic"]:
         dataset = _phantom(output / run["dataset"])
@@ -47,7 +47,7 @@ def dataset_of_run(run: dict[str, Any], output: Path, root: Path | None, name: s
 def _phantom(folder: Path) -> Dataset:
     """The phantom in the run's folder, as it was drawn."""
     from mmdc_tf.datasets import phantom
-    from mmdc_tf.datasets.phantom_folder import PARAMETERS_FILE
+    from mmdc_tf.datasets.schema import PARAMETERS_FILE
     from mmdc_tf.io import read_json
 
     known = {"phantom-mammogram": phantom.phantom_mammograms, "phantom-ultrasound": phantom.phantom_ultrasound}

@@ -28,7 +28,7 @@ def tell_table(plan: Plan, results: pd.DataFrame) -> None:
         plan: what was run.
         results: the table's numbers, as from ``mmdc_tf.report.tables.write_tables``.
     """
-    from mmdc_tf.datasets.phantom_folder import NOTICE
+    from mmdc_tf.datasets.schema import NOTICE
     from mmdc_tf.report.conclusion import conclusion, terminal_table
 
     notice = f" ({NOTICE})" if plan.dataset.info.synthetic else ""

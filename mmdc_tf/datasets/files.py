@@ -13,7 +13,7 @@ import pandas as pd
 
 from mmdc_tf.datasets.images import IMAGE_SUFFIXES
 from mmdc_tf.datasets.paths import PathFinder
-from mmdc_tf.datasets.phantom_folder import NOTICE_FILE, PARAMETERS_FILE
+from mmdc_tf.datasets.schema import NOTICE_FILE, PARAMETERS_FILE
 from mmdc_tf.errors import DatasetError, did_you_mean_path
 
 

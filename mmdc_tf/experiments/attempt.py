@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mmdc_tf import io
-from mmdc_tf.datasets.phantom_folder import NOTICE
+from mmdc_tf.datasets.schema import NOTICE
 from mmdc_tf.datasets.splits import select
 from mmdc_tf.errors import InputError, TrainingDivergedError, kind_and_line
 from mmdc_tf.evaluation.metrics import paper_metrics, threshold_metrics

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mmdc_tf.datasets.phantom_folder import NOTICE
+from mmdc_tf.datasets.schema import NOTICE
 from mmdc_tf.errors import RESEARCH_USE
 from mmdc_tf.evaluation.classes import class_results
 from mmdc_tf.evaluation.metrics import all_metrics

@@ -14,7 +14,7 @@ import keras
 import pandas as pd
 import tensorflow as tf
 
-from mmdc_tf.datasets.phantom_folder import NOTICE
+from mmdc_tf.datasets.schema import NOTICE
 from mmdc_tf.errors import RESEARCH_USE, kind_and_line
 from mmdc_tf.experiments.grid import FULL_EVIDENCE, Cell, Plan
 from mmdc_tf.experiments.tensorboard_graph import model_graph

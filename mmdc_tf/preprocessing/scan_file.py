@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmdc_tf.datasets.image_header import jpeg_size
-from mmdc_tf.datasets.images import read_scan, reductions
+from mmdc_tf.datasets.images import jpeg_size, read_scan, reductions
 from mmdc_tf.preprocessing.kept import Kept, up_to_crop
 from mmdc_tf.preprocessing.mirroring import light_of_halves
 from mmdc_tf.preprocessing.operations import to_grey

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.gridspec import SubplotSpec
 from matplotlib.ticker import MaxNLocator
 
-from mmdc_tf.datasets.phantom_folder import NOTICE
+from mmdc_tf.datasets.schema import NOTICE
 from mmdc_tf.datasets.splits import PROTOCOLS
 from mmdc_tf.errors import RESEARCH_USE
 from mmdc_tf.evaluation.calibration import BINS, reliability_bins

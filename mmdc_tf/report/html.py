@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mmdc_tf.datasets.phantom_folder import NOTICE
+from mmdc_tf.datasets.schema import NOTICE
 from mmdc_tf.errors import RESEARCH_USE, InputError, one_line
 from mmdc_tf.experiments.command_log import commands_of
 from mmdc_tf.experiments.results import table_results

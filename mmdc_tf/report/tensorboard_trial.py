@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mmdc_tf.datasets.phantom_folder import NOTICE
+from mmdc_tf.datasets.schema import NOTICE
 from mmdc_tf.evaluation.metrics import METRICS, metrics_by_fold
 from mmdc_tf.experiments.rows import Row
 from mmdc_tf.io import read_json

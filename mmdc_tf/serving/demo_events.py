@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 
-from mmdc_tf.datasets.phantom_folder import write_image
+from mmdc_tf.datasets.phantom import write_image
 from mmdc_tf.explain.drawing import pixels
 from mmdc_tf.serving import demo_words as words
 from mmdc_tf.serving.changes_figure import age_figure, density_figure

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmdc_tf.datasets.phantom_cohort import MAMMOGRAM_ODDS, ULTRASOUND_SHARES, mammogram_patients, ultrasound_scans
-from mmdc_tf.datasets.phantom_folder import NOTICE
-from mmdc_tf.datasets.phantom_mammogram import draw_mammogram
-from mmdc_tf.datasets.phantom_ultrasound import draw_ultrasound
+from mmdc_tf.datasets.phantom import MAMMOGRAM_ODDS, ULTRASOUND_SHARES, mammogram_patients, ultrasound_scans
+from mmdc_tf.datasets.phantom_images import draw_mammogram, draw_ultrasound
+from mmdc_tf.datasets.schema import NOTICE
 from mmdc_tf.serving.card import ModelCard
 
 FIRST_SEED = 1_000

@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from mmdc_tf.datasets.dicom_header import read_header
+from mmdc_tf.datasets.dicom import read_header
 from mmdc_tf.errors import ConfigurationError, did_you_mean
 from mmdc_tf.explain.attention_maps import attention_maps
 from mmdc_tf.explain.gradcam import enlarged, fine_layer, grad_cam, grad_cam_layer, layer_cam, model_inputs

@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from mmdc_tf.datasets.dicom_header import DicomHeader, read_header
+from mmdc_tf.datasets.dicom import DicomHeader, read_header
 from mmdc_tf.errors import ConfigurationError, InputError
 from mmdc_tf.inputs.metadata import METADATA_COLUMNS
 from mmdc_tf.preprocessing import PreprocessedScan, preprocess_scan

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mmdc_tf.datasets.dicom_header import DicomHeader
+from mmdc_tf.datasets.dicom import DicomHeader
 
 MEAN_RANGE = (10.0, 200.0)
 LEAST_CONTRAST = 12.0

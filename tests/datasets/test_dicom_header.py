@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from served_model import write_dicom, write_image
 
-from mmdc_tf.datasets.dicom_header import DicomHeader, age_in_years, read_header
+from mmdc_tf.datasets.dicom import DicomHeader, age_in_years, read_header
 from mmdc_tf.errors import UnreadableImageError
 
 PIXELS = np.zeros((2, 2), np.uint8)

@@ -10,8 +10,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from mmdc_tf.datasets.image_header import jpeg_size
-from mmdc_tf.datasets.images import read_image, read_scan
+from mmdc_tf.datasets.images import jpeg_size, read_image, read_scan
 from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.errors import UnreadableImageError
 from mmdc_tf.preprocessing import get_recipe, preprocess_scan

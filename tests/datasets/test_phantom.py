@@ -23,14 +23,14 @@ from mmdc_tf.datasets.images import read_image
 from mmdc_tf.datasets.phantom import (
     PHANTOM_MAMMOGRAM,
     PHANTOM_ULTRASOUND,
+    mammogram_patients,
     phantom_mammograms,
     phantom_ultrasound,
+    ultrasound_scans,
     write_phantom_mammograms,
     write_phantom_ultrasound,
 )
-from mmdc_tf.datasets.phantom_cohort import mammogram_patients, ultrasound_scans
-from mmdc_tf.datasets.phantom_mammogram import draw_mammogram
-from mmdc_tf.datasets.phantom_ultrasound import draw_ultrasound
+from mmdc_tf.datasets.phantom_images import draw_mammogram, draw_ultrasound
 from mmdc_tf.datasets.schema import SIDES, VIEWS, Dataset
 from mmdc_tf.errors import ConfigurationError, DatasetError
 

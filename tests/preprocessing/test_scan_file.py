@@ -12,8 +12,7 @@ from scipy import ndimage
 from skimage.metrics import structural_similarity
 
 from mmdc_tf.datasets import images
-from mmdc_tf.datasets.image_header import jpeg_size
-from mmdc_tf.datasets.images import read_image, read_scan, reductions
+from mmdc_tf.datasets.images import jpeg_size, read_image, read_scan, reductions
 from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.errors import ConfigurationError, UnreadableImageError
 from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset
@@ -146,7 +145,7 @@ def test_a_stored_recipe_with_other_numbers_is_refused() -> None:
 
 
 def test_a_reduced_jpeg_is_refused_for_its_size_as_well(jpeg: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mmdc_tf.datasets.image_header.MAX_PIXELS", HEIGHT * WIDTH - 1)
+    monkeypatch.setattr("mmdc_tf.datasets.opencv.MAX_PIXELS", HEIGHT * WIDTH - 1)
     for recipe in (LESION_SAFE, PAPER):
         with pytest.raises(UnreadableImageError, match="million pixels"):
             preprocess_file(jpeg, recipe, 64)

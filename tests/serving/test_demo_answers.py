@@ -152,8 +152,8 @@ def test_the_age_of_a_header_is_used_and_a_disagreement_is_flagged(saved, tmp_pa
 
 @pytest.mark.parametrize("recipe", ["plain", "lesion-safe", "paper", "brint"])
 def test_the_steps_end_with_the_pixels_of_the_model(recipe, tmp_path):
-    from mmdc_tf.datasets.phantom_cohort import mammogram_patients
-    from mmdc_tf.datasets.phantom_mammogram import draw_mammogram
+    from mmdc_tf.datasets.phantom import mammogram_patients
+    from mmdc_tf.datasets.phantom_images import draw_mammogram
 
     drawn = draw_mammogram(mammogram_patients(3)[0], "CC", "LEFT", height=600).image
     path = write_image(tmp_path / "scan.jpg", drawn)

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 from test_demo_words import made_card, prediction
 
-from mmdc_tf.datasets.phantom_folder import NOTICE
+from mmdc_tf.datasets.schema import NOTICE
 from mmdc_tf.explain.drawing import pixels
 from mmdc_tf.preprocessing import PreprocessedScan
 from mmdc_tf.serving.changes_figure import UNKNOWN_AGE, UNKNOWN_DENSITY, age_figure, density_figure

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from served_model import write_card
 
-from mmdc_tf.datasets.phantom_folder import NOTICE
+from mmdc_tf.datasets.schema import NOTICE
 from mmdc_tf.errors import RESEARCH_USE
 from mmdc_tf.preprocessing import get_recipe
 from mmdc_tf.serving import demo_words
