@@ -214,8 +214,7 @@ def _dataset(name: str, options: argparse.Namespace, output: Path) -> Dataset:
 
 
 def _real_dataset(name: str, root: Path, without_images: bool) -> Dataset:
-    from mmdc_tf.datasets.catalogue import load_dataset, load_table_alone
-    from mmdc_tf.datasets.check import require_readable
+    from mmdc_tf.datasets.catalogue import load_dataset, load_table_alone, require_readable
 
     if without_images:
         return load_table_alone(name, root)

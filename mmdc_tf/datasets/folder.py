@@ -11,10 +11,10 @@ from mmdc_tf.datasets.files import (
     content_of,
     index_files,
     keep_found,
+    relative_path,
     require_folder,
     unlisted_notes,
 )
-from mmdc_tf.datasets.paths import relative_path
 from mmdc_tf.datasets.schema import COLUMNS, Dataset, DatasetInfo, check_sample_table
 from mmdc_tf.datasets.tables import read_table_file, unused_columns_note, without_unknown
 from mmdc_tf.datasets.values import number_column, one_spelling

@@ -270,7 +270,8 @@ def ultrasound_scans(images: int = 120, seed: int = 0) -> tuple[UltrasoundScan, 
         subjects = [UltrasoundSubject(int(rng.integers(2**31)), lesion) for lesion in lesions]
         exposures = [*((subject, 0) for subject in subjects), *((subject, 1) for subject in subjects[:repeats])]
         for turn, place in enumerate(rng.permutation(count)):
-            scans.append(UltrasoundScan(label, turn + 1, *exposures[place], int(first) + turn in coloured))
+            subject, exposure = exposures[place]
+            scans.append(UltrasoundScan(label, turn + 1, subject, exposure, int(first) + turn in coloured))
     return tuple(scans)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,11 +11,9 @@ from pathlib import Path, PurePosixPath
 from typing import NoReturn
 
 from mmdc_tf.datasets.dicom import is_dicom
+from mmdc_tf.datasets.files import MASK_NAME
 from mmdc_tf.datasets.images import IMAGE_SUFFIXES
 from mmdc_tf.errors import DatasetError
-
-# as in Mini-DDSM (NAME_Mask, NAME_MASK2, Mask_NAME) and BUSI (NAME_mask, NAME_mask_1)
-_MASK_NAME = re.compile(r"(?P<before>.+)_mask_?\d*|mask_(?P<after>.+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -121,7 +118,7 @@ def masks_in(folder: Path) -> dict[str, list[Path]]:
 def _name_of_scan(name: str) -> str:
     """The name of the scan whose lesion mask an image of this name would be; "" where it would be none."""
     path = PurePosixPath(name)
-    match = _MASK_NAME.fullmatch(path.name)
+    match = MASK_NAME.fullmatch(path.name)
     return str(path.parent / (match["before"] or match["after"])) if match else ""
 
 

@@ -10,8 +10,7 @@ import pytest
 
 from mmdc_tf.datasets import catalogue
 from mmdc_tf.datasets.busi import load_busi
-from mmdc_tf.datasets.catalogue import load_dataset
-from mmdc_tf.datasets.check import check_dataset, format_report
+from mmdc_tf.datasets.catalogue import check_dataset, format_report, load_dataset
 from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.errors import ConfigurationError, DatasetError
 
