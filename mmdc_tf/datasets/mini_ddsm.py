@@ -57,7 +57,7 @@ def load_mini_ddsm(root: str | Path, info: DatasetInfo = MINI_DDSM) -> Dataset:
     """
     folder, path, beside = _find_table(root)
     index = index_files(folder)
-    listed, table_notes = _read_table(path, info)
+    listed, table_notes = read_mini_ddsm_table(path, info)
     table, notes = keep_found(listed, folder, index)
     table = check_sample_table(table, info.class_names, str(path))
     return Dataset(info, table, folder, (*table_notes, *notes, *unlisted_notes(table, path, folder, index), *beside))
@@ -69,11 +69,11 @@ def list_mini_ddsm(root: str | Path) -> Dataset:
     Args, Raises: as ``load_mini_ddsm``, but that no image need be there.
     """
     folder, path, _ = _find_table(root)
-    table, notes = _read_table(path, MINI_DDSM)
+    table, notes = read_mini_ddsm_table(path, MINI_DDSM)
     return Dataset(MINI_DDSM, table, folder, (*notes, "the table alone: no image is read"), has_images=False)
 
 
-def read_mini_ddsm_table(path: str | Path, info: DatasetInfo = MINI_DDSM) -> pd.DataFrame:
+def read_mini_ddsm_table(path: str | Path, info: DatasetInfo = MINI_DDSM) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Reads Mini-DDSM's table alone; no image need exist.
 
     Args:
@@ -83,16 +83,13 @@ def read_mini_ddsm_table(path: str | Path, info: DatasetInfo = MINI_DDSM) -> pd.
     Returns:
         The sample table of all rows, with ``image_path`` and ``lesion_masks`` relative to the table's folder.
         Age is NaN where empty or 0, density NaN where 0 (its scale is 1 to 4), the patient is ``STATUS/NUMBER`` since
-        numbers repeat across folders, and ``group_id`` is the patient.
+        numbers repeat across folders, and ``group_id`` is the patient. And notes on what was not used.
 
     Raises:
         DatasetError: the table cannot be read, lacks a column, lists an image twice, names a path outside its
             folder, or holds a value out of range.
     """
-    return _read_table(Path(path), info)[0]
-
-
-def _read_table(path: Path, info: DatasetInfo) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    path = Path(path)
     raw = read_table_file(path, TABLE_COLUMNS, FURTHER_COLUMNS)
     notes = unused_columns_note(raw, (*TABLE_COLUMNS, *FURTHER_COLUMNS))
     raw["fullPath"] = [relative_path(text, path) for text in raw["fullPath"]]
