@@ -106,17 +106,10 @@ def test_images_and_masks_may_have_folders_of_their_own(root, layout):
     assert dataset.notes == ()
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "benign (2) mask",
-        "benign (2)-mask",
-        "mask_benign (2)",
-        "benign (2)mask",
-        "benign (2)_MASK (2)",
-        "masks/benign (2)",
-    ],
-)
+NAMES = ("benign (2) mask", "benign (2)-mask", "mask_benign (2)", "benign (2)mask", "benign (2)_MASK (2)")
+
+
+@pytest.mark.parametrize("name", [*NAMES, "masks/benign (2)"])
 def test_masks_are_known_by_their_other_names_too(root, name):
     path = write(root / "benign" / f"{name}.png", 40)
     write(root / "benign" / "benign (2)_masked_lesion_view.png", 41)  # the word alone makes no mask
@@ -147,11 +140,10 @@ def test_an_unreadable_image_is_named_when_grouping_and_one_under_two_suffixes_i
         load_busi(root)
 
 
-def test_the_real_folder(real_data):
-    dataset = load_busi(real_data / "busi" / "Dataset_BUSI_with_GT")
-    assert dataset.found_counts == {"benign": 437, "malignant": 210, "normal": 133}
-    assert dataset.table["lesion_masks"].map(len).sum() == 798
-    groups = dataset.table.set_index("sample_id")["group_id"]
+def test_the_real_folder(real_busi):
+    assert real_busi.found_counts == {"benign": 437, "malignant": 210, "normal": 133}
+    assert real_busi.table["lesion_masks"].map(len).sum() == 798
+    groups = real_busi.table.set_index("sample_id")["group_id"]
     assert groups["benign/benign (433)"] == groups["malignant/malignant (145)"]
     assert groups["benign/benign (131)"] == groups["malignant/malignant (51)"]
     # 339 images have a near-twin, so 441 stand alone; single linkage must not chain the rest together.

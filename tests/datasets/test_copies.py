@@ -62,9 +62,9 @@ def test_what_is_not_searched_or_compared_is_said(paths, monkeypatch):
     assert near_twin_clusters([])[0].shape == (0,)
 
 
-def test_copies_of_busi_that_a_review_named(real_data):
+def test_copies_of_busi_that_a_review_named(real_busi):
     """Nine of its eleven; two pairs are other frames of one lesion and not confirmed (0.51, 0.39)."""
-    groups = load_busi(real_data / "busi").table.set_index("sample_id")["group_id"]
+    groups = real_busi.table.set_index("sample_id")["group_id"]
     named = "m4 m9, m39 m42, m85 m86, m106 m107, m128 m129, b114 b116, b62 b140, b64 b141, b213 b253, b333 m78"
     named += ", b403 m93"
     classes = {"m": "malignant", "b": "benign"}
@@ -193,8 +193,8 @@ def test_what_cannot_be_treated_is_refused(busi):
         treat_near_twins(load_busi(busi), "drop-conflicts")
 
 
-def test_the_real_busi(real_data):
-    dataset = load_busi(real_data / "busi")
+def test_the_real_busi(real_busi):
+    dataset = real_busi
     labels = dataset.table.groupby("group_id")["label"]
     mixed = labels.nunique() > 1
     kept, single = (treat_near_twins(dataset, name) for name in ("drop-conflicts", "one-per-cluster"))

@@ -11,7 +11,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mmdc_tf.datasets.busi import load_busi
 from mmdc_tf.datasets.mini_ddsm import load_mini_ddsm
 from mmdc_tf.datasets.schema import Dataset, DatasetInfo
 from mmdc_tf.datasets.splits import Split, check_groups_disjoint, make_splits, select
@@ -210,8 +209,8 @@ def test_select_returns_the_rows_in_the_asked_order():
     assert chosen.index.tolist() == [0, 1]
 
 
-def test_busi_twins_never_stand_on_two_sides_but_of_the_papers_split(real_data):
-    busi = load_busi(real_data / "busi" / "Dataset_BUSI_with_GT")
+def test_busi_twins_never_stand_on_two_sides_but_of_the_papers_split(real_busi):
+    busi = real_busi
     # Files that are the same to the byte: an oracle that knows nothing of perceptual hashes.
     digests = busi.table["image_path"].map(lambda path: hashlib.sha256(Path(path).read_bytes()).hexdigest())
     twins = [group for group in busi.table.groupby(digests)["sample_id"].agg(set) if len(group) > 1]
