@@ -188,7 +188,7 @@ def _shown(cell: Any, results: tuple) -> str:
             raise ValueError(f"a formula without a result in {cell.coordinate}; open the file in Excel and save it")
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    zeros = _ZEROS.fullmatch(cell.number_format) if isinstance(value, int) else None
+    zeros = _ZEROS.fullmatch(cell.number_format) if isinstance(value, int) and value >= 0 else None
     return f"{zeros[1] or ''}{value:0{len(zeros[2])}d}{zeros[3] or ''}" if zeros else str(value)
 
 
