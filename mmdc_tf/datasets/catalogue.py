@@ -50,14 +50,7 @@ DECLARED: dict[str, DatasetInfo] = {
 
 
 def load_dataset(name: str, root: str | Path) -> Dataset:
-    """Reads a dataset by name and compares its counts with the declared ones.
-
-    Args:
-        name: ``"busi"``, ``"mini-ddsm"`` or ``"folder"``.
-        root: its folder (layouts: data/README.md).
-
-    Returns:
-        The dataset; a note says expected against found where they differ.
+    """Reads ``"busi"``, ``"mini-ddsm"`` or ``"folder"``; a note says where its counts differ from the declared ones.
 
     Raises:
         ConfigurationError: the name is unknown.
@@ -78,7 +71,6 @@ def load_table_alone(name: str, root: str | Path) -> Dataset:
 
     Raises:
         ConfigurationError: the name is unknown or the dataset has no such table.
-        DatasetError: the folder or the table is absent, or the table cannot be used.
     """
     read = _reader(name).table
     if read is None:
@@ -118,10 +110,6 @@ def _checked(dataset: Dataset) -> Dataset:
 def check_dataset(name: str, root: str | Path) -> dict[str, Any]:
     """Reads a dataset and decodes each of its images and lesion masks.
 
-    Args:
-        name: a name of the catalogue.
-        root: the dataset's folder.
-
     Returns:
         A report that ``json.dumps`` takes: ``dataset``, ``title``, ``root``, ``synthetic``, ``images``, ``classes``
         (name to ``{"expected", "found"}``, expected None where nothing is declared), ``patients`` (None where not
@@ -129,9 +117,6 @@ def check_dataset(name: str, root: str | Path) -> dict[str, Any]:
         ``missing_age``, ``missing_density``, ``images_with_masks``, ``lesion_masks``, ``unreadable`` (list of
         ``{"path", "kind", "reason"}``), ``notes``, ``problems`` and ``usable``: whether there are no problems. A
         folder that cannot be read at all has zero images and its error as the problem.
-
-    Raises:
-        ConfigurationError: the name is unknown.
     """
     report: dict[str, Any] = {"dataset": name, "title": name, "root": str(root), "synthetic": False, "images": 0}
     report |= {"classes": {}, "patients": None, "groups": None, "group_unit": ""}
@@ -170,11 +155,7 @@ def check_dataset(name: str, root: str | Path) -> dict[str, Any]:
 
 
 def require_readable(dataset: Dataset) -> None:
-    """Decodes every image, so that a broken one ends a command before hours of training and not after.
-
-    Raises:
-        UnreadableImageError: names the first that cannot be read and says how many there are.
-    """
+    """Decodes every image, so that a broken one ends a command before hours of training: UnreadableImageError."""
     broken = _unreadable(dataset.table["image_path"], "image")
     if broken:
         raise UnreadableImageError(

@@ -62,10 +62,6 @@ def near_twin_clusters(paths: Iterable[str | Path], modality: str = SEARCHED) ->
     Copies are images whose hashes differ in at most ``NEAR_TWIN_BITS`` (``join_near_twins``), and those of
     ``shifted_pairs`` that ``aligned_similarity`` confirms.
 
-    Args:
-        paths: n image files, in a fixed order.
-        modality: as for ``shifted_pairs``.
-
     Returns:
         int64, (n,): cluster indices 0, 1, … in the order in which the clusters first appear; and the notes of
         ``shifted_pairs``.

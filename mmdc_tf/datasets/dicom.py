@@ -70,15 +70,7 @@ def _starts_as_one(path: str | Path) -> bool:
 
 
 def open_dicom(path: str | Path, **options: Any) -> Dataset:
-    """The file as pydicom reads it, also without preamble.
-
-    Args:
-        path: a DICOM file.
-        options: of ``pydicom.dcmread``.
-
-    Raises:
-        UnreadableImageError: it cannot be opened, or is no DICOM file.
-    """
+    """The file as pydicom reads it, also without preamble; ``options`` of ``pydicom.dcmread``; UnreadableImageError."""
     from pydicom import dcmread
 
     try:
@@ -248,9 +240,6 @@ def read_header(path: str | Path) -> DicomHeader:
     """Reads the header of a DICOM file; one of nothing for any other file.
 
     Source: DICOM PS3.3, C.7.2.2 (Patient's Age), C.7.3.1 (Modality), C.8.11.7 (Image Laterality, View Position).
-
-    Args:
-        path: an image file.
 
     Raises:
         UnreadableImageError: a DICOM file whose header cannot be read.

@@ -22,11 +22,7 @@ MASK_NAME = re.compile(r"(?P<before>.+?)[\s_-]*mask[\s_-]*\(?\d*\)?|mask[\s_-]+(
 
 
 def require_folder(root: str | Path) -> Path:
-    """Returns the folder as an absolute path.
-
-    Raises:
-        DatasetError: it is absent, not a folder, or empty, or its name is no text.
-    """
+    """Returns the folder as an absolute path; DatasetError where it is none, or empty, or its name is no text."""
     folder = Path(root).expanduser().resolve()
     if folder.is_dir() and any(folder.iterdir()):
         require_text(folder)
@@ -65,8 +61,7 @@ def inner_folder(root: Path, name: str, is_it: Callable[[Path], bool]) -> tuple[
         is_it: whether a folder holds the files; one that does not is left for its only sub-folder.
 
     Returns:
-        The folder that holds them, or ``root``, and a note on files beside it. Links and names that start with a dot
-        are passed by.
+        The folder that holds them, or ``root``, and a note on files beside it. Links and hidden folders are passed by.
     """
     folder = _inner(root, name, is_it)
     beside = (path for path in index_files(root).files if folder not in path.parents) if folder != root else ()
@@ -215,15 +210,10 @@ def links_notes(index: FileIndex) -> tuple[str, ...]:
 
 
 def keep_found(table: pd.DataFrame, root: Path, index: FileIndex) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Keeps the rows whose image is on disk, and says how many are not.
-
-    Args:
-        table: a sample table whose ``image_path`` and ``lesion_masks`` are relative to ``root``.
-        root: the dataset's folder.
-        index: its files.
+    """Keeps the rows of a sample table with paths relative to ``root`` whose image is on disk.
 
     Returns:
-        The rows with paths as on disk (lesion masks that are absent dropped), and notes.
+        The rows with paths as on disk (lesion masks that are absent dropped), and notes on what is not there.
 
     Raises:
         DatasetError: no image of the table is there, or a name may be that of several files.
@@ -260,10 +250,8 @@ def unlisted_notes(table: pd.DataFrame, source: Path, root: Path, index: FileInd
     """Returns notes on the image files that no row names, and on all other files that were not used.
 
     Args:
-        table: a sample table with paths as on disk.
-        source: the file that it was read from.
-        root: the dataset's folder.
-        index: its files.
+        table: a sample table with paths as on disk, read from ``source``.
+        root: the dataset's folder, of which ``index`` lists the files.
     """
     named = {source, *map(Path, table["image_path"]), *(Path(mask) for row in table["lesion_masks"] for mask in row)}
     unused = sorted(index.files - named)

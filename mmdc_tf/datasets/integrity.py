@@ -48,14 +48,11 @@ class Pairs(NamedTuple):
 
 
 def looks_of(paths: Iterable[str | Path]) -> Looks:
-    """Reads each image once, for its hash and its thumbnail.
+    """Reads each image once, for its hash and its thumbnail; raises UnreadableImageError.
 
     ``imagehash.phash`` (C. Zauner, "Implementation and benchmarking of perceptual image hash functions", 2010) of
     the grey image: the 16 x 16 lowest frequencies of its 64 x 64 cosine transform, each above the median or not, so
     that resized and re-encoded copies get nearly equal hashes. By chance 128 bits differ.
-
-    Raises:
-        UnreadableImageError: a file cannot be decoded.
     """
     hashes, thumbnails = [], []
     for path in paths:
@@ -81,15 +78,11 @@ def join_near_twins(paths: Sequence[str | Path], hashes: np.ndarray, max_bits: i
     Args:
         paths: n image files, in a fixed order; only those of flat images are read.
         hashes: bool, (n, 256), as ``looks_of`` returns them.
-        max_bits: the largest number of differing hash bits, of 256, at which two images are near-twins. On BUSI
-            the distances leave a gap here: 316 of 780 images have a near-twin within 40 bits, 319 within 50.
+        max_bits: the largest number of differing bits of near-twins, 0 to 255. On BUSI the distances leave a gap at
+            40: 316 of 780 images have a near-twin within 40 bits, 319 within 50.
 
     Returns:
         int64, (n,): cluster indices 0, 1, … in the order in which the clusters first appear.
-
-    Raises:
-        ConfigurationError: ``max_bits`` is not between 0 and 255.
-        UnreadableImageError: a flat image cannot be decoded.
     """
     require_bits(max_bits)
     textured = is_textured(hashes)
@@ -116,15 +109,11 @@ def join_pairs(clusters: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray
 
 
 def pair_blocks(hashes: np.ndarray, max_bits: int) -> Iterator[Pairs]:
-    """All pairs of hashes that differ in at most ``max_bits`` bits, about a million at a time, in no promised order.
+    """All pairs of hashes, bool (n, bits), that differ in at most ``max_bits``, some at a time, in any order.
 
     A tile of rows and columns is compared at once, by XOR and a count of the set bits: the work grows with the square
     of the number of hashes, memory with that number. Hashes that differ in 40 of 256 bits share no part long enough
     for an index to save much.
-
-    Args:
-        hashes: bool, (n, bits).
-        max_bits: at least 0.
     """
     padded = np.pad(hashes, ((0, 0), (0, -hashes.shape[1] % 64)))
     words = np.ascontiguousarray(np.packbits(padded, axis=1).view(np.uint64).T)

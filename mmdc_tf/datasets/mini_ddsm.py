@@ -64,21 +64,14 @@ def load_mini_ddsm(root: str | Path, info: DatasetInfo = MINI_DDSM) -> Dataset:
 
 
 def list_mini_ddsm(root: str | Path) -> Dataset:
-    """All samples of Mini-DDSM's table, whether their images are on disk or not, for models of age and density alone.
-
-    Args, Raises: as ``load_mini_ddsm``, but that no image need be there.
-    """
+    """All samples of Mini-DDSM's table, images or not, for models of age and density; else as ``load_mini_ddsm``."""
     folder, path, _ = _find_table(root)
     table, notes = read_mini_ddsm_table(path, MINI_DDSM)
     return Dataset(MINI_DDSM, table, folder, (*notes, "the table alone: no image is read"), has_images=False)
 
 
 def read_mini_ddsm_table(path: str | Path, info: DatasetInfo = MINI_DDSM) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Reads Mini-DDSM's table alone; no image need exist.
-
-    Args:
-        path: ``DataWMask.xlsx`` or a CSV with the columns ``TABLE_COLUMNS``.
-        info: the declared facts.
+    """Reads Mini-DDSM's table, ``DataWMask.xlsx`` or a CSV with the columns ``TABLE_COLUMNS``; no image need exist.
 
     Returns:
         The sample table of all rows, with ``image_path`` and ``lesion_masks`` relative to the table's folder.

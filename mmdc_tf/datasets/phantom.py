@@ -104,14 +104,10 @@ class PhantomPatient:
     """One patient of the mammogram phantom.
 
     Args:
-        status: "Benign", "Cancer" or "Normal".
         number: counts from 1 within each status, so that a number alone names no patient, as in Mini-DDSM.
         site: "A" to "D", the letter that starts the file names.
-        seed: what the images are drawn from.
-        age: whole years, whether known or not.
-        density: BI-RADS density 1 to 4, whether known or not.
+        age, density: whole years and BI-RADS 1 to 4, whether the table has them (``age_known``, …) or not.
         lesion: "none", "smooth", "ambiguous" or "spiculated": the same in all four views.
-        age_known, density_known: False where the table leaves the value out.
         white_strips: the (view, side) pairs whose scans have a white edge strip.
     """
 
@@ -145,31 +141,24 @@ class UltrasoundScan(NamedTuple):
 
 
 def phantom_mammograms(root: str | Path, patients: int = 36, height: int = 256, seed: int = 0) -> Dataset:
-    """The mammogram phantom as the Mini-DDSM reader gives it, its first note "phantom: not a reproduction".
-
-    Args, Raises: as ``write_phantom_mammograms``, which draws it where it is not there.
-    """
+    """The dataset that ``write_phantom_mammograms`` writes; its first note is "phantom: not a reproduction"."""
     dataset = load_mini_ddsm(write_phantom_mammograms(root, patients, height, seed), info=PHANTOM_MAMMOGRAM)
     return replace(dataset, notes=(NOTICE, *dataset.notes))
 
 
 def phantom_ultrasound(root: str | Path, images: int = 120, size: int = 128, seed: int = 0) -> Dataset:
-    """The ultrasound phantom as the BUSI reader gives it, its first note "phantom: not a reproduction".
-
-    Args, Raises: as ``write_phantom_ultrasound``, which draws it where it is not there.
-    """
+    """The dataset that ``write_phantom_ultrasound`` writes; its first note is "phantom: not a reproduction"."""
     dataset = load_busi(write_phantom_ultrasound(root, images, size, seed), info=PHANTOM_ULTRASOUND)
     return replace(dataset, notes=(NOTICE, *dataset.notes))
 
 
 def write_phantom_mammograms(root: str | Path, patients: int = 36, height: int = 256, seed: int = 0) -> Path:
-    """Writes the mammogram phantom in the layout of Mini-DDSM, unless it is there; the folder.
+    """Writes the mammogram phantom in the layout of Mini-DDSM, unless it is there.
 
-    Unlike in Mini-DDSM, a benign or cancer patient has her lesion in all four views, so that the label of each image
-    can be seen in it.
+    Unlike there, a benign or cancer patient has her lesion in all four views, so that each image shows its label.
 
     Args:
-        root: the folder to write: new, empty, or another phantom, which is replaced.
+        root: the folder: new, empty, or another phantom, which is replaced.
         patients: at least 3; the three classes are balanced.
         height: image height in pixels, at least 64; the width is 0.62 of it.
         seed: 0 or more; the same parameters give the same bytes.
@@ -188,20 +177,15 @@ def write_phantom_mammograms(root: str | Path, patients: int = 36, height: int =
 
 
 def write_phantom_ultrasound(root: str | Path, images: int = 120, size: int = 128, seed: int = 0) -> Path:
-    """Writes the ultrasound phantom in the layout of BUSI, RGB and grey in RGB, unless it is there; the folder.
+    """Writes the ultrasound phantom in the layout of BUSI, unless it is there; as ``write_phantom_mammograms``.
 
-    The mask of a normal image is there and empty, and there are no patients: about 30 % of the images are pairs of
+    As in BUSI the mask of a normal image is empty, and there are no patients: about 30 % of the images are pairs of
     near-twins (within 40 of the 256 bits of a perceptual hash), which images of different subjects are not.
 
     Args:
-        root: the folder to write: new, empty, or another phantom, which is replaced.
+        root, seed: as there.
         images: at least 12; 45 % benign, 30 % malignant, 25 % normal.
         size: image height and width in pixels, at least 64.
-        seed: 0 or more; the same parameters give the same bytes.
-
-    Raises:
-        DatasetError: the folder holds something else or cannot be written.
-        ConfigurationError: a parameter is out of range.
     """
     scans = ultrasound_scans(images, seed)
 
@@ -224,12 +208,9 @@ def write_image(path: Path, image: np.ndarray) -> None:
 
 
 def mammogram_patients(patients: int = 36, seed: int = 0) -> tuple[PhantomPatient, ...]:
-    """Draws the patients of the mammogram phantom: benign, cancer, normal in turn.
+    """The patients of the mammogram phantom: benign, cancer, normal in turn; at least 3, the same for the same seed.
 
     Shares are quotas, rounded up to at least one, so that the smallest phantom has an unknown age and density too.
-
-    Raises:
-        ConfigurationError: fewer than 3 patients or a negative seed.
     """
     _require(patients, len(MAMMOGRAM_ODDS), "patients", seed)
     rng = np.random.default_rng([seed, 1])
@@ -253,11 +234,7 @@ def mammogram_patients(patients: int = 36, seed: int = 0) -> tuple[PhantomPatien
 
 
 def ultrasound_scans(images: int = 120, seed: int = 0) -> tuple[UltrasoundScan, ...]:
-    """Draws who is in the ultrasound phantom, in order of label and number; near-twins stand apart, as in BUSI.
-
-    Raises:
-        ConfigurationError: fewer than 12 images or a negative seed.
-    """
+    """Who is in the ultrasound phantom, at least 12 images, by label and number; near-twins stand apart, as in BUSI."""
     _require(images, MIN_ULTRASOUND_IMAGES, "images", seed)
     rng = np.random.default_rng([seed, 2])
     ends = np.round(images * np.cumsum([0.0, *ULTRASOUND_SHARES.values()])).astype(int)

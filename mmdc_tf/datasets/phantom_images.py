@@ -33,13 +33,12 @@ Random = np.random.Generator
 
 
 class Mammogram(NamedTuple):
-    """A drawn mammogram with its truth.
+    """A drawn mammogram with its truth, all uint8 (H, W), the masks 255 where they hold.
 
     Args:
-        image: uint8 (H, W) in [0, 255].
-        breast_mask: uint8 (H, W), 255 on the breast with the pectoral muscle, where no border or strip covers it.
-        lesion_mask: uint8 (H, W), 255 on the lesion's body without its spicules; all 0 for a normal patient.
-        strip_mask: uint8 (H, W), 255 on the white edge strip; all 0 on most scans.
+        breast_mask: with the pectoral muscle, where no border or strip covers it.
+        lesion_mask: the lesion's body without its spicules; all 0 for a normal patient.
+        strip_mask: the white edge strip; all 0 on most scans.
     """
 
     image: np.ndarray
@@ -88,16 +87,13 @@ def draw_mammogram(patient: PhantomPatient, view: str, side: str, height: int = 
     """Draws one view of a phantom patient, with the dirt of a scan and the true masks.
 
     Args:
-        patient: see ``phantom.mammogram_patients``.
+        patient: see ``phantom.mammogram_patients``; the same arguments give the same bytes.
         view: "CC" or "MLO".
         side: "LEFT" (chest wall at the left edge of the image) or "RIGHT" (at the right edge).
         height: in pixels, at least 64; the width is 0.62 of it.
 
-    Returns:
-        The image and its masks; the same arguments give the same bytes.
-
     Raises:
-        ConfigurationError: an unknown view or side, or a height below 64.
+        ConfigurationError: another view or side, or a height below 64.
     """
     if view not in VIEWS or side not in SIDES or height < LEAST_SIDE:
         raise ConfigurationError(
@@ -131,7 +127,7 @@ def draw_mammogram(patient: PhantomPatient, view: str, side: str, height: int = 
 def draw_ultrasound(
     subject: UltrasoundSubject, size: int = 128, exposure: int = 0, coloured: bool = False
 ) -> Ultrasound:
-    """Draws one image of a phantom subject.
+    """Draws one image of a phantom subject; the same arguments give the same bytes.
 
     A smooth lesion is an oval wider than tall with brighter tissue below it, an irregular one taller than wide with a
     jagged outline and a shadow below it, an ambiguous one round with neither.
@@ -139,12 +135,8 @@ def draw_ultrasound(
     Args:
         subject: what is imaged.
         size: height and width in pixels, at least 64.
-        exposure: 0 for the first image; 1, 2 … for repeats, which are near-twins of the first: a small shift, another
-            gain and new noise.
+        exposure: 0 for the first image; 1, 2 … for its near-twins: a small shift, another gain and new noise.
         coloured: True for a scan with coloured calipers.
-
-    Returns:
-        The image and its mask; the same arguments give the same bytes.
 
     Raises:
         ConfigurationError: a size below 64 or a negative exposure.

@@ -39,13 +39,11 @@ class DatasetInfo:
     """What is known of a dataset before a file of it is read.
 
     Args:
-        name: the name used on the command line, for example ``"busi"``.
-        title: the name for people.
+        name: as on the command line, for example ``"busi"``; ``title`` is for people.
         modality: ``"mammography"`` or ``"ultrasound"``; it chooses the default preprocessing recipe.
         class_names: the ordered class names; a label's index is its place here.
         expected_counts: images a class in the complete dataset; empty where nothing is declared.
         group_unit: what ``group_id`` stands for: ``"patient"`` or ``TWIN_UNIT``.
-        citation, licence, homepage: where it comes from and on what terms.
         synthetic: True for phantoms: everything made from them says "phantom: not a reproduction".
         digitizer_from_name: True where the letter that starts a file name is the site and digitizer of the image.
         positive_class: the class that decisions are about, where a user named it; None for the one that is recognised.
@@ -70,11 +68,9 @@ class Dataset:
     """A dataset's facts, its sample table, and what was noticed while it was read.
 
     Args:
-        info: the declared facts.
         table: the sample table (columns ``COLUMNS``), sorted by ``sample_id``.
         root: the folder that was read.
-        notes: one clear line each for what a user must know (absent images, skipped files, counts
-            that differ from the declared ones).
+        notes: one clear line each for what a user must know (absent images, skipped files, other counts than declared).
         has_images: False where only the table was read and no image need exist.
     """
 
@@ -117,8 +113,8 @@ def check_sample_table(table: pd.DataFrame, class_names: tuple[str, ...], source
         source: the file or folder that the table comes from, for messages.
 
     Raises:
-        DatasetError: a column is missing, an image is listed twice, a label is unknown, a value is out
-            of range, a group or path is empty, or no row is left.
+        DatasetError: a column is missing, an image is listed twice, a label is unknown, a value is out of range, a
+            group or path is empty, or no row is left.
     """
     missing = [column for column in COLUMNS if column not in table.columns]
     if missing:

@@ -59,11 +59,7 @@ class Split:
 
     @classmethod
     def from_json(cls, text: str) -> Split:
-        """Reads a saved split.
-
-        Raises:
-            SplitError: not a split as ``to_json`` writes it, or its content no longer fits its hash.
-        """
+        """Reads a saved split; raises SplitError where it is none, or its content no longer fits its hash."""
         try:
             facts = json.loads(text)
             expected = facts.pop("hash")
@@ -81,14 +77,12 @@ class Split:
 
 
 def make_splits(dataset: Dataset, protocol: str, folds: int, seed: int) -> list[Split]:
-    """Makes the splits of one protocol.
+    """Makes the splits of one protocol; the same seed gives the same splits, whatever the row.
 
     Args:
         dataset: its sample table gives labels and groups.
-        protocol: ``"paper"`` (one split, whatever ``folds`` says), ``"image-level"`` or ``"leak-free"`` (``folds``
-            splits).
+        protocol: ``"paper"`` (one split, whatever ``folds`` says), ``"image-level"`` or ``"leak-free"``.
         folds: at least 2.
-        seed: the same seed gives the same splits, whatever the row.
 
     Raises:
         SplitError: unknown protocol, a class with too few images or groups, or an overlap of groups.
@@ -114,14 +108,11 @@ def select(table: pd.DataFrame, sample_ids: tuple[str, ...]) -> pd.DataFrame:
 
 
 def check_groups_disjoint(split: Split, groups: pd.Series) -> None:
-    """Raises when a group (patient, near-twin cluster) stands on two sides of a leak-free split.
+    """Raises SplitError when a group (patient, near-twin cluster) stands on two sides of a split.
 
     Args:
-        split: any split; one of the ``paper`` protocol is expected to fail.
+        split: any; one of the ``paper`` protocol is expected to fail.
         groups: ``group_id`` indexed by ``sample_id``.
-
-    Raises:
-        SplitError: names the first such group.
     """
     parts = {name: set(groups.loc[list(getattr(split, name))]) for name in PARTS}
     for one, other in combinations(PARTS, 2):

@@ -113,15 +113,9 @@ def positive_class(class_names: Sequence[str]) -> str | None:
 
 
 def with_positive_class(dataset: Dataset, name: str | None) -> Dataset:
-    """The dataset with the class that decisions are about.
+    """The dataset with the class that decisions are about: one of its classes, whatever its case; ConfigurationError.
 
-    Args:
-        dataset: any.
-        name: one of its classes, whatever its case; None for the one that is recognised. A note says where there is
-            none.
-
-    Raises:
-        ConfigurationError: it has no such class.
+    ``name`` is None for the one that is recognised; a note says where there is none.
     """
     known = {_folded(one): one for one in dataset.info.class_names}
     if name is not None and _folded(name) not in known:
