@@ -166,8 +166,11 @@ def _image_level_splits(dataset: Dataset, leak_free: list[Split], seed: int) -> 
     def exchanged(part: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(samples[samples.isin(stand_in.loc[list(part)])])
 
-    parts = [{name: exchanged(getattr(split, name)) for name in PARTS} for split in leak_free]
-    return [replace(split, protocol=CONTROL, **part) for split, part in zip(leak_free, parts, strict=True)]
+    splits = []
+    for split in leak_free:
+        train, validation, test = (exchanged(getattr(split, name)) for name in PARTS)
+        splits.append(replace(split, protocol=CONTROL, train=train, validation=validation, test=test))
+    return splits
 
 
 def _training_and_validation(table: pd.DataFrame, seed: int) -> tuple[np.ndarray, np.ndarray]:
