@@ -122,15 +122,16 @@ def _parts_of_tiff(data: bytes) -> Iterator[bytes]:
     """The JPEG streams of a TIFF file, with their tables; of deflate data the checksum alone is compared."""
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-    tags = ImageFileDirectory_v2(data[: 16 if data[2] == 43 else 8])
     file = io.BytesIO(data)
-    file.seek(tags.next)
-    tags.load(file)
+    try:
+        tags = ImageFileDirectory_v2(data[: 16 if data[2] == 43 else 8])
+        file.seek(tags.next)
+        tags.load(file)
+    except Exception:  # of a dozen classes; OpenCV has decoded it all the same
+        return
     compression = tags.get(_COMPRESSION)
-    places, sizes = (
-        tags.get(one) or tags.get(other, ()) for one, other in ((_STRIPS, _TILES), (_STRIP_SIZES, _TILE_SIZES))
-    )
-    for place, size in zip(places, sizes, strict=False):
+    places, sizes = tags.get(_STRIPS) or tags.get(_TILES), tags.get(_STRIP_SIZES) or tags.get(_TILE_SIZES)
+    for place, size in zip(places or (), sizes or (), strict=False):
         part = data[place : place + size]
         if compression in _DEFLATE:
             try:

@@ -17,7 +17,7 @@ from mmdc_tf.datasets.images import IMAGE_SUFFIXES
 from mmdc_tf.datasets.schema import NOTICE_FILE, PARAMETERS_FILE
 from mmdc_tf.errors import DatasetError, did_you_mean_path
 
-MASK_NAME = re.compile(r"(?P<before>.+?)[\s_-]*mask[\s_-]*\(?\d*\)?|mask[\s_-]+(?P<after>.+)", re.IGNORECASE)
+MASK_NAME = re.compile(r"(?P<before>.+?)[\s_-]*(?<![a-z])mask[\s_-]*\(?\d*\)?|mask[\s_-]+(?P<after>.+)", re.IGNORECASE)
 """A lesion mask's name without its suffix, and in it that of its image: NAME_Mask, NAME_mask_1, Mask_NAME."""
 
 
