@@ -177,8 +177,9 @@ def _dicom(path: str, elements: dict[str, Any], plugin: str) -> np.ndarray:
     frame = get_frame(dataset.PixelData, 0, number_of_frames=1) if is_rle or plugin == "pillow" else b""
     if plugin == "pillow":  # which says nothing of damage
         _opencv(np.frombuffer(frame, np.uint8), 0)
-    # After its header of 64 bytes; a run of zeros is written as a count and one zero (PS3.5, G.3).
-    if is_rle and dataset.Columns > 1 and bytes(_HOLE) in frame[64:].rstrip(b"\0"):
+    # After its header of 64 bytes. A run of zeros is written as a count and one zero (PS3.5, G.3), if one packs at all.
+    cells = dataset.Rows * dataset.Columns * dataset.SamplesPerPixel * dataset.BitsAllocated // 8
+    if is_rle and dataset.Columns > 1 and len(frame) < cells and bytes(_HOLE) in frame[64:].rstrip(b"\0"):
         raise ValueError(f"damaged pixel data: {_HOLE} bytes of zero in a row")
     dataset.pixel_array_options(decoding_plugin=plugin)
     return dataset.pixel_array

@@ -372,6 +372,7 @@ def test_truncated_files_are_refused(tmp_path, syntax):
 )
 def test_damage_that_the_decoder_does_not_tell_is_refused(tmp_path, syntax, damage, said):
     image = cv2.GaussianBlur(EIGHT_BIT + np.random.default_rng(0).integers(0, 9, EIGHT_BIT.shape, np.uint8), (0, 0), 1)
+    image[:20] = 0  # so that RLE packs it
     data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 100])[1].tobytes()
     for name, change in {"whole": bytes, "damaged": damage}.items():
         dataset = dicom(image, bits=8)
