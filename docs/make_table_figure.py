@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mmdc_tf.datasets.phantom_folder import NOTICE
+from mmdc_tf.datasets.schema import NOTICE
 from mmdc_tf.experiments.rows import load_table
 from mmdc_tf.experiments.run_folder import run_of
 from mmdc_tf.report.figures import dot_plot, write_png

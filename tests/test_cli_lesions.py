@@ -14,7 +14,7 @@ from command_line import refused
 
 from mmdc_tf.cli import main
 from mmdc_tf.datasets.opencv import cv2
-from mmdc_tf.datasets.phantom_folder import NOTICE, NOTICE_FILE
+from mmdc_tf.datasets.schema import NOTICE, NOTICE_FILE
 
 
 @pytest.fixture

@@ -21,9 +21,9 @@ from command_line import PROJECT
 from served_model import CLASSES, scan, write_dicom, write_image, write_model
 
 import mmdc_tf
-from mmdc_tf.datasets.phantom_cohort import mammogram_patients
-from mmdc_tf.datasets.phantom_folder import NOTICE
-from mmdc_tf.datasets.phantom_mammogram import draw_mammogram
+from mmdc_tf.datasets.phantom import mammogram_patients
+from mmdc_tf.datasets.phantom_images import draw_mammogram
+from mmdc_tf.datasets.schema import NOTICE
 from mmdc_tf.errors import RESEARCH_USE
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")

@@ -15,17 +15,19 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from mmdc_tf.datasets.aligned_similarity import aligned_similarity
-from mmdc_tf.datasets.copies import CONFIRMED_SSIM, join_pairs, shifted_pairs
-from mmdc_tf.datasets.hash_pairs import Pairs, pair_blocks, spanning_forest, unique_hashes
+from mmdc_tf.datasets.copies import CONFIRMED_SSIM, aligned_similarity, shifted_pairs
 from mmdc_tf.datasets.integrity import (
     NEAR_TWIN_BITS,
+    Pairs,
     connected_clusters,
     is_textured,
     join_near_twins,
+    join_pairs,
     looks_of,
+    pair_blocks,
     read_grey,
     require_bits,
+    unique_hashes,
 )
 from mmdc_tf.datasets.schema import Dataset
 from mmdc_tf.errors import ConfigurationError
@@ -211,10 +213,14 @@ def threshold_sweep(
     counts = np.zeros((2, max(bits) + 1))
     counts[:, 0] = _pairs_of_copies(copies)
     blocks = _counted(pair_blocks(hashes[textured][first], max(bits)), copies, counts)
-    forest = spanning_forest(blocks, len(first))
+    clusters = {limit: np.arange(len(first)) for limit in bits}
+    for block in blocks:
+        for limit in bits:
+            near = block.distance <= limit
+            clusters[limit] = join_pairs(clusters[limit], block.i[near], block.j[near])
     alone = int((~textured).sum())
     rows = [
-        {"bits": limit, **_cluster_sizes(forest, copies.sum(axis=1), limit, alone), **_total(counts, limit)}
+        {"bits": limit, **_cluster_sizes(clusters[limit], copies.sum(axis=1), alone), **_total(counts, limit)}
         for limit in bits
     ]
     columns = ["bits", "pairs", "images_in_groups", "groups", "clusters", "largest", "conflicting_pairs"]
@@ -255,9 +261,7 @@ def _counted(blocks: Iterator[Pairs], copies: np.ndarray, counts: np.ndarray) ->
         yield block
 
 
-def _cluster_sizes(forest: Pairs, copies: np.ndarray, limit: int, alone: int) -> dict[str, int]:
-    near = forest.distance <= limit
-    clusters = connected_clusters(forest.i[near], forest.j[near], len(copies))
+def _cluster_sizes(clusters: np.ndarray, copies: np.ndarray, alone: int) -> dict[str, int]:
     sizes = np.concatenate([np.bincount(clusters, copies), np.ones(alone)]).astype(np.int64)
     groups = sizes[sizes > 1]
     largest = int(sizes.max(initial=0))

@@ -12,7 +12,7 @@ from typing import Any
 
 from mmdc_tf.audit.page_pictures import leak_figure, thumbnail
 from mmdc_tf.audit.report import AuditReport, large_clusters
-from mmdc_tf.datasets.phantom_folder import NOTICE
+from mmdc_tf.datasets.schema import NOTICE
 from mmdc_tf.errors import ConfigurationError
 from mmdc_tf.evaluation.text import FILTERS
 from mmdc_tf.io import page_templates, write_with

@@ -16,8 +16,7 @@ from mmdc_tf.audit.probe_images import read_probe_images
 from mmdc_tf.audit.probe_scores import ProbeResult
 from mmdc_tf.audit.shortcut_probes import shortcut_probes
 from mmdc_tf.datasets.integrity import NEAR_TWIN_BITS, require_bits
-from mmdc_tf.datasets.phantom_folder import NOTICE, is_phantom
-from mmdc_tf.datasets.schema import Dataset
+from mmdc_tf.datasets.schema import NOTICE, Dataset
 from mmdc_tf.errors import RESEARCH_USE, ConfigurationError, counted
 
 TABLE_ALONE = "Only the table was read: nothing is known of copies and of shortcuts in the pixels."
@@ -116,7 +115,7 @@ def run_audit(
         shortcut_section(shortcuts),
         metadata_section(dataset, metadata),
     )
-    return AuditReport(dataset, is_phantom(dataset), max_bits, seed, twins, leaks, shortcuts, metadata, sections)
+    return AuditReport(dataset, dataset.is_phantom, max_bits, seed, twins, leaks, shortcuts, metadata, sections)
 
 
 def _facts(report: AuditReport) -> dict[str, Any]:

@@ -133,7 +133,7 @@ def _place(folder: Path, baseline: str) -> Path:
 
 
 def _notice(folder: Path) -> str:
-    from mmdc_tf.datasets.phantom_folder import NOTICE
+    from mmdc_tf.datasets.schema import NOTICE
     from mmdc_tf.experiments.run_folder import run_of
 
     return NOTICE if run_of(folder).get("synthetic") else ""

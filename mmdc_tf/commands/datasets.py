@@ -37,7 +37,7 @@ def add_datasets(parser: argparse.ArgumentParser) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from mmdc_tf.datasets.check import check_dataset, format_report
+    from mmdc_tf.datasets.catalogue import check_dataset, format_report
 
     report = check_dataset(options.dataset, options.root)
     print(json.dumps(report, indent=1, ensure_ascii=False) if options.json else format_report(report))

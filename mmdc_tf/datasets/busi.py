@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -10,6 +9,7 @@ import pandas as pd
 
 from mmdc_tf.datasets.copies import near_twin_clusters
 from mmdc_tf.datasets.files import (
+    MASK_NAME,
     content_of,
     index_files,
     inner_folder,
@@ -38,7 +38,6 @@ BUSI = DatasetInfo(
     homepage="https://scholar.cu.edu.eg/?q=afahmy/pages/dataset",
 )
 
-_MASK = re.compile(r"(?P<image>.+?)[\s_-]*mask[\s_-]*\(?\d*\)?|mask[\s_-]+(?P<after>.+)", re.IGNORECASE)
 _IMAGE_FOLDERS, _MASK_FOLDERS = {"image", "images"}, {"mask", "masks"}
 
 
@@ -63,23 +62,19 @@ def load_busi(root: str | Path, info: DatasetInfo = BUSI) -> Dataset:
     """
     listed = list_busi(root, info)
     clusters, unsearched = near_twin_clusters(listed.table["image_path"], info.modality)
-    groups = listed.table.groupby(clusters)["sample_id"].transform("first")
-    table = listed.table.assign(group_id=groups)
+    table = listed.table.assign(group_id=listed.table.groupby(clusters)["sample_id"].transform("first"))
     return replace(listed, table=table, notes=(*listed.notes, _twin_note(table), *unsearched))
 
 
 def list_busi(root: str | Path, info: DatasetInfo = BUSI) -> Dataset:
     """Lists BUSI's files without decoding one: as ``load_busi``, but each image is a group of its own.
 
-    For counts and checks; not for splits.
-
-    Raises:
-        DatasetError: the folder is absent, empty or of another layout.
+    For counts and checks; not for splits. Raises DatasetError as ``load_busi``.
     """
     classes = {name.casefold(): name for name in info.class_names}
-    top = require_folder(root)
-    folder = inner_folder(top, "Dataset_BUSI_with_GT", lambda path: bool(_classes_in(path, classes)))
-    beside = [path for path in sorted(index_files(top).files) if folder not in path.parents] if folder != top else []
+    folder, beside = inner_folder(
+        require_folder(root), "Dataset_BUSI_with_GT", lambda path: bool(_classes_in(path, classes))
+    )
     info, class_note = _with_folders_found(folder, classes, info)
     index = index_files(folder)
     files, passed = [], []
@@ -90,21 +85,26 @@ def list_busi(root: str | Path, info: DatasetInfo = BUSI) -> Dataset:
             passed.append(path)
             continue
         require_text(path)
-        match = _MASK.fullmatch(path.stem)
+        match = MASK_NAME.fullmatch(path.stem)
         if match or is_mask:
-            image = (match["image"] or match["after"]) if match else path.stem
+            image = (match["before"] or match["after"]) if match else path.stem
             masks.setdefault(f"{name}/{image}", []).append(str(path))
         else:
-            files.append((name, path))
-    notes = (*class_note, *passed_over_note(passed, folder), *passed_over_note(beside, top), *links_notes(index))
+            files.append((f"{name}/{path.stem}", name, str(path)))
+    notes = (*class_note, *passed_over_note(passed, folder), *beside, *links_notes(index))
     if not files:
         raise DatasetError(
             f"Expected at least one image. Received: root={str(folder)!r} with none in its folders of classes"
             f"{''.join(f'; {note}' for note in notes)}. Give the folder that holds the images (layout: data/README.md)."
         )
-    rows = [_row(name, path, masks) for name, path in files]
-    table = check_sample_table(pd.DataFrame(rows), info.class_names, str(folder))
-    return Dataset(info, table, folder, (*_orphan_note(masks, table), *notes))
+    rows = pd.DataFrame(files, columns=["sample_id", "label", "image_path"])
+    rows = rows.assign(group_id=rows["sample_id"], patient_id="", age=None, density=None, view="", side="")
+    rows["lesion_masks"] = [tuple(masks.get(sample, ())) for sample in rows["sample_id"]]
+    table = check_sample_table(rows, info.class_names, str(folder))
+    if orphans := sorted(set(masks) - set(table["sample_id"])):
+        example = f"for example of {orphans[0]}; they are left out"
+        notes = (f"lesion masks without an image: {len(orphans):,}, {example}", *notes)
+    return Dataset(info, table, folder, notes)
 
 
 def _place(path: PurePosixPath, classes: dict[str, str]) -> tuple[str | None, bool]:
@@ -140,29 +140,6 @@ def _with_folders_found(
     names = tuple(name for name in info.class_names if name in found)
     note = f"no folder of {', '.join(missing)}: the classes are {', '.join(names)} alone"
     return replace(info, class_names=names), (note,)
-
-
-def _row(name: str, path: Path, masks: dict[str, list[str]]) -> dict[str, object]:
-    sample_id = f"{name}/{path.stem}"
-    return {
-        "sample_id": sample_id,
-        "image_path": str(path),
-        "label": name,
-        "patient_id": "",
-        "group_id": sample_id,
-        "age": float("nan"),
-        "density": float("nan"),
-        "view": "",
-        "side": "",
-        "lesion_masks": tuple(masks.get(sample_id, ())),
-    }
-
-
-def _orphan_note(masks: dict[str, list[str]], table: pd.DataFrame) -> tuple[str, ...]:
-    orphans = sorted(set(masks) - set(table["sample_id"]))
-    if not orphans:
-        return ()
-    return (f"lesion masks without an image: {len(orphans):,}, for example of {orphans[0]}; they are left out",)
 
 
 def _twin_note(table: pd.DataFrame) -> str:

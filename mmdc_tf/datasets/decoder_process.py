@@ -1,13 +1,15 @@
 """Decodes in a process of its own, whose error stream is read: what some decoders say of damage they say only there.
 
 libjpeg and libtiff fill what is damaged with grey and go on, and GDCM ends its process on some damaged files, which
-must not be ours. The file itself is the program of that process. It takes a line of JSON a file, the arguments of
+must not be ours. What no decoder says is looked for here: holes of zeros in JPEG and RLE data, and checksums of deflate
+data in TIFF files. The file itself is the program of that process. It takes a line of JSON a file, the arguments of
 ``DecoderProcess.pixels``, and answers with a line, ``{"dtype": …, "shape": …}`` and the bytes of the pixels, or
 ``{"error": …}``.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import queue
@@ -16,6 +18,8 @@ import signal
 import subprocess
 import sys
 import threading
+import zlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -24,9 +28,10 @@ _DAMAGE = re.compile(
     r"Corrupt JPEG data: .*|Inconsistent progression .*|PackBitsDecode: Discarding .*|(?<=TIFF_Error ).*"
 )
 """Warnings on unknown tags or versions are none."""
-
-
-_HOLE = 32
+_HOLE = 8
+"""Bytes of zero in a row, of which our files of Mini-DDSM have at most 4, scans saved at any quality at most 5."""
+_COMPRESSION, _STRIPS, _STRIP_SIZES, _TILES, _TILE_SIZES, _TABLES = 259, 273, 279, 324, 325, 347
+_DEFLATE, _JPEG = (8, 32946), (7,)
 
 
 class DecoderProcess:
@@ -106,10 +111,35 @@ def _opencv(data: np.ndarray, how: int) -> np.ndarray:
     pixels = cv2.imdecode(data, how) if data.size else None
     if pixels is None:
         raise ValueError("not a decodable image" if data.size else "empty file")
-    words = data[: len(data) // 8 * 8].view(np.uint64)
-    if not words.all() and _has_hole(data.tobytes()):  # the first is the quicker
-        raise ValueError(f"Corrupt JPEG data: {_HOLE} bytes of zero in a row")
+    whole = data.tobytes()
+    for part in (whole,) if whole.startswith(b"\xff\xd8") else _parts_of_tiff(whole):
+        if part.startswith(b"\xff\xd8") and _has_hole(part):
+            raise ValueError(f"Corrupt JPEG data: {_HOLE} bytes of zero in a row")
     return pixels
+
+
+def _parts_of_tiff(data: bytes) -> Iterator[bytes]:
+    """The JPEG streams of a TIFF file, with their tables; of deflate data the checksum alone is compared."""
+    from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+    file = io.BytesIO(data)
+    try:
+        tags = ImageFileDirectory_v2(data[: 16 if data[2] == 43 else 8])
+        file.seek(tags.next)
+        tags.load(file)
+    except Exception:  # of a dozen classes; OpenCV has decoded it all the same
+        return
+    compression = tags.get(_COMPRESSION)
+    places, sizes = tags.get(_STRIPS) or tags.get(_TILES), tags.get(_STRIP_SIZES) or tags.get(_TILE_SIZES)
+    for place, size in zip(places or (), sizes or (), strict=False):
+        part = data[place : place + size]
+        if compression in _DEFLATE:
+            try:
+                zlib.decompressobj().decompress(part)  # libtiff stops once it has the pixels, before the checksum
+            except zlib.error as error:
+                raise ValueError(f"damaged pixel data: {error}") from error
+        if compression in _JPEG:
+            yield tags.get(_TABLES, b"\xff\xd8\xff\xd9")[:-2] + part[2:]
 
 
 def _has_hole(data: bytes) -> bool:
@@ -119,7 +149,7 @@ def _has_hole(data: bytes) -> bool:
     each component, the run means dozens of equal coefficients in a row.
     """
     place, first_symbols, components = 2, {}, 0
-    while data.startswith(b"\xff\xd8") and place + 4 <= len(data):
+    while place + 4 <= len(data):
         marker, length = data[place + 1], int.from_bytes(data[place + 2 : place + 4], "big")
         segment, place = data[place + 4 : place + 2 + length], place + 2 + length
         if marker in (0xC0, 0xC1):  # sequential; in progressive files such runs are common
@@ -138,12 +168,19 @@ def _has_hole(data: bytes) -> bool:
 def _dicom(path: str, elements: dict[str, Any], plugin: str) -> np.ndarray:
     from pydicom import dcmread
     from pydicom.encaps import get_frame
+    from pydicom.uid import RLELossless
 
     dataset = dcmread(path, force=True)
     for keyword, value in elements.items():
         setattr(dataset, keyword, value)
+    is_rle = dataset.file_meta.TransferSyntaxUID == RLELossless
+    frame = get_frame(dataset.PixelData, 0, number_of_frames=1) if is_rle or plugin == "pillow" else b""
     if plugin == "pillow":  # which says nothing of damage
-        _opencv(np.frombuffer(get_frame(dataset.PixelData, 0, number_of_frames=1), np.uint8), 0)
+        _opencv(np.frombuffer(frame, np.uint8), 0)
+    # After its header of 64 bytes. A run of zeros is written as a count and one zero (PS3.5, G.3), if one packs at all.
+    cells = dataset.Rows * dataset.Columns * dataset.SamplesPerPixel * dataset.BitsAllocated // 8
+    if is_rle and dataset.Columns > 1 and len(frame) < cells and bytes(_HOLE) in frame[64:].rstrip(b"\0"):
+        raise ValueError(f"damaged pixel data: {_HOLE} bytes of zero in a row")
     dataset.pixel_array_options(decoding_plugin=plugin)
     return dataset.pixel_array
 

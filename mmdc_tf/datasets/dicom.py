@@ -1,4 +1,4 @@
-"""Reading one DICOM file into 8-bit grey, as a viewer shows it first.
+"""Reading one DICOM file: its pixels as 8-bit grey, as a viewer shows them first, and what its header says.
 
 pydicom reads the header; pixels that are compressed it decodes in a process of their own (``decoder_process``), with
 its plug-ins Pillow, pylibjpeg-openjpeg and python-gdcm. It is imported where it is used, since most datasets hold none
@@ -8,6 +8,7 @@ of these files. ``dicom_grey`` turns what is stored into grey.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,8 @@ import numpy as np
 
 from mmdc_tf.datasets.decoder_process import decoder
 from mmdc_tf.datasets.dicom_grey import first, grey_levels, table, table_bits
-from mmdc_tf.datasets.image_header import require_few_pixels
-from mmdc_tf.datasets.opencv import cv2
+from mmdc_tf.datasets.opencv import cv2, require_few_pixels
+from mmdc_tf.datasets.schema import AGE_RANGE
 from mmdc_tf.errors import UnreadableImageError
 
 if TYPE_CHECKING:
@@ -31,10 +32,32 @@ _DECODERS = {
     "1.2.840.10008.1.2.4.91": "pylibjpeg",  # JPEG 2000
 }
 """Where pydicom would take GDCM first, which ends its process on some damaged files (docs/robustness.md)."""
+_RLE = "1.2.840.10008.1.2.5"
+_AGE = re.compile(r"0*([1-9]\d{0,2})\s*([DWMY]?)")
+_PER_YEAR = {"D": 365.25, "W": 365.25 / 7, "M": 12.0, "Y": 1.0, "": 1.0}
+
+
+@dataclass(frozen=True)
+class DicomHeader:
+    """What is of use for a prediction. There is no density: no attribute of an image holds it (PS3.6, as in pydicom).
+
+    Args:
+        modality: "MG" for mammograms, "US" for ultrasound, and many more; "" where unknown, as are the next two.
+        age: whole years at the time of the scan, None where unknown or out of ``AGE_RANGE``.
+        laterality: "L", "R" or "B".
+        view: the view position, such as "CC" or "MLO".
+        age_text: as the header writes the age; "" where it does not.
+    """
+
+    modality: str = ""
+    age: float | None = None
+    laterality: str = ""
+    view: str = ""
+    age_text: str = ""
 
 
 def is_dicom(path: str | Path) -> bool:
-    """Whether the name ends in .dcm or .dicom, or the file starts as one; False where it cannot be opened."""
+    """Whether the name ends in .dcm or .dicom, or the file starts as one."""
     return Path(path).suffix.lower() in DICOM_SUFFIXES or _starts_as_one(path)
 
 
@@ -47,15 +70,7 @@ def _starts_as_one(path: str | Path) -> bool:
 
 
 def open_dicom(path: str | Path, **options: Any) -> Dataset:
-    """The file as pydicom reads it, also without preamble.
-
-    Args:
-        path: a DICOM file.
-        options: of ``pydicom.dcmread``.
-
-    Raises:
-        UnreadableImageError: it cannot be opened, or is no DICOM file.
-    """
+    """The file as pydicom reads it, also without preamble; ``options`` of ``pydicom.dcmread``; UnreadableImageError."""
     from pydicom import dcmread
 
     try:
@@ -82,7 +97,7 @@ def read_dicom(path: str | Path) -> tuple[np.ndarray, tuple[str, ...]]:
 
     Raises:
         UnreadableImageError: the file is absent, no DICOM file, truncated or damaged, has no pixel data, several
-            frames, pixels of more than 16 bits, or more than ``image_header.MAX_PIXELS`` pixels.
+            frames, pixels of more than 16 bits, or more than ``opencv.MAX_PIXELS`` pixels.
     """
     try:
         dataset = _one_frame(path)
@@ -147,13 +162,15 @@ def _completed(dataset: Dataset, path: str | Path) -> dict[str, Any]:
 
 def _pixels(dataset: Dataset, elements: dict[str, Any]) -> np.ndarray:
     """Decoded: (H, W), or (H, W, 3) in colour."""
-    syntax = dataset.file_meta.TransferSyntaxUID
+    syntax, stored = dataset.file_meta.TransferSyntaxUID, dataset.BitsStored
+    # Bits below the value, which cells as they are and RLE hold; pydicom knows those above it.
+    unused = 0 if syntax.is_compressed and syntax != _RLE else dataset.HighBit + 1 - stored
     if syntax.is_compressed:
-        return decoder.pixels(str(dataset.filename), elements=elements, plugin=_DECODERS.get(syntax, ""))
-    unused = dataset.HighBit + 1 - dataset.BitsStored  # below the value; pydicom knows those above it
-    dataset.BitsStored += unused
+        wide = {**elements, "BitsStored": stored + unused}
+        return decoder.pixels(str(dataset.filename), elements=wide, plugin=_DECODERS.get(syntax, "")) >> unused
+    dataset.BitsStored = stored + unused
     pixels = dataset.pixel_array >> unused
-    dataset.BitsStored -= unused
+    dataset.BitsStored = stored
     return pixels
 
 
@@ -169,25 +186,21 @@ def _unreadable(path: str | Path, reason: str, advice: str = "Restore the file")
 
 
 def _from_colour(pixels: np.ndarray, dataset: Dataset) -> np.ndarray:
-    bits = int(dataset.BitsStored)
-    if dataset.PhotometricInterpretation == "PALETTE COLOR":
-        pixels, bits = _through_palette(pixels, dataset)
-    eight_bit = np.round(np.minimum(pixels * np.float32(255 / (2**bits - 1)), 255)).astype(np.uint8)
-    return cv2.cvtColor(eight_bit, cv2.COLOR_RGB2GRAY)
-
-
-def _through_palette(pixels: np.ndarray, dataset: Dataset) -> tuple[np.ndarray, int]:
-    """Red, green and blue, (H, W, 3), and their bits."""
     from pydicom.pixels import apply_color_lut
 
-    names = [f"{colour}PaletteColor" for colour in ("Red", "Green", "Blue")]
-    entries = [one for name in names if (one := table(dataset, name)) is not None]
-    if len(entries) < 3:  # a segmented one
-        coloured = apply_color_lut(pixels, dataset)
-        return coloured, 8 * coloured.dtype.itemsize
-    bits = max(table_bits(dataset, one, name) for one, name in zip(entries, names, strict=True))
-    place = pixels.astype(np.int64) - int(dataset.RedPaletteColorLookupTableDescriptor[1])
-    return np.stack([one[np.clip(place, 0, len(one) - 1)] for one in entries], axis=-1), bits
+    bits = int(dataset.BitsStored)
+    if dataset.PhotometricInterpretation == "PALETTE COLOR":
+        names = [f"{colour}PaletteColor" for colour in ("Red", "Green", "Blue")]
+        entries = [one for name in names if (one := table(dataset, name)) is not None]
+        if len(entries) == 3:
+            bits = max(table_bits(dataset, one, name) for one, name in zip(entries, names, strict=True))
+            place = pixels.astype(np.int64) - int(dataset.RedPaletteColorLookupTableDescriptor[1])
+            pixels = np.stack([one[np.clip(place, 0, len(one) - 1)] for one in entries], axis=-1)
+        else:  # a segmented one
+            pixels = apply_color_lut(pixels, dataset)
+            bits = 8 * pixels.dtype.itemsize
+    eight_bit = np.round(np.minimum(pixels * np.float32(255 / (2**bits - 1)), 255)).astype(np.uint8)
+    return cv2.cvtColor(eight_bit, cv2.COLOR_RGB2GRAY)
 
 
 def _from_grey(pixels: np.ndarray, dataset: Dataset) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -196,7 +209,9 @@ def _from_grey(pixels: np.ndarray, dataset: Dataset) -> tuple[np.ndarray, tuple[
         raise ValueError(f"pixels of shape {pixels.shape}")
     start = int(pixels.min())
     stored = np.arange(start, int(pixels.max()) + 1)
-    grey, flags = grey_levels(stored, _in_use(pixels, _is_padding(pixels, dataset)), dataset)
+    padding = _is_padding(pixels, dataset)
+    image = pixels[~padding] if padding.any() and not padding.all() else pixels
+    grey, flags = grey_levels(stored, np.array([image.min(), image.max()]).astype(np.int64), dataset)
     levels = np.where(_is_padding(stored, dataset), 0, grey).astype(np.uint8)
     shown = np.empty(pixels.shape, np.uint8)
     for row, values in zip(shown, pixels, strict=True):  # as a whole it would take eight times the memory
@@ -206,22 +221,52 @@ def _from_grey(pixels: np.ndarray, dataset: Dataset) -> tuple[np.ndarray, tuple[
 
 def _is_padding(stored: np.ndarray, dataset: Dataset) -> np.ndarray:
     """Which stored values mean "no image here"."""
-    value = first(dataset, "PixelPaddingValue")
-    if value is None:
-        return np.zeros(stored.shape, bool)
-    ends = (value, first(dataset, "PixelPaddingRangeLimit", value))
-    low, high = sorted(_as_stored(int(end), dataset) for end in ends)
-    return (stored >= low) & (stored <= high)
+    keywords = ("PixelPaddingValue", "PixelPaddingRangeLimit")
+    ends = [end for keyword in keywords if (end := _as_stored(dataset, keyword)) is not None]
+    return (stored >= min(ends)) & (stored <= max(ends)) if ends else np.zeros(stored.shape, bool)
 
 
-def _as_stored(value: int, dataset: Dataset) -> int:
-    """A header's value as the pixels hold it: of its bits, signed where they are, whatever VR it was written with."""
-    span = 2 ** int(dataset.BitsStored)
-    value %= span
-    return value - span if dataset.PixelRepresentation == 1 and value >= span // 2 else value
+def _as_stored(dataset: Dataset, keyword: str) -> int | None:
+    """A header's value as the pixels hold it, whatever VR it was written with; None where their bits cannot."""
+    if (found := first(dataset, keyword)) is None:
+        return None
+    signed, span = dataset.PixelRepresentation == 1, 2 ** int(dataset.BitsStored)
+    value = (int(found) + 2**15) % 2**16 - 2**15 if signed else int(found) % 2**16
+    least = -span // 2 if signed else 0
+    return value if least <= value < least + span else None
 
 
-def _in_use(pixels: np.ndarray, padding: np.ndarray) -> np.ndarray:
-    """The smallest and largest stored value that is no padding."""
-    image = pixels[~padding] if padding.any() and not padding.all() else pixels
-    return np.array([image.min(), image.max()]).astype(np.int64)
+def read_header(path: str | Path) -> DicomHeader:
+    """Reads the header of a DICOM file; one of nothing for any other file.
+
+    Source: DICOM PS3.3, C.7.2.2 (Patient's Age), C.7.3.1 (Modality), C.8.11.7 (Image Laterality, View Position).
+
+    Raises:
+        UnreadableImageError: a DICOM file whose header cannot be read.
+    """
+    if not is_dicom(path):
+        return DicomHeader()
+    try:
+        dataset = open_dicom(path, stop_before_pixels=True)
+        keywords = ("Modality", "PatientAge", "ImageLaterality", "Laterality", "ViewPosition")
+        values = (dataset.get(keyword) for keyword in keywords)
+        modality, age, *sides, view = ("" if value is None else str(value).strip().upper() for value in values)
+        return DicomHeader(modality, age_in_years(age), sides[0] or sides[1], view, age)
+    except Exception as error:  # pydicom raises errors of many classes
+        raise UnreadableImageError(
+            f"Expected a DICOM file with a readable header. Received: {path} ({type(error).__name__}). "
+            "Restore the file, or remove it."
+        ) from error
+
+
+def age_in_years(text: str) -> float | None:
+    """An age string in completed years; None where it is none, says 0, which stands for unknown, or is out of range.
+
+    Args:
+        text: as PS3.5, 6.2 has it, three digits and D, W, M or Y, such as "061Y", with any zeros and blanks before.
+    """
+    match = _AGE.fullmatch(text.strip().upper())
+    if match is None:
+        return None
+    years = float(int(match[1]) // _PER_YEAR[match[2]])
+    return years if AGE_RANGE[0] <= years <= AGE_RANGE[1] else None

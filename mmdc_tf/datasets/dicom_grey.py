@@ -49,7 +49,9 @@ def grey_levels(stored: np.ndarray, in_use: np.ndarray, dataset: Dataset) -> tup
     flags: list[str] = []
     shown = _by_voi(_modality(stored, dataset), _modality(in_use, dataset), dataset, flags)
     if shown is None:
-        black, white = _range(in_use, _modality(in_use, dataset), dataset)
+        black, white = sorted(_modality(in_use, dataset))
+        if dataset.BitsStored <= 8 and in_use[0] >= 0 and np.array_equal(in_use, _modality(in_use, dataset)):
+            black, white = 0, 2 ** int(dataset.BitsStored) - 1
         shown = (_modality(stored, dataset) - black) / max(white - black, 1e-9)
     grey = 255 * np.clip(shown, 0, 1)
     inverse, shape = dataset.get("PhotometricInterpretation") == "MONOCHROME1", first(dataset, "PresentationLUTShape")
@@ -79,7 +81,7 @@ def _modality(values: np.ndarray, dataset: Dataset) -> np.ndarray:
     """Of a Modality LUT, or rescaled; float64."""
     if (lut := first(dataset, "ModalityLUTSequence")) is not None and (entries := table(lut)) is not None:
         return _looked_up(values, lut, entries, signed=_signed(dataset)).astype(float)
-    slope, intercept = (first(dataset, f"Rescale{name}", default) for name, default in (("Slope", 1), ("Intercept", 0)))
+    slope, intercept = first(dataset, "RescaleSlope", 1), first(dataset, "RescaleIntercept", 0)
     return values * (float(slope) or 1) + float(intercept)  # 0 says nothing; DCMTK passes over it too
 
 
@@ -138,24 +140,16 @@ def table(lut: Dataset, colour: str = "") -> np.ndarray | None:
 
 
 def table_bits(lut: Dataset, entries: np.ndarray, colour: str = "") -> int:
-    """The bits of a LUT's white: as its descriptor says, unless the entries need more, or leave two or more unused.
+    """The bits of a LUT's white: as its descriptor says, unless the entries need more, or fewer of 16.
 
-    Many writers put 16, the size of a word, where 12 of the bits are used.
+    Many writers put 16, the size of a word, where 12 of the bits are used; of a palette 16 may be meant.
     """
     declared = int(lut.get(f"{colour}{'LookupTable' if colour else 'LUT'}Descriptor")[2])
     needed = next(bits for bits in (8, 10, 12, 14, 16) if entries.max() < 2**bits)
-    return declared if needed - 1 <= declared <= needed + 1 and entries.max() < 2**declared else needed
+    return needed if entries.max() >= 2**declared or (declared == 16 and not colour) else declared
 
 
 def _looked_up(values: np.ndarray, lut: Dataset, entries: np.ndarray, signed: bool) -> np.ndarray:
     start = int(lut.LUTDescriptor[1])
     start -= 2**16 if signed and start >= 2**15 else 0
     return entries[np.clip(np.round(values).astype(np.int64) - start, 0, len(entries) - 1)]
-
-
-def _range(stored: np.ndarray, shown: np.ndarray, dataset: Dataset) -> tuple[float, float]:
-    """The values that are black and white without a LUT or window."""
-    bits = int(dataset.BitsStored)
-    if bits <= 8 and stored[0] >= 0 and np.array_equal(stored, shown):
-        return 0.0, 2.0**bits - 1
-    return float(shown.min()), float(shown.max())

@@ -11,10 +11,10 @@ from mmdc_tf.datasets.files import (
     content_of,
     index_files,
     keep_found,
+    relative_path,
     require_folder,
     unlisted_notes,
 )
-from mmdc_tf.datasets.paths import relative_path
 from mmdc_tf.datasets.schema import COLUMNS, Dataset, DatasetInfo, check_sample_table
 from mmdc_tf.datasets.tables import read_table_file, unused_columns_note, without_unknown
 from mmdc_tf.datasets.values import number_column, one_spelling
@@ -47,30 +47,34 @@ def load_folder(root: str | Path, class_names: Sequence[str] | None = None, moda
             nor group is known for a row, a patient is in two groups, fewer than two classes occur, or a value
             cannot be used.
     """
-    _require_modality(modality)
+    if modality not in MODALITIES:
+        raise ConfigurationError(
+            f"Expected modality to be one of {', '.join(MODALITIES)}. Received: modality={modality!r}. Choose one."
+        )
     folder = require_folder(root)
-    path = _find_table(folder)
-    read = read_table_file(path, REQUIRED_COLUMNS, COLUMNS)
-    raw, value_notes = _complete(read, path, class_names or ())
-    classes = tuple(class_names) if class_names else tuple(sorted(set(raw["label"]) - {""}))
-    info = _info(folder, classes, modality, by_group=not raw["group_id"].equals(raw["patient_id"]))
-    index = index_files(folder)
-    table, notes = keep_found(check_sample_table(raw, classes, str(path)), folder, index)
-    table = check_sample_table(table, classes, str(path))
-    _require_two_classes(table, path)
-    notes = (*unused_columns_note(read, COLUMNS), *value_notes, *notes, *unlisted_notes(table, path, folder, index))
-    return Dataset(info, table, folder, notes)
-
-
-def _find_table(folder: Path) -> Path:
     files = {path.name.lower(): path for path in sorted(folder.iterdir()) if path.is_file()}
-    found = [files[name] for name in TABLE_NAMES if name in files]
-    if not found:
+    path = next((files[name] for name in TABLE_NAMES if name in files), None)
+    if path is None:
         raise DatasetError(
             f"Expected {TABLE_NAMES[0]} or {TABLE_NAMES[1]}. Received: root={str(folder)!r} without one; it holds "
             f"{content_of(folder)}. Write the table (data/README.md shows its columns), or give its folder."
         )
-    return found[0]
+    read = read_table_file(path, REQUIRED_COLUMNS, COLUMNS)
+    raw, value_notes = _complete(read, path, class_names or ())
+    classes = tuple(class_names or sorted(set(raw["label"]) - {""}))
+    unit = "patient" if raw["group_id"].equals(raw["patient_id"]) else "group"
+    index = index_files(folder)
+    table, notes = keep_found(check_sample_table(raw, classes, str(path)), folder, index)
+    table = check_sample_table(table, classes, str(path))
+    labels = set(table["label"])
+    if len(labels) < 2:
+        raise DatasetError(
+            f"Expected images of at least two classes. Received: {path} with label={labels.pop()!r} only. "
+            "Add the images of the other classes."
+        )
+    info = DatasetInfo("folder", folder.name, modality, classes, group_unit=unit)
+    notes = (*unused_columns_note(read, COLUMNS), *value_notes, *notes, *unlisted_notes(table, path, folder, index))
+    return Dataset(info, table, folder, notes)
 
 
 def _complete(raw: pd.DataFrame, path: Path, class_names: Sequence[str]) -> tuple[pd.DataFrame, tuple[str, ...]]:
@@ -85,12 +89,11 @@ def _complete(raw: pd.DataFrame, path: Path, class_names: Sequence[str]) -> tupl
         notes = (*notes, *zeros, *none)
     table["image_path"] = [relative_path(text, path) for text in table["image_path"]]
     table["view"], table["side"] = table["view"].str.upper(), table["side"].str.upper()
-    table["lesion_masks"] = [_split_masks(text, path) for text in table["lesion_masks"]]
+    table["lesion_masks"] = [
+        tuple(relative_path(mask.strip(), path) for mask in text.split(";") if mask.strip())
+        for text in table["lesion_masks"]
+    ]
     return table.assign(group_id=_groups(table, path)), notes
-
-
-def _split_masks(text: str, path: Path) -> tuple[str, ...]:
-    return tuple(relative_path(mask.strip(), path) for mask in text.split(";") if mask.strip())
 
 
 def _groups(table: pd.DataFrame, path: Path) -> pd.Series:
@@ -111,33 +114,3 @@ def _groups(table: pd.DataFrame, path: Path) -> pd.Series:
             f"in {path}. Give all images of a patient the same group_id, or leave the column out."
         )
     return groups
-
-
-def _info(folder: Path, class_names: tuple[str, ...], modality: str, by_group: bool) -> DatasetInfo:
-    return DatasetInfo(
-        name="folder",
-        title=folder.name,
-        modality=modality,
-        class_names=class_names,
-        expected_counts={},
-        group_unit="group" if by_group else "patient",
-        citation="",
-        licence="",
-        homepage="",
-    )
-
-
-def _require_modality(modality: str) -> None:
-    if modality not in MODALITIES:
-        raise ConfigurationError(
-            f"Expected modality to be one of {', '.join(MODALITIES)}. Received: modality={modality!r}. Choose one."
-        )
-
-
-def _require_two_classes(table: pd.DataFrame, path: Path) -> None:
-    labels = sorted(set(table["label"]))
-    if len(labels) < 2:
-        raise DatasetError(
-            f"Expected images of at least two classes. Received: {path} with label={labels[0]!r} only. "
-            "Add the images of the other classes."
-        )

@@ -1,41 +1,50 @@
-"""Reading one image file into pixels, with errors that name the file."""
+"""Reading one image file into pixels, with errors that name the file: first its header, then what it holds."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
-from PIL import TiffImagePlugin
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageFile,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
 
 from mmdc_tf.datasets.decoder_process import decoder
 from mmdc_tf.datasets.dicom import DICOM_SUFFIXES, is_dicom, read_dicom
-from mmdc_tf.datasets.image_header import ImageHeader, read_image_header, require_few_pixels
-from mmdc_tf.datasets.opencv import cv2
+from mmdc_tf.datasets.opencv import cv2, require_few_pixels
 from mmdc_tf.errors import UnreadableImageError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", *DICOM_SUFFIXES)
 
+# Pillow's file classes, since Image.open refuses by a limit of its own that only a global setting can move.
+_READERS: dict[bytes, type[ImageFile.ImageFile]] = {
+    b"\x89PNG": PngImagePlugin.PngImageFile,
+    b"\xff\xd8": JpegImagePlugin.JpegImageFile,
+    b"BM": BmpImagePlugin.BmpImageFile,
+    b"GIF8": GifImagePlugin.GifImageFile,
+    b"RIFF": WebPImagePlugin.WebPImageFile,
+}
+_TIFF = (b"II", b"MM")
 REDUCTIONS = (8, 4, 2, 1)
-_REDUCED_GREY = {
+_WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _ORIENTATION, _SAMPLES, _EXTRA = 256, 257, 258, 262, 274, 277, 338
+_UNASSOCIATED = 2
+_REDUCED = {
+    1: cv2.IMREAD_UNCHANGED,
     2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
     4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
     8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
 }
-
-
-def reductions(jpeg: tuple[int, int] | None, least_side: float) -> tuple[int, ...]:
-    """By how much an image may be reduced while it is decoded, the largest first, 1 at the end.
-
-    Args:
-        jpeg: width and height of a JPEG file (``image_header.jpeg_size``), which its decoder can reduce and then has
-            less to do; None for any other file.
-        least_side: the shorter side of the reduced image has at least so many pixels.
-    """
-    if jpeg is None:
-        return (1,)
-    return tuple(factor for factor in REDUCTIONS if factor == 1 or min(jpeg) / factor >= least_side)
-
 
 # What EXIF's orientation asks for, as numpy does it to a stored image.
 _UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
@@ -59,7 +68,7 @@ def read_scan(path: str | Path, reduction: int = 1) -> tuple[np.ndarray, tuple[s
 
     Args:
         path: a PNG, JPEG, TIFF or BMP file, 8 or 16 bit, grey or colour, of at most 200 million pixels
-            (``image_header.MAX_PIXELS``: an image whose header claims more is refused before it is decoded); or a
+            (``opencv.MAX_PIXELS``: an image whose header claims more is refused before it is decoded); or a
             DICOM file (``dicom.is_dicom``).
         reduction: 2, 4 or 8 for a JPEG file of which a half, a quarter or an eighth of each side is enough: see
             ``reductions``. It then comes as grey, sides rounded up, each pixel nearly the mean of a block.
@@ -76,7 +85,7 @@ def read_scan(path: str | Path, reduction: int = 1) -> tuple[np.ndarray, tuple[s
     """
     if is_dicom(path):
         return read_dicom(path)
-    header = read_image_header(path)
+    header = _header(path)
     require_few_pixels(header.width, header.height, path)
     if header.frames > 1:
         raise UnreadableImageError(
@@ -84,7 +93,7 @@ def read_scan(path: str | Path, reduction: int = 1) -> tuple[np.ndarray, tuple[s
             "one by one, or remove it."
         )
     try:
-        image = _decoded(path, header, cv2.IMREAD_UNCHANGED if reduction == 1 else _REDUCED_GREY[reduction])
+        image = _decoded(path, header, _REDUCED[reduction])
     except (OSError, ValueError, SyntaxError) as error:  # Pillow's word for modes that it does not know
         raise UnreadableImageError(
             f"Expected a PNG, JPEG, TIFF, BMP or DICOM image. Received: {path} "
@@ -94,7 +103,112 @@ def read_scan(path: str | Path, reduction: int = 1) -> tuple[np.ndarray, tuple[s
     return np.ascontiguousarray(_UPRIGHT.get(header.orientation, np.asarray)(shown)), flags
 
 
-def _decoded(path: str | Path, header: ImageHeader, how: int) -> np.ndarray:
+def reductions(jpeg: tuple[int, int] | None, least_side: float) -> tuple[int, ...]:
+    """By how much an image may be reduced while it is decoded, the largest first, 1 at the end.
+
+    Args:
+        jpeg: width and height of a JPEG file (``jpeg_size``), which its decoder can reduce and then has less to do;
+            None for any other file.
+        least_side: the shorter side of the reduced image has at least so many pixels.
+    """
+    return tuple(factor for factor in REDUCTIONS if factor == 1 or (jpeg and min(jpeg) / factor >= least_side))
+
+
+def jpeg_size(path: str | Path) -> tuple[int, int] | None:
+    """Width and height in pixels that a JPEG file's header claims; None for other files and broken headers."""
+    header = _header(path)
+    return (header.width, header.height) if header.kind == "JPEG" and header.width else None
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What the file claims.
+
+    Args:
+        kind: "JPEG", "PNG", "TIFF", "BMP", "GIF" or "WEBP"; "" for other files. All else is as here where it is
+            unknown.
+        width, height: in pixels; of a JPEG file upright, as shown.
+        frames: pages of a TIFF file, pictures of an animation.
+        orientation: EXIF's 1 to 8, which the decoder leaves to us. TIFF files have their own, which it applies.
+        bits, samples: of a pixel, for TIFF files.
+        white_is_zero: of a TIFF file.
+        transparent: there is an opacity that the colours as stored have not been multiplied by.
+        multiplied: the decoder multiplies them.
+        colour_key: the grey that stands for transparent in a PNG file.
+    """
+
+    kind: str = ""
+    width: int = 0
+    height: int = 0
+    frames: int = 1
+    orientation: int = 1
+    bits: int = 8
+    samples: int = 1
+    white_is_zero: bool = False
+    transparent: bool = False
+    multiplied: bool = False
+    colour_key: int | None = None
+
+
+def _header(path: str | Path) -> _Header:
+    """One of nothing for other or broken files; what is wrong with them is left to the decoder."""
+    kind = ""
+    with contextlib.suppress(Exception), Path(path).open("rb") as file:  # a broken one raises errors of a dozen classes
+        start = file.read(4)
+        file.seek(0)
+        if start.startswith(_TIFF):
+            kind = "TIFF"
+            return _of_tiff(file)
+        for magic, reader in _READERS.items():
+            if start.startswith(magic):
+                kind = str(reader.format)
+                return _of_pillow(reader(file))
+    return _Header(kind)
+
+
+def _of_pillow(image: ImageFile.ImageFile) -> _Header:
+    exif = Image.Exif()
+    with contextlib.suppress(Exception):
+        exif.load(image.info.get("exif", b""))
+    orientation = exif.get(_ORIENTATION, 1)
+    key = image.info.get("transparency")
+    if isinstance(key, int) and image.tile:
+        key *= {"L;2": 85, "L;4": 17}.get(str(image.tile[0].args), 1)  # pixels are read as 8 bits, the key is not
+    return _Header(
+        str(image.format),
+        *(image.size if orientation < 5 else image.size[::-1]),
+        frames=getattr(image, "n_frames", 1),
+        orientation=orientation if orientation in range(1, 9) else 1,
+        transparent=image.mode in ("RGBA", "LA", "PA") or key is not None,
+        colour_key=key if isinstance(key, int) and image.mode != "P" else None,
+    )
+
+
+def _of_tiff(file: IO[bytes]) -> _Header:
+    start = file.read(8)
+    tags = TiffImagePlugin.ImageFileDirectory_v2(start if start[2] != 43 else start + file.read(8))
+    pages, places = [], set()
+    while tags.next and tags.next not in places:
+        places.add(tags.next)
+        file.seek(tags.next)
+        tags.load(file)
+        pages.append(dict(tags))
+    first = pages[0]
+    bits, samples = max(first.get(_BITS, (1,))), first.get(_SAMPLES, 1)
+    return _Header(
+        "TIFF",
+        first[_WIDTH],
+        first[_HEIGHT],
+        frames=len(pages),
+        bits=bits,
+        samples=samples,
+        white_is_zero=first.get(_PHOTOMETRIC) == 0,
+        transparent=_UNASSOCIATED in first.get(_EXTRA, ()),
+        multiplied=bits == 8 and samples > 2,
+    )
+
+
+def _decoded(path: str | Path, header: _Header, how: int) -> np.ndarray:
     if header.samples == 2 and header.bits == 8:  # OpenCV passes over their opacity
         with TiffImagePlugin.TiffImageFile(path) as image:
             return np.asarray(image.convert("RGBA"))[..., [2, 1, 0, 3]]
@@ -113,13 +227,15 @@ def _decoded(path: str | Path, header: ImageHeader, how: int) -> np.ndarray:
     return decoded
 
 
-def _composited(image: np.ndarray, header: ImageHeader, path: str | Path) -> tuple[np.ndarray, tuple[str, ...]]:
+def _composited(image: np.ndarray, header: _Header, path: str | Path) -> tuple[np.ndarray, tuple[str, ...]]:
     """As 8-bit grey or RGB, on black where it is transparent."""
     # Opacity is always on the full 16-bit scale and would hide that the pixels use fewer bits.
     colours, opacity = (image[..., :3], image[..., 3:]) if image.ndim == 3 else (image, None)
     if header.colour_key is not None and opacity is None:
         opacity = (image != header.colour_key) * image.dtype.type(np.iinfo(image.dtype).max)
-    shown = _to_grey_or_rgb(_to_eight_bit(colours, path))
+    shown = _to_eight_bit(colours, path)
+    if shown.ndim == 3:
+        shown = cv2.cvtColor(shown, cv2.COLOR_BGR2RGB) if shown.shape[2] == 3 else np.ascontiguousarray(shown[..., 0])
     if header.white_is_zero and image.dtype == np.uint16:  # OpenCV turns those of 8 bits round itself
         shown = 255 - shown
     if not header.transparent or opacity is None or not opacity.size or opacity.min() == np.iinfo(image.dtype).max:
@@ -136,16 +252,7 @@ def _to_eight_bit(image: np.ndarray, path: str | Path) -> np.ndarray:
         raise UnreadableImageError(
             f"Expected 8-bit or 16-bit pixels. Received: {path} ({image.dtype} pixels). Convert it to 16-bit PNG."
         )
-    top = max(int(image.max()), 1)
-    bits = next(bits for bits in (8, 10, 12, 14, 16) if top < 2**bits)
+    bits = next(bits for bits in (8, 10, 12, 14, 16) if image.max() < 2**bits)
     # Looked up, since an image as float32 would take twice its own memory, and its rounded copy again.
     levels = np.round(np.arange(2**bits, dtype=np.float32) * (255.0 / (2**bits - 1))).astype(np.uint8)
     return levels[image]
-
-
-def _to_grey_or_rgb(image: np.ndarray) -> np.ndarray:
-    if image.ndim == 2:
-        return image
-    if image.shape[2] == 3:
-        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-    return np.ascontiguousarray(image[..., 0])

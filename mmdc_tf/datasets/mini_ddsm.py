@@ -11,10 +11,10 @@ from mmdc_tf.datasets.files import (
     index_files,
     inner_folder,
     keep_found,
+    relative_path,
     require_folder,
     unlisted_notes,
 )
-from mmdc_tf.datasets.paths import relative_path
 from mmdc_tf.datasets.schema import Dataset, DatasetInfo, check_sample_table
 from mmdc_tf.datasets.tables import read_table_file, unused_columns_note, without_unknown
 from mmdc_tf.datasets.values import number_column
@@ -55,49 +55,34 @@ def load_mini_ddsm(root: str | Path, info: DatasetInfo = MINI_DDSM) -> Dataset:
     Raises:
         DatasetError: the folder, the table or all images are absent, or the table cannot be used.
     """
-    folder = _folder_of_table(root)
-    path = _find_table(folder)
+    folder, path, beside = _find_table(root)
     index = index_files(folder)
-    listed, table_notes = _read_table(path, info)
+    listed, table_notes = read_mini_ddsm_table(path, info)
     table, notes = keep_found(listed, folder, index)
     table = check_sample_table(table, info.class_names, str(path))
-    return Dataset(info, table, folder, (*table_notes, *notes, *unlisted_notes(table, path, folder, index)))
+    return Dataset(info, table, folder, (*table_notes, *notes, *unlisted_notes(table, path, folder, index), *beside))
 
 
 def list_mini_ddsm(root: str | Path) -> Dataset:
-    """All samples of Mini-DDSM's table, whether their images are on disk or not, for models of age and density alone.
-
-    Args:
-        root: as for ``load_mini_ddsm``.
-
-    Raises:
-        DatasetError: the folder or the table is absent, or the table cannot be used.
-    """
-    folder = _folder_of_table(root)
-    table, notes = _read_table(_find_table(folder), MINI_DDSM)
+    """All samples of Mini-DDSM's table, images or not, for models of age and density; else as ``load_mini_ddsm``."""
+    folder, path, _ = _find_table(root)
+    table, notes = read_mini_ddsm_table(path, MINI_DDSM)
     return Dataset(MINI_DDSM, table, folder, (*notes, "the table alone: no image is read"), has_images=False)
 
 
-def read_mini_ddsm_table(path: str | Path, info: DatasetInfo = MINI_DDSM) -> pd.DataFrame:
-    """Reads Mini-DDSM's table alone; no image need exist.
-
-    Args:
-        path: ``DataWMask.xlsx`` or a CSV with the columns ``TABLE_COLUMNS``.
-        info: the declared facts.
+def read_mini_ddsm_table(path: str | Path, info: DatasetInfo = MINI_DDSM) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Reads Mini-DDSM's table, ``DataWMask.xlsx`` or a CSV with the columns ``TABLE_COLUMNS``; no image need exist.
 
     Returns:
         The sample table of all rows, with ``image_path`` and ``lesion_masks`` relative to the table's folder.
         Age is NaN where empty or 0, density NaN where 0 (its scale is 1 to 4), the patient is ``STATUS/NUMBER`` since
-        numbers repeat across folders, and ``group_id`` is the patient.
+        numbers repeat across folders, and ``group_id`` is the patient. And notes on what was not used.
 
     Raises:
         DatasetError: the table cannot be read, lacks a column, lists an image twice, names a path outside its
             folder, or holds a value out of range.
     """
-    return _read_table(Path(path), info)[0]
-
-
-def _read_table(path: Path, info: DatasetInfo) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    path = Path(path)
     raw = read_table_file(path, TABLE_COLUMNS, FURTHER_COLUMNS)
     notes = unused_columns_note(raw, (*TABLE_COLUMNS, *FURTHER_COLUMNS))
     raw["fullPath"] = [relative_path(text, path) for text in raw["fullPath"]]
@@ -122,8 +107,18 @@ def _read_table(path: Path, info: DatasetInfo) -> tuple[pd.DataFrame, tuple[str,
     return check_sample_table(table, info.class_names, str(path)), (*notes, *no_age, *no_density)
 
 
-def _folder_of_table(root: str | Path) -> Path:
-    return inner_folder(require_folder(root), "MINI-DDSM-Complete", lambda folder: bool(_tables(folder)))
+def _find_table(root: str | Path) -> tuple[Path, Path, tuple[str, ...]]:
+    """The dataset's folder, the table in it, and a note on files beside the folder."""
+    folder, beside = inner_folder(require_folder(root), "MINI-DDSM-Complete", lambda path: bool(_tables(path)))
+    tables = _tables(folder)
+    if len(tables) == 1:
+        return folder, tables[0], beside
+    found = ", ".join(path.name for path in tables) or f"no CSV file; it holds {content_of(folder)}"
+    raise DatasetError(
+        f"Expected {TABLE_NAMES[0]}, {TABLE_NAMES[1]} or one CSV of the same columns. Received: "
+        f"root={str(folder)!r} with {found}. Give the folder that holds the table (layout: data/README.md); "
+        "--dataset folder reads images of another layout, with a table samples.csv."
+    )
 
 
 def _tables(folder: Path) -> list[Path]:
@@ -131,18 +126,6 @@ def _tables(folder: Path) -> list[Path]:
     files = {path.name.lower(): path for path in sorted(folder.iterdir()) if path.is_file()}
     named = [files[name.lower()] for name in TABLE_NAMES if name.lower() in files]
     return named[:1] or [path for name, path in files.items() if name.endswith(".csv")]
-
-
-def _find_table(folder: Path) -> Path:
-    tables = _tables(folder)
-    if len(tables) == 1:
-        return tables[0]
-    found = ", ".join(path.name for path in tables) or f"no CSV file; it holds {content_of(folder)}"
-    raise DatasetError(
-        f"Expected {TABLE_NAMES[0]}, {TABLE_NAMES[1]} or one CSV of the same columns. Received: "
-        f"root={str(folder)!r} with {found}. Give the folder that holds the table (layout: data/README.md); "
-        "--dataset folder reads images of another layout, with a table samples.csv."
-    )
 
 
 def _patient(full_path: str, status: str, source: Path) -> str:

@@ -14,6 +14,7 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -58,11 +59,7 @@ class Split:
 
     @classmethod
     def from_json(cls, text: str) -> Split:
-        """Reads a saved split.
-
-        Raises:
-            SplitError: not a split as ``to_json`` writes it, or its content no longer fits its hash.
-        """
+        """Reads a saved split; raises SplitError where it is none, or its content no longer fits its hash."""
         try:
             facts = json.loads(text)
             expected = facts.pop("hash")
@@ -80,28 +77,24 @@ class Split:
 
 
 def make_splits(dataset: Dataset, protocol: str, folds: int, seed: int) -> list[Split]:
-    """Makes the splits of one protocol.
+    """Makes the splits of one protocol; the same seed gives the same splits, whatever the row.
 
     Args:
         dataset: its sample table gives labels and groups.
-        protocol: ``"paper"`` (one split, whatever ``folds`` says), ``"image-level"`` or ``"leak-free"`` (``folds``
-            splits).
+        protocol: ``"paper"`` (one split, whatever ``folds`` says), ``"image-level"`` or ``"leak-free"``.
         folds: at least 2.
-        seed: the same seed gives the same splits, whatever the row.
 
     Raises:
         SplitError: unknown protocol, a class with too few images or groups, or an overlap of groups.
     """
-    makers = {
-        PAPER: lambda: [_paper_split(dataset, seed)],
-        CONTROL: lambda: list(_image_level_splits(dataset, folds, seed)),
-        LEAK_FREE: lambda: list(_leak_free_splits(dataset, folds, seed)),
-    }
-    if protocol in makers:
-        return makers[protocol]()
-    raise SplitError(
-        f"Expected a protocol of {', '.join(PROTOCOLS)}. Received: protocol={protocol!r}. Choose one of them."
-    )
+    if protocol not in PROTOCOLS:
+        raise SplitError(
+            f"Expected a protocol of {', '.join(PROTOCOLS)}. Received: protocol={protocol!r}. Choose one of them."
+        )
+    if protocol == PAPER:
+        return [_paper_split(dataset, seed)]
+    splits = list(_leak_free_splits(dataset, folds, seed))
+    return splits if protocol == LEAK_FREE else _image_level_splits(dataset, splits, seed)
 
 
 def folds_of(protocol: str, folds: int) -> int:
@@ -115,17 +108,14 @@ def select(table: pd.DataFrame, sample_ids: tuple[str, ...]) -> pd.DataFrame:
 
 
 def check_groups_disjoint(split: Split, groups: pd.Series) -> None:
-    """Raises when a group (patient, near-twin cluster) stands on two sides of a leak-free split.
+    """Raises SplitError when a group (patient, near-twin cluster) stands on two sides of a split.
 
     Args:
-        split: any split; one of the ``paper`` protocol is expected to fail.
+        split: any; one of the ``paper`` protocol is expected to fail.
         groups: ``group_id`` indexed by ``sample_id``.
-
-    Raises:
-        SplitError: names the first such group.
     """
     parts = {name: set(groups.loc[list(getattr(split, name))]) for name in PARTS}
-    for one, other in (("train", "validation"), ("train", "test"), ("validation", "test")):
+    for one, other in combinations(PARTS, 2):
         shared = sorted(parts[one] & parts[other])
         if shared:
             raise SplitError(
@@ -157,31 +147,39 @@ def _leak_free_splits(dataset: Dataset, folds: int, seed: int) -> Iterator[Split
     # With two folds, half of the groups is left to be divided again, into training and validation.
     least = 4 if folds == 2 else folds
     _require_enough(table.groupby("label")["group_id"].nunique(), least, dataset.info.group_unit + "s", dataset)
-    groups = table.set_index("sample_id")["group_id"]
     for fold, (rest, test) in enumerate(_group_folds(table, folds, seed)):
         inner = table.iloc[rest]
         train, validation = _training_and_validation(inner, seed)
         parts = (inner.iloc[train], inner.iloc[validation], table.iloc[test])
         split = Split(LEAK_FREE, fold, folds, seed, dataset.info.name, *(tuple(part["sample_id"]) for part in parts))
-        check_groups_disjoint(split, groups)
+        check_groups_disjoint(split, table.set_index("sample_id")["group_id"])
         _require_every_class(split, dataset)
         yield split
 
 
-def _image_level_splits(dataset: Dataset, folds: int, seed: int) -> Iterator[Split]:
+def _image_level_splits(dataset: Dataset, leak_free: list[Split], seed: int) -> list[Split]:
     """Leak-free's splits after each image has changed places with another of its class, without regard to groups."""
     samples = dataset.table["sample_id"]
     drawn = samples.groupby(dataset.table["label"]).transform(np.random.default_rng(seed).permutation)
     stand_in = pd.Series(drawn.to_numpy(), index=samples)
-    for split in _leak_free_splits(dataset, folds, seed):
-        parts = (stand_in.loc[list(getattr(split, name))] for name in PARTS)
-        train, validation, test = (tuple(samples[samples.isin(part)]) for part in parts)
-        yield replace(split, protocol=CONTROL, train=train, validation=validation, test=test)
+
+    def exchanged(part: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(samples[samples.isin(stand_in.loc[list(part)])])
+
+    splits = []
+    for split in leak_free:
+        train, validation, test = (exchanged(getattr(split, name)) for name in PARTS)
+        splits.append(replace(split, protocol=CONTROL, train=train, validation=validation, test=test))
+    return splits
 
 
 def _training_and_validation(table: pd.DataFrame, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """The first inner fold with every class on both sides; where there is none, the first."""
-    candidates = list(_group_folds(table, _validation_folds(table), seed))
+    """The first inner fold with every class on both sides; where there is none, the first.
+
+    A fifth validates; where a class has fewer than five groups, as large a part as keeps one group for it.
+    """
+    folds = int(np.clip(table.groupby("label")["group_id"].nunique().min(), 2, VALIDATION_FOLDS))
+    candidates = list(_group_folds(table, folds, seed))
     count = table["label"].nunique()
     complete = (pair for pair in candidates if all(table["label"].iloc[part].nunique() == count for part in pair))
     return next(complete, candidates[0])
@@ -190,11 +188,6 @@ def _training_and_validation(table: pd.DataFrame, seed: int) -> tuple[np.ndarray
 def _group_folds(table: pd.DataFrame, folds: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     splitter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
     return splitter.split(table, table["label"], table["group_id"])
-
-
-def _validation_folds(table: pd.DataFrame) -> int:
-    """A fifth validates; where a class has fewer than five groups, as large a part as keeps one group for it."""
-    return int(np.clip(table.groupby("label")["group_id"].nunique().min(), 2, VALIDATION_FOLDS))
 
 
 def _require_enough(counts: pd.Series, least: int, unit: str, dataset: Dataset) -> None:

@@ -92,12 +92,8 @@ def _parsed(name: str, text: str) -> float | None:
 def one_spelling(labels: pd.Series, class_names: Sequence[str] = ()) -> tuple[pd.Series, tuple[str, ...]]:
     """Labels that differ in case, spaces or composed characters only become one class, in lower case.
 
-    Args:
-        labels: text.
-        class_names: spellings to keep, whatever their case.
-
     Returns:
-        The labels, and a note on those that were written in several ways.
+        The labels, spelled as in ``class_names`` where they are there, and a note on those of several spellings.
     """
     chosen = {_folded(name): name for name in class_names}
     read = labels.map(lambda label: chosen.get(_folded(label), _folded(label)))
@@ -117,15 +113,9 @@ def positive_class(class_names: Sequence[str]) -> str | None:
 
 
 def with_positive_class(dataset: Dataset, name: str | None) -> Dataset:
-    """The dataset with the class that decisions are about.
+    """The dataset with the class that decisions are about: one of its classes, whatever its case; ConfigurationError.
 
-    Args:
-        dataset: any.
-        name: one of its classes, whatever its case; None for the one that is recognised. A note says where there is
-            none.
-
-    Raises:
-        ConfigurationError: it has no such class.
+    ``name`` is None for the one that is recognised; a note says where there is none.
     """
     known = {_folded(one): one for one in dataset.info.class_names}
     if name is not None and _folded(name) not in known:
@@ -138,7 +128,7 @@ def with_positive_class(dataset: Dataset, name: str | None) -> Dataset:
 
 
 def positive_note(info: DatasetInfo) -> tuple[str, ...]:
-    """Returns a note where no class is known to be the one that must not be missed."""
+    """A note where no class is known to be the one that must not be missed."""
     if info.positive_class or positive_class(info.class_names):
         return ()
     return (

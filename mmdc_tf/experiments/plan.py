@@ -40,7 +40,7 @@ class Plan:
         seed: of the splits, and of the first training.
         seeds: trainings a fold.
         output: the run's folder.
-        near_twins: how they were treated: a name in ``mmdc_tf.datasets.deduplicate.NEAR_TWIN_TREATMENTS``.
+        near_twins: how they were treated: a name in ``mmdc_tf.datasets.copies.NEAR_TWIN_TREATMENTS``.
         sensitivity: for cancer, that the stored decision threshold reaches on the validation part, in (0, 1].
         cache: where the features of frozen parts are kept; None trains rows with a frozen part by the usual loop.
         precision: Keras' dtype policy for the networks: ``"float32"`` or ``"mixed_bfloat16"``.

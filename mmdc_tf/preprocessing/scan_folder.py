@@ -7,7 +7,6 @@ import csv
 import functools
 import io
 import os
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import astuple, dataclass, fields
@@ -15,12 +14,10 @@ from pathlib import Path, PurePosixPath
 from typing import NoReturn
 
 from mmdc_tf.datasets.dicom import is_dicom
+from mmdc_tf.datasets.files import MASK_NAME
 from mmdc_tf.datasets.images import IMAGE_SUFFIXES
 from mmdc_tf.errors import ConfigurationError, DatasetError
 from mmdc_tf.io import write_with
-
-# as in Mini-DDSM (NAME_Mask, NAME_MASK2, Mask_NAME) and BUSI (NAME_mask, NAME_mask_1)
-_MASK_NAME = re.compile(r"(?P<before>.+)_mask_?\d*|mask_(?P<after>.+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -124,7 +121,7 @@ def masks_in(folder: Path) -> dict[str, list[Path]]:
 def _name_of_scan(name: str) -> str:
     """The name of the scan whose lesion mask an image of this name would be; "" where it would be none."""
     path = PurePosixPath(name)
-    match = _MASK_NAME.fullmatch(path.name)
+    match = MASK_NAME.fullmatch(path.name)
     return str(path.parent / (match["before"] or match["after"])) if match else ""
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mmdc_tf.datasets.phantom_folder import NOTICE
+from mmdc_tf.datasets.schema import NOTICE
 from mmdc_tf.datasets.splits import CONTROL, LEAK_FREE, PAPER
 from mmdc_tf.experiments.results import rows_that_ran, table_results
 from mmdc_tf.experiments.rows import PaperTable, Row

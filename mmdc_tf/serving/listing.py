@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmdc_tf.datasets.files import kinds
-from mmdc_tf.datasets.paths import PathFinder
+from mmdc_tf.datasets.files import PathFinder, kinds
 from mmdc_tf.datasets.tables import read_table_file, unused_columns_note
 from mmdc_tf.datasets.values import number_column
 from mmdc_tf.errors import DatasetError

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from mmdc_tf.datasets.check import FORMULA_STARTS
+from mmdc_tf.datasets.catalogue import FORMULA_STARTS
 from mmdc_tf.io import write_with
 from mmdc_tf.serving.card import ModelCard
 

@@ -1,29 +1,19 @@
-"""Near-twins, against brute force, properties, and the figures known of BUSI."""
+"""Near-twins by their hashes, against the definition by brute force, and the figures known of BUSI."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made_up_images import texture, write_all
 from scipy.sparse.csgraph import connected_components
 
+from mmdc_tf.datasets import integrity
 from mmdc_tf.datasets.busi import list_busi
-from mmdc_tf.datasets.integrity import join_near_twins, perceptual_hashes
+from mmdc_tf.datasets.integrity import join_near_twins, pair_blocks, perceptual_hashes, unique_hashes
 from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.errors import ConfigurationError, UnreadableImageError
-
-
-def texture(seed, size=96):
-    """Smooth random texture, so that resizing keeps what there is to see."""
-    noise = np.random.default_rng(seed).normal(size=(size, size))
-    smooth = cv2.GaussianBlur(noise, (0, 0), 3)
-    return np.clip(128 + smooth / smooth.std() * 40, 0, 255).astype(np.uint8)
-
-
-def write_all(folder, images):
-    paths = [folder / f"{index}.png" for index in range(len(images))]
-    for path, image in zip(paths, images, strict=True):
-        assert cv2.imwrite(str(path), image)
-    return paths
 
 
 def clusters_of(paths, max_bits=40):
@@ -34,11 +24,67 @@ def distances(hashes):
     return (hashes[:, None, :] != hashes[None, :, :]).sum(axis=-1)
 
 
-def test_hashes_have_256_bits_and_set_half_of_them(tmp_path):
-    hashes = perceptual_hashes(write_all(tmp_path, [texture(1), texture(2)]))
-    assert hashes.shape == (2, 256)
-    assert hashes.dtype == bool
-    np.testing.assert_array_equal(hashes.sum(axis=1), [128, 128])
+def hashes_with_twins(count, bits=256, seed=0):
+    """Random hashes, of which a third are copies of others with some bits flipped, and a few exact copies."""
+    rng = np.random.default_rng(seed)
+    hashes = rng.integers(0, 2, (count, bits)).astype(bool)
+    third = count // 3
+    hashes[third : 2 * third] = hashes[:third] ^ (rng.random((third, bits)) < rng.uniform(0, 0.3, (third, 1)))
+    hashes[-3:] = hashes[0]
+    return hashes
+
+
+def assert_pairs_by_definition(hashes, max_bits):
+    i, j, distance = (np.concatenate(parts) for parts in zip(*pair_blocks(hashes, max_bits), strict=True))
+    apart = distances(hashes)
+    expected = np.nonzero(np.triu(apart <= max_bits, 1))
+    order = np.lexsort((j, i))
+    np.testing.assert_array_equal((i[order], j[order]), expected)
+    np.testing.assert_array_equal(distance[order], apart[expected])
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 40), st.integers(1, 130), st.integers(0, 140), st.integers(0, 2**16))
+def test_pairs_are_those_of_the_definition_at_any_number_and_width(count, bits, max_bits, seed):
+    assert_pairs_by_definition(np.random.default_rng(seed).random((count, bits)) < 0.2, max_bits)
+
+
+@pytest.mark.parametrize("max_bits", [0, 1, 40, 100, 256])
+def test_pairs_across_tiles_and_blocks_are_found_once(monkeypatch, max_bits):
+    for name, value in {"_TILE_ROWS": 7, "_TILE_COLUMNS": 16, "_BLOCK_PAIRS": 10}.items():
+        monkeypatch.setattr(integrity, name, value)
+    assert_pairs_by_definition(hashes_with_twins(101), max_bits)
+
+
+def test_opposite_hashes_are_256_bits_apart_and_not_0():
+    hashes = np.stack([np.zeros(256, bool), np.ones(256, bool)])
+    assert [len(pairs.i) for pairs in pair_blocks(hashes, 255)] == [0]
+    assert [list(pairs.distance) for pairs in pair_blocks(hashes, 256)] == [[256]]
+
+
+@pytest.mark.parametrize("block", [10, 1_000_000])
+def test_clusters_are_the_components_of_all_pairs_at_every_limit(monkeypatch, block):
+    monkeypatch.setattr(integrity, "_BLOCK_PAIRS", block)
+    monkeypatch.setattr(integrity, "_TILE_ROWS", 8)
+    hashes = hashes_with_twins(120)
+    for limit in (0, 3, 10, 40, 90, 128):
+        clusters = join_near_twins([""] * 120, hashes, limit)
+        expected = connected_components(distances(hashes) <= limit)[1]
+        np.testing.assert_array_equal(clusters[:, None] == clusters, expected[:, None] == expected)
+
+
+def test_copies_are_joined_without_comparing_them(monkeypatch):
+    hashes = np.repeat(hashes_with_twins(12), 2500, axis=0)  # 30,000 hashes, 7.5 million pairs of equal ones
+    searched = []
+    monkeypatch.setattr(integrity, "pair_blocks", lambda few, bits: searched.append(len(few)) or pair_blocks(few, bits))
+    assert len(set(join_near_twins([""] * 30_000, hashes, 0))) == 9  # of 12, 4 are equal
+    assert searched == [9]
+
+
+def test_different_hashes_keep_their_order():
+    hashes = np.array([[1, 1], [0, 1], [1, 1], [0, 0], [0, 1]], bool)
+    first, inverse = unique_hashes(hashes)
+    assert (list(first), list(inverse)) == ([0, 1, 3], [0, 1, 0, 2, 1])
 
 
 def test_copies_are_near_and_other_images_far(tmp_path):
@@ -49,23 +95,13 @@ def test_copies_are_near_and_other_images_far(tmp_path):
         cv2.cvtColor(image, cv2.COLOR_GRAY2BGR),
         (image // 2 + 20).astype(np.uint8),
     ]
-    apart = distances(perceptual_hashes(write_all(tmp_path, [*copies, texture(2)])))
+    hashes = perceptual_hashes(write_all(tmp_path, [*copies, texture(2)]))
+    assert (hashes.shape, hashes.dtype) == ((5, 256), bool)
+    assert hashes.sum(axis=1)[[0, 4]].tolist() == [128, 128]
+    apart = distances(hashes)
     assert apart[0, 2] == 0
     assert apart[0, :4].max() <= 40
     assert apart[:4, 4].min() > 80
-
-
-def test_clusters_agree_with_brute_force(tmp_path):
-    images = [texture(seed) for seed in range(6)]
-    noisy = [
-        cv2.addWeighted(images[i % 6], 1 - w, texture(100 + i), w, 0) for i, w in enumerate(np.linspace(0, 0.6, 12))
-    ]
-    paths = write_all(tmp_path, [*images, *noisy])
-    near = distances(perceptual_hashes(paths))
-    for bits in (0, 20, 40, 90):
-        clusters = clusters_of(paths, max_bits=bits)
-        expected = connected_components(near <= bits)[1]
-        np.testing.assert_array_equal(clusters[:, None] == clusters, expected[:, None] == expected)
 
 
 def test_the_limit_itself_still_joins(tmp_path):
@@ -76,17 +112,11 @@ def test_the_limit_itself_still_joins(tmp_path):
     assert list(clusters_of(paths, max_bits=bits - 1)) == [0, 1]
 
 
-def test_twins_of_twins_join(tmp_path):
+def test_twins_of_twins_join_and_clusters_are_numbered_by_first_appearance(tmp_path):
     steps = [cv2.addWeighted(texture(1), 1 - w, texture(2), w, 0) for w in np.linspace(0, 1, 21)]
-    paths = write_all(tmp_path, steps)
-    assert distances(perceptual_hashes(paths))[0, -1] > 80
-    assert set(clusters_of(paths)) == {0}
-
-
-def test_clusters_are_numbered_by_first_appearance(tmp_path):
-    a, b, c = texture(1), texture(2), texture(3)
-    paths = write_all(tmp_path, [b, a, b, c, a])
-    assert list(clusters_of(paths)) == [0, 1, 0, 2, 1]
+    paths = write_all(tmp_path, [texture(3), *steps, texture(4), texture(3)])
+    assert distances(perceptual_hashes(paths))[1, 21] > 80
+    assert list(clusters_of(paths)) == [0, *[1] * 21, 2, 0]
 
 
 def test_flat_images_are_twins_only_when_equal(tmp_path):
@@ -95,27 +125,19 @@ def test_flat_images_are_twins_only_when_equal(tmp_path):
     assert list(clusters_of(paths)) == [0, 1, 2, 1, 3, 4]
 
 
-def test_no_image_gives_no_cluster():
+def test_no_image_unreadable_images_and_impossible_limits(tmp_path):
     assert clusters_of([]).shape == (0,)
-    assert perceptual_hashes([]).shape == (0, 256)
-
-
-def test_an_unreadable_image_is_named(tmp_path):
     (tmp_path / "bad.png").write_text("text")
     with pytest.raises(UnreadableImageError, match=r"bad\.png"):
         clusters_of([tmp_path / "bad.png"])
-
-
-@pytest.mark.parametrize("bits", [-1, 256])
-def test_impossible_limits_are_refused(bits):
-    with pytest.raises(ConfigurationError, match=f"max_bits={bits}"):
-        clusters_of([], max_bits=bits)
+    for bits in (-1, 256):
+        with pytest.raises(ConfigurationError, match=f"max_bits={bits}"):
+            clusters_of([], max_bits=bits)
 
 
 def test_busi_has_the_known_number_of_near_twins(real_data):
     hashes = perceptual_hashes(list_busi(real_data / "busi").table["image_path"])
-    apart = distances(hashes) + 256 * np.eye(len(hashes), dtype=int)
-    nearest = apart.min(axis=1)
+    nearest = (distances(hashes) + 256 * np.eye(len(hashes), dtype=int)).min(axis=1)
     assert len(hashes) == 780
     assert (nearest <= 20).sum() == 216
     assert (nearest <= 40).sum() == 316

@@ -68,12 +68,9 @@ def test_a_wrong_value_is_named_with_the_source(changes, message):
     assert "Received: " in str(caught.value)
 
 
-def test_a_missing_column_is_named():
+def test_missing_columns_and_an_empty_table_are_refused():
     with pytest.raises(DatasetError, match="here without group_id, density"):
         check_sample_table(a_table().drop(columns=["density", "group_id"]), CLASSES, "here")
-
-
-def test_an_empty_table_is_refused():
     with pytest.raises(DatasetError, match="at least one image"):
         check_sample_table(a_table().iloc[:0], CLASSES, "here")
 

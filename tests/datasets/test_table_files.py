@@ -7,78 +7,58 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import openpyxl
 import pandas as pd
 import pytest
 
-from mmdc_tf.datasets.tables import read_table_file
+from mmdc_tf.datasets.tables import read_table_file, unused_columns_note
 from mmdc_tf.errors import DatasetError
 
 
-def written(path: Path, text: str) -> Path:
-    path.write_bytes(text.encode())
+def written(path: Path, content: str | bytes) -> Path:
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
     return path
 
 
-def test_text_stays_text_and_empty_cells_empty(tmp_path: Path):
-    table = read_table_file(written(tmp_path / "a.csv", "id,age\n0029, 61 \n=1+1,\n"), ("id",))
-    assert table.to_dict("list") == {"id": ["0029", "=1+1"], "age": ["61", ""]}
-
-
-def test_empty_cells_beyond_the_header_are_nothing(tmp_path: Path):
-    assert read_table_file(written(tmp_path / "a.csv", "id,age\na,1,\nb,2,\n"), ("id",))["age"].tolist() == ["1", "2"]
-
-
 @pytest.mark.parametrize(
-    ("text", "named"),
+    ("text", "expected"),
     [
-        ("id,age\na,1,3\nb,2,4\n", "row 2 has more cells"),
-        ("id,age\na,1\nb,2,4\n", "row 3 has more cells"),
-        ("id,age\na\0b,1\n", "a byte of value zero"),
-        ('id,age\n"a,1\n', "a quote that is never closed in row 2"),
+        ("id,age\n0029, 61 \n=1+1,\n", {"id": ["0029", "=1+1"], "age": ["61", ""]}),
+        ("id,age\na,1,\nb,2,\n", {"id": ["a", "b"], "age": ["1", "2"]}),  # nothing beyond the header
+        ('"id" , "age"\n"a" , "x, ""y"""\n', {"id": ["a"], "age": ['x, "y"']}),
+        (",Id,x,x,\n0,a,1,2,\n", {"column 1": ["0"], "id": ["a"], "x": ["1"], "column 4": ["2"]}),
+        ("id,age\n", {"id": [], "age": []}),
     ],
 )
-def test_a_broken_csv_is_refused_by_name(tmp_path: Path, text: str, named: str):
-    with pytest.raises(DatasetError, match=rf"(?s)Received: .*a\.csv.*{named}"):
-        read_table_file(written(tmp_path / "a.csv", text), ("id",))
+def test_text_stays_text_and_empty_cells_empty(tmp_path, text, expected):
+    assert read_table_file(written(tmp_path / "a.csv", text), ("id",)).to_dict("list") == expected
 
 
-@pytest.mark.parametrize(
-    ("content", "named"),
-    [
-        (b"\xd0\xcf\x11\xe0 of Excel 97", "an old Excel workbook, .xls, or one with a password"),
-        ("id,name\na,Müller\n".encode("cp1252"), "line 2 is not UTF-8"),
-        (b"ID,id\na,b\n", "the column id twice: 'ID' and 'id'"),
-        (b"", "an empty file"),
-    ],
-)
-def test_what_is_no_table_is_named_for_what_it_is(tmp_path: Path, content: bytes, named: str):
-    (tmp_path / "a.csv").write_bytes(content)
-    with pytest.raises(DatasetError, match=rf"Received: .*a\.csv \({named}"):
-        read_table_file(tmp_path / "a.csv", ("id",))
-
-
-def test_spaces_around_quotes_do_no_harm(tmp_path: Path):
-    table = read_table_file(written(tmp_path / "a.csv", '"id" , "age"\n"a" , "x, ""y"""\n'), ("id",))
-    assert table.to_dict("list") == {"id": ["a"], "age": ['x, "y"']}
-
-
-def test_rows_are_numbered_as_in_the_file(tmp_path: Path):
+def test_rows_are_numbered_as_in_the_file(tmp_path):
     """The line that Excel reads the separator from, blank lines and a cell of two lines included."""
     table = read_table_file(written(tmp_path / "a.csv", 'sep=;\nid;age\n\na;"1\n2"\nb;"3;4"\n'), ("id",))
     assert list(table.index) == [4, 5] and table["age"].tolist() == ["1\n2", "3;4"]
 
 
-def test_columns_without_a_name_or_with_that_of_another_are_kept_apart(tmp_path: Path):
-    table = read_table_file(written(tmp_path / "a.csv", ",Id,x,x,\n0,a,1,2,\n"), ("id",))
-    assert table.to_dict("list") == {"column 1": ["0"], "id": ["a"], "x": ["1"], "column 4": ["2"]}
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        ("id,age\na,1,3\nb,2,4\n", "row 2 has more cells"),
+        ("id,age\na,1\nb,2,4\n", "row 3 has more cells"),
+        ("id,age\na\0b,1\n", "a byte of value zero"),
+        ('id,age\n"a,1\n', "a quote that is never closed in row 2"),
+        (b"\xd0\xcf\x11\xe0 of Excel 97", "an old Excel workbook, .xls, or one with a password"),
+        ("id,name\na,Müller\n".encode("cp1252"), "line 2 is not UTF-8"),
+        ("ID,id\na,b\n", "the column id twice: 'ID' and 'id'"),
+        ("", "an empty file"),
+    ],
+)
+def test_what_is_no_table_is_named_for_what_it_is(tmp_path, content, named):
+    with pytest.raises(DatasetError, match=rf"Expected a CSV \(UTF-8\) or XLSX table. Received: .*a\.csv \({named}"):
+        read_table_file(written(tmp_path / "a.csv", content), ("id",))
 
 
-def test_a_table_without_rows_has_its_columns(tmp_path: Path):
-    table = read_table_file(written(tmp_path / "a.csv", "id,age\n"), ("id", "age"))
-    assert len(table) == 0
-
-
-def test_a_workbook_with_a_damaged_sheet_is_refused_by_name(tmp_path: Path):
+def test_a_workbook_with_a_damaged_sheet_is_refused_by_name(tmp_path):
     """The archive opens, and the sheet's compressed bytes do not unpack."""
     path = tmp_path / "a.xlsx"
     pd.DataFrame({"id": ["a"] * 50}).to_excel(path, index=False)
@@ -92,21 +72,44 @@ def test_a_workbook_with_a_damaged_sheet_is_refused_by_name(tmp_path: Path):
         read_table_file(path, ("id",))
 
 
+def test_what_a_sheet_shows_is_read_and_what_is_not_read_is_named(tmp_path):
+    book = openpyxl.Workbook()
+    for row in (["id", "age", "site"], [29, 50.0, 7], [1234567, 0.5, 123], ["0030", "45", None]):
+        book.active.append(row)
+    for cell, form in {"A2": "0000", "A3": "0000", "C2": '"S"00', "C3": '"S"00', "B2": "0.00"}.items():
+        book.active[cell].number_format = form
+    book.create_sheet("empty")
+    book.create_sheet("notes")["B7"] = "left out"
+    book.save(tmp_path / "a.xlsx")
+    table = read_table_file(tmp_path / "a.xlsx", ("id",))
+    expected = {"id": ["0029", "1234567", "0030"], "age": ["50", "0.5", "45"], "site": ["S07", "S123", ""]}
+    assert table.to_dict("list") == expected
+    assert unused_columns_note(table, ("id", "site")) == (
+        "sheets of the workbook that are not read: 'notes'",
+        "columns of the table that are not used: 'age'",
+    )
+    book.active["B3"] = "=1+1"
+    book.save(tmp_path / "a.xlsx")  # which computes nothing
+    with pytest.raises(DatasetError, match=r"a\.xlsx \(a formula without a result in B3; open the file in Excel"):
+        read_table_file(tmp_path / "a.xlsx", ("id",))
+    book.active["B3"] = 2
+    book.active.merge_cells("A2:A4")
+    book.save(tmp_path / "a.xlsx")
+    with pytest.raises(DatasetError, match=r"a\.xlsx \(merged cells, A2:A4 of the sheet 'Sheet'; unmerge and fill"):
+        read_table_file(tmp_path / "a.xlsx", ("id",))
+
+
 def workbook(path: Path, rows: str, dimension: str = "A1:B2") -> Path:
     """A workbook with the columns id and age, the row a, 1, and further rows as XML."""
     pd.DataFrame({"id": ["a"], "age": ["1"]}).to_excel(path, index=False)
     with zipfile.ZipFile(path) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
-    sheet = "xl/worksheets/sheet1.xml"
-    text = (
-        parts[sheet]
-        .decode()
-        .replace('ref="A1:B2"', f'ref="{dimension}"')
-        .replace("</sheetData>", f"{rows}</sheetData>")
-    )
+    name = "xl/worksheets/sheet1.xml"
+    sheet = parts[name].decode().replace('ref="A1:B2"', f'ref="{dimension}"')
+    parts[name] = sheet.replace("</sheetData>", f"{rows}</sheetData>").encode()
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in {**parts, sheet: text.encode()}.items():
-            archive.writestr(name, content)
+        for part, content in parts.items():
+            archive.writestr(part, content)
     return path
 
 
@@ -120,8 +123,7 @@ def most_memory(work: Callable[[], object]) -> int:
         tracemalloc.stop()
 
 
-def test_a_workbook_reads_as_it_looks(tmp_path: Path):
-    """Numbers as typed, leading zeros of text kept, a formula by its last result, an empty row left out."""
+def test_a_formula_is_read_by_its_last_result_and_empty_rows_are_left_out(tmp_path):
     rows = (
         '<row r="4"><c r="A4" t="inlineStr"><is><t>0029</t></is></c><c r="B4"><v>61</v></c></row>'
         '<row r="5"><c r="A5"><v>50.5</v></c><c r="B5"><f>1+1</f><v>2</v></c></row>'
@@ -142,7 +144,7 @@ def test_a_workbook_reads_as_it_looks(tmp_path: Path):
     ],
     ids=["claimed", "empty", "formatted", "beyond Excel", "hang"],
 )
-def test_rows_without_content_cost_nothing(tmp_path: Path, rows: str, dimension: str):
+def test_rows_without_content_cost_nothing(tmp_path, rows, dimension):
     path = workbook(tmp_path / "a.xlsx", rows, dimension)
     assert read_table_file(path, ("id",)).to_dict("list") == {"id": ["a"], "age": ["1"]}
 
@@ -160,7 +162,7 @@ def test_rows_without_content_cost_nothing(tmp_path: Path, rows: str, dimension:
     ],
     ids=["one far cell", "many far cells", "no column"],
 )
-def test_cells_far_away_are_refused_in_little_memory(tmp_path: Path, rows: str, named: str):
+def test_cells_far_away_are_refused_in_little_memory(tmp_path, rows, named):
     """pandas fills all between with empty cells: 11 GB where the first stands in Excel's last row, in 5 kB."""
     path = workbook(tmp_path / "a.xlsx", rows)
 
@@ -171,7 +173,7 @@ def test_cells_far_away_are_refused_in_little_memory(tmp_path: Path, rows: str, 
     assert most_memory(read) < 30e6
 
 
-def test_a_workbook_that_unpacks_to_far_more_is_refused_before_it_is_read(tmp_path: Path):
+def test_a_workbook_that_unpacks_to_far_more_is_refused_before_it_is_read(tmp_path):
     """256 MB of empty rows in a quarter of a megabyte."""
     path = workbook(tmp_path / "a.xlsx", "")
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive, archive.open("xl/more.xml", "w") as part:

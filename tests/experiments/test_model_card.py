@@ -15,7 +15,7 @@ from sklearn.metrics import accuracy_score, classification_report, cohen_kappa_s
 from small_run import TRAININGS, folder_of, read
 
 from mmdc_tf.datasets.opencv import cv2
-from mmdc_tf.datasets.phantom_folder import NOTICE
+from mmdc_tf.datasets.schema import NOTICE
 from mmdc_tf.datasets.splits import Split
 from mmdc_tf.errors import RESEARCH_USE
 from mmdc_tf.experiments.model_card import write_model_card

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from mmdc_tf.datasets import phantom_mammogram
-from mmdc_tf.datasets.phantom_cohort import mammogram_patients
-from mmdc_tf.datasets.phantom_mammogram import Mammogram, draw_mammogram
+from mmdc_tf.datasets import phantom_images
+from mmdc_tf.datasets.phantom import mammogram_patients
+from mmdc_tf.datasets.phantom_images import Mammogram, draw_mammogram
 from mmdc_tf.errors import ConfigurationError, InputError
 from mmdc_tf.preprocessing.breast import MARGIN, film_level, find_breast, strip_mask
 
@@ -43,7 +43,7 @@ def overlap(found: np.ndarray, truth: np.ndarray) -> float:
 def phantom_scan(seed: int, patch: pytest.MonkeyPatch) -> tuple[Mammogram, np.ndarray]:
     """A scan of one of the seed's patients, a striped one where there is one, and where its label was burnt in."""
     label = np.zeros(0)
-    burn = phantom_mammogram.burn_label
+    burn = phantom_images.burn_label
 
     def burn_and_note(image: np.ndarray, *rest: object) -> None:
         nonlocal label
@@ -51,7 +51,7 @@ def phantom_scan(seed: int, patch: pytest.MonkeyPatch) -> tuple[Mammogram, np.nd
         burn(image, *rest)
         label = image != before
 
-    patch.setattr(phantom_mammogram, "burn_label", burn_and_note)
+    patch.setattr(phantom_images, "burn_label", burn_and_note)
     patient = mammogram_patients(3, seed)[seed % 3]
     view, side = sorted(patient.white_strips or {(("CC", "MLO")[seed // 3 % 2], ("LEFT", "RIGHT")[seed // 6 % 2])})[0]
     return draw_mammogram(patient, view, side), label
