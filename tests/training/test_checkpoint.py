@@ -15,7 +15,7 @@ from mmdc_tf.datasets.schema import Dataset
 from mmdc_tf.inputs.pipeline import InputSettings
 from mmdc_tf.models import ModelSettings, build_model, freeze_through
 from mmdc_tf.models.frozen_part import split_frozen
-from mmdc_tf.training.checkpoint import Checkpoint
+from mmdc_tf.training.callbacks import Checkpoint
 from mmdc_tf.training.feature_cache import FeatureCache
 from mmdc_tf.training.feature_store import CacheSettings
 from mmdc_tf.training.recipe import TrainingRecipe, load_profile
