@@ -16,8 +16,7 @@ from mmdc_tf.experiments.grid import Plan, make_cells
 from mmdc_tf.experiments.rows import Row
 from mmdc_tf.experiments.runner import run_cells
 from mmdc_tf.preprocessing.batch import prepare_worker, preprocess_folder
-from mmdc_tf.training.feature_folder import list_entries
-from mmdc_tf.training.feature_store import CacheSettings
+from mmdc_tf.training.feature_store import CacheSettings, list_entries
 from mmdc_tf.training.recipe import load_profile
 from mmdc_tf.workers.on_ray import OnRay, TaskResources
 
