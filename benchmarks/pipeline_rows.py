@@ -16,12 +16,11 @@ from mmdc_tf.datasets.catalogue import load_dataset
 from mmdc_tf.datasets.phantom import phantom_ultrasound
 from mmdc_tf.experiments.rows import Row, choose_rows, load_table
 from mmdc_tf.inputs.augmentation import Augmentation
-from mmdc_tf.inputs.features import FrozenFeatures
+from mmdc_tf.inputs.features import FrozenFeatures, StoredFeatures
 from mmdc_tf.inputs.pipeline import InputSettings, training_dataset
 from mmdc_tf.models import ModelSettings, build_model, freeze_through
 from mmdc_tf.models.frozen_part import split_frozen
 from mmdc_tf.preprocessing.recipes import recipe_for
-from mmdc_tf.training.feature_cache import FeatureSource, StoredSource
 from mmdc_tf.training.recipe import TrainingRecipe, load_profile
 from mmdc_tf.training.trainer import TrainingParts, class_weights, train
 
@@ -127,7 +126,7 @@ class Consumer:
             return
         weights = class_weights(data.table, data.class_names)
         for views, mixing in ((1, 0.0), (data.recipe.feature_views, data.recipe.feature_mixing)):
-            source = StoredSource(self._features(data, scratch, views), mixing)
+            source = self._features(data, scratch, views, mixing)
             words = f"{views} view{'s' if views > 1 else ''} of {self._readable()}{', mixing' if mixing else ''}"
             yield words, source.training(data.table, self._settings(data), 0, 0.0, weights if mixing else None)
 
@@ -139,9 +138,9 @@ class Consumer:
 
     def steps_in_training(self, data: Data, scratch: Path) -> dict[str, Steps]:
         """Those of a real training: of its first epoch, and of the later ones together."""
-        source: FeatureSource | None = None
+        source: FrozenFeatures | None = None
         if self.shapes:
-            source = StoredSource(self._features(data, scratch, data.recipe.feature_views), data.recipe.feature_mixing)
+            source = self._features(data, scratch, data.recipe.feature_views, data.recipe.feature_mixing)
         first, *later = self.timer.train(self.model, self._parts(data), data.recipe, source)
         together = Steps([x for one in later for x in one.wait], [x for one in later for x in one.step])
         return {"1st epoch": first, "later epochs": together}
@@ -155,11 +154,11 @@ class Consumer:
     def _readable(self) -> str:
         return " + ".join("×".join(map(str, shape)) for shape in self.shapes)
 
-    def _features(self, data: Data, scratch: Path, views: int) -> FrozenFeatures:
+    def _features(self, data: Data, scratch: Path, views: int, mixing: float) -> StoredFeatures:
         """Random numbers in memory-mapped files, as float16."""
         outputs = [self._made_up(data, scratch / f"{self.name}-{n}.bin", shape) for n, shape in enumerate(self.shapes)]
         rows = {name: row for row, name in enumerate(data.table["sample_id"])}
-        return FrozenFeatures(tuple(tuple(output[view] for output in outputs) for view in range(views)), rows)
+        return StoredFeatures([[output[view] for output in outputs] for view in range(views)], rows, mixing)
 
     def _made_up(self, data: Data, path: Path, shape: tuple[int, ...]) -> np.ndarray:
         """float16 (views, images, h, w, channels), written where it is not there yet."""

@@ -105,27 +105,24 @@ def near_twins(bench: Bench) -> None:
 
 def store(bench: Bench) -> None:
     """Filling the feature store, and opening it again."""
-    from mmdc_tf.training.feature_cache import PART
-    from mmdc_tf.training.feature_store import CacheSettings, fill, open_entries
+    from mmdc_tf.training.feature_store import FILL_BATCH, CacheSettings, Entry, open_filled
 
-    count = len(_saved(bench).table)
-    arguments = (CacheSettings(bench.folder.parent / "store"), [{"view": view} for view in range(VIEWS)], count)
+    count, settings = len(_saved(bench).table), CacheSettings(bench.folder.parent / "store")
+    entries = [Entry(settings.folder, {"view": view}, count, (STORED_SHAPE,), "float16") for view in range(VIEWS)]
 
-    def compute(start: int, stop: int, which: tuple[int, ...]) -> list[list[np.ndarray]]:
-        return [[np.zeros((stop - start, *STORED_SHAPE), np.float32)] for _ in which]
+    def compute(view: int, start: int) -> Iterator[list[np.ndarray]]:
+        for first in range(start, count, FILL_BATCH):
+            yield [np.zeros((min(FILL_BATCH, count - first), *STORED_SHAPE), np.float32)]
 
     with bench.stage("fill the feature store, 8 views", count):
-        fill(open_entries(*arguments, [STORED_SHAPE], "float16", PART), compute)
+        open_filled(settings, entries, compute)
     with bench.stage("open the filled store, 8 views", count):
-        entries = open_entries(*arguments, [STORED_SHAPE], "float16", PART)
-        fill(entries, compute)
-        for entry in entries:
-            entry.arrays()
+        open_filled(settings, entries, compute)
 
 
 def features(bench: Bench) -> None:
     """An epoch on features of which one of 8 views is drawn."""
-    from mmdc_tf.inputs.features import FrozenFeatures, feature_training_dataset
+    from mmdc_tf.inputs.features import StoredFeatures
 
     dataset = _saved(bench)
     count = len(dataset.table)
@@ -134,8 +131,8 @@ def features(bench: Bench) -> None:
         file.truncate(VIEWS * count * int(np.prod(DENSENET_SHAPE)) * 2)  # sparse: it takes no room on the disk
     views = np.memmap(path, np.float16, "r", shape=(VIEWS, count, *DENSENET_SHAPE))
     rows = {name: row for row, name in enumerate(dataset.table["sample_id"])}
-    stored = FrozenFeatures(tuple((view,) for view in views), rows)
-    batches = feature_training_dataset(dataset.table, stored, _settings(bench, dataset), 0, mixing=0.2)
+    stored = StoredFeatures([[view] for view in views], rows, mixing=0.2)
+    batches = stored.training(dataset.table, _settings(bench, dataset), 0)
     bench.iterate("an epoch on stored features", batches, count)
 
 

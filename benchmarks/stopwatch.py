@@ -32,7 +32,7 @@ PARTS = {
 }
 TIMED = {
     "build": (Workshop, "network"),
-    "fill": (feature_cache, "fill"),
+    "fill": (feature_cache, "open_filled"),
     "open": (Workshop, "features"),
     "score": (NetworkLearner, "probabilities"),
     "save": (NetworkLearner, "save"),

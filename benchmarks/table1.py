@@ -138,7 +138,7 @@ def describe(plan: Plan, cells: dict[str, list[Cell]], scale: float, loading: fl
     return (
         f"{plan.table.title}: {len(cells)} rows, both protocols, {plan.profile.folds} folds: {trainings} trainings a "
         f"row\n{len(plan.dataset.table)} {kind}, {recipe.image_size}×{recipe.image_size}, batches of "
-        f"{recipe.batch_size}, {recipe.epochs} epochs, {recipe.feature_views} views in {recipe.feature_dtype}{scaled}\n"
+        f"{recipe.batch_size}, {recipe.epochs} epochs, {recipe.feature_views} views in float16{scaled}\n"
         f"random numbers in files of weights: only time is measured, accuracy would mean nothing\n{machine_lines()}\n"
         f"loading the images' table (with the search for near-twins) and splitting it: {loading:.1f} s\n"
     )

@@ -16,8 +16,9 @@ from mmdc_tf.datasets.splits import Split
 from mmdc_tf.experiments.grid import Cell, Plan
 from mmdc_tf.experiments.runner import run_cells
 from mmdc_tf.report.tables import write_tables
-from mmdc_tf.training.feature_cache import FILL_BATCH, PART
+from mmdc_tf.training.feature_store import FILL_BATCH
 
+PART = 64
 FEW_TRAINING, FEW_VALIDATION, FEW_TEST, FEW_EPOCHS, FEW_VIEWS = 40, 24, 20, 2, 2
 Seconds = dict[str, float]
 """Of each of ``PARTS``."""
