@@ -32,7 +32,7 @@ def main(output: Path) -> None:
 
     from mmdc_tf.datasets.phantom import phantom_mammograms
     from mmdc_tf.training.callbacks import Checkpoint
-    from mmdc_tf.training.trainer import strategy_for
+    from mmdc_tf.training.devices import strategy_for
 
     dataset = phantom_mammograms(output / "data", patients=12, height=64, seed=1)
     two, checkpoint = strategy_for("all", BATCH), Checkpoint(output / "state.npz", seconds=0)
@@ -55,8 +55,9 @@ def trained(dataset: Any, strategy: Any, name: str, images: int, validated: int,
     """Two epochs with class weights; ``options`` are ``callbacks`` and ``checkpoint`` of ``train``."""
     from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset
     from mmdc_tf.models import MODELS, ModelSettings, build_model
+    from mmdc_tf.training.devices import on_one_device
     from mmdc_tf.training.recipe import load_profile
-    from mmdc_tf.training.trainer import TrainingParts, make_deterministic, on_one_device, train
+    from mmdc_tf.training.trainer import TrainingParts, make_deterministic, train
 
     make_deterministic(3)
     with nullcontext() if strategy is None else strategy.scope():

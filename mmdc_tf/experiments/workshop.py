@@ -16,9 +16,10 @@ from mmdc_tf.inputs.features import FrozenFeatures
 from mmdc_tf.inputs.pipeline import InputSettings
 from mmdc_tf.models import ModelSettings, build_model, freeze_through
 from mmdc_tf.models.frozen_part import FrozenSplit, split_frozen
+from mmdc_tf.training.devices import on_one_device, strategy_for
 from mmdc_tf.training.feature_cache import FeatureCache
 from mmdc_tf.training.recipe import TrainingRecipe
-from mmdc_tf.training.trainer import on_one_device, start_again, strategy_for
+from mmdc_tf.training.trainer import start_again
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import pytest
 import tensorflow as tf
 
 from mmdc_tf.errors import ConfigurationError
-from mmdc_tf.training.trainer import strategy_for
+from mmdc_tf.training.devices import strategy_for
 
 SCRIPT = Path(__file__).parents[1] / "several_devices.py"
 
