@@ -22,6 +22,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "vit": {"width": 16, "depth": 1, "heads": 2, "mlp": 16},  # has neither BatchNormalization nor dropout
     "mmdcnet": {"backbone": "tiny", "conv_filters": 8, "grid": 2},
 }
+BUILT: dict[tuple[str, bool], keras.Model] = {}
+"""Networks are traced once, and start again for the next training."""
 
 
 def main(output: Path) -> None:
@@ -57,11 +59,13 @@ def trained(dataset: Any, strategy: Any, name: str, images: int, validated: int,
     from mmdc_tf.models import MODELS, ModelSettings, build_model
     from mmdc_tf.training.devices import on_one_device
     from mmdc_tf.training.recipe import load_profile
-    from mmdc_tf.training.trainer import TrainingParts, make_deterministic, train
+    from mmdc_tf.training.trainer import TrainingParts, make_deterministic, start_again, train
 
     make_deterministic(3)
     with nullcontext() if strategy is None else strategy.scope():
-        model = build_model(name, ModelSettings(SIZE), **ARGUMENTS[name])
+        fresh = build_model(name, ModelSettings(SIZE), **ARGUMENTS[name])
+    if (model := BUILT.setdefault((name, strategy is None), fresh)) is not fresh:
+        start_again(model, fresh)
     inputs = InputSettings("plain", SIZE, BATCH, dataset.info.class_names, MODELS[name].inputs)
     table = dataset.table.sort_values("view", kind="stable")
     parts = TrainingParts(table[:images], table[images : images + validated], inputs)
