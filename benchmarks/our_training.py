@@ -24,10 +24,11 @@ import keras
 import numpy as np
 
 from mmdc_tf.datasets.schema import Dataset
+from mmdc_tf.inputs.features import FrozenFeatures
 from mmdc_tf.inputs.pipeline import InputSettings
 from mmdc_tf.models import ModelSettings, build_model, freeze_through
 from mmdc_tf.models.frozen_part import FrozenSplit, split_frozen
-from mmdc_tf.training.feature_cache import FeatureCache, FeatureSource
+from mmdc_tf.training.feature_cache import FeatureCache
 from mmdc_tf.training.feature_store import CacheSettings
 from mmdc_tf.training.recipe import TrainingRecipe, load_profile
 from mmdc_tf.training.trainer import TrainingParts, make_deterministic, train
@@ -105,7 +106,7 @@ def _timed(model: keras.Model, job: dict[str, Any], dataset: Dataset, settings: 
 
 def _tail(
     model: keras.Model, job: dict[str, Any], dataset: Dataset, settings: InputSettings, recipe: TrainingRecipe
-) -> tuple[keras.Model, FeatureSource]:
+) -> tuple[keras.Model, FrozenFeatures]:
     """What is not frozen, and the stored features of what is."""
     split = cast(FrozenSplit, split_frozen(model, CUT))  # None is for models of two views
     cache = FeatureCache(CacheSettings(Path(job["cache"])), dataset, say=lambda line: print(line, file=sys.stderr))

@@ -94,7 +94,7 @@ def test_help_names_every_promised_option(capsys):
     text = capsys.readouterr().out
     what = "table figure rows without-images dataset-root protocol folds seeds profile"
     how = "image-size epochs batch-size weights output resume fresh list seed debug"
-    speed = "cache-dir cache-limit no-cache feature-views feature-dtype precision jit"
+    speed = "cache-dir cache-limit no-cache feature-views precision"
     for name in f"{what} {how} {speed}".split():
         assert f"--{name} " in text or f"--{name}\n" in text
 
@@ -156,15 +156,15 @@ def test_features_are_kept_in_the_users_cache_unless_another_place_or_none_is_as
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     run = ["run", "--table", "1", "--output", str(shared_output)]
     elsewhere = ["--cache-dir", str(tmp_path / "mine"), "--cache-limit", "1.5GB"]
-    how = ["--feature-views", "3", "--feature-dtype", "bfloat16", "--precision", "mixed_bfloat16", "--jit"]
+    how = ["--feature-views", "3", "--precision", "mixed_bfloat16"]
     for options in ([], elsewhere + how, ["--no-cache"]):
         assert main([*run, *options]) == 0
     usual, other, none = plans
     assert usual.cache == CacheSettings(tmp_path / "mmdc_tf" / "features", 50 * 10**9)
-    assert (usual.profile.recipe.feature_views, usual.precision, usual.jit) == (8, "float32", False)
+    assert (usual.profile.recipe.feature_views, usual.precision) == (8, "float32")
     assert other.cache == CacheSettings(tmp_path / "mine", 1_500_000_000)
-    assert (other.profile.recipe.feature_views, other.profile.recipe.feature_dtype) == (3, "bfloat16")
-    assert (other.precision, other.jit) == ("mixed_bfloat16", True)
+    assert other.profile.recipe.feature_views == 3
+    assert other.precision == "mixed_bfloat16"
     assert none.cache is None
 
 

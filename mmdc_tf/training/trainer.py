@@ -1,21 +1,19 @@
-"""Training one model, or fitting one classifier, on one split. It never sees test data."""
+"""Training one model on one split. It never sees test data."""
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from mmdc_tf.errors import ConfigurationError, TrainingDivergedError
+from mmdc_tf.errors import TrainingDivergedError
 from mmdc_tf.inputs.augmentation import Augmentation
 from mmdc_tf.inputs.features import FrozenFeatures
 from mmdc_tf.inputs.pipeline import (
@@ -32,6 +30,7 @@ from mmdc_tf.training.callbacks import (
     WarmupCosine,
     even_batch_size,
 )
+from mmdc_tf.training.devices import OneDeviceValidation, even_parts
 from mmdc_tf.training.fused_normalization import fused_batch_normalization
 from mmdc_tf.training.recipe import MONITORS, TrainingRecipe
 from mmdc_tf.version import __version__
@@ -62,53 +61,6 @@ def make_deterministic(seed: int) -> None:
         tf.random.set_seed(TENSORFLOW_SEED)
 
 
-def strategy_for(
-    devices: str, batch_size: int, say: Callable[[str], object] = print
-) -> tf.distribute.MirroredStrategy | None:
-    """What trains a network on all devices of this machine: it is built, and split, in its ``scope()``.
-
-    Each device computes its part of every batch, with dropout and BatchNormalization's statistics of that part, and
-    their gradients are averaged. So the numbers differ a little from those of one device (docs/cluster.md).
-
-    Args:
-        devices: ``"one"``, or ``"all"``: every GPU, or every logical processor where there is no GPU.
-        batch_size: images a step, all devices together.
-        say: prints a line.
-
-    Returns:
-        The same for all networks of a process; None where one device trains.
-
-    Raises:
-        ConfigurationError: more devices than images in a batch.
-    """
-    found = [device.name for device in tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")]
-    if devices == "one" or len(found) == 1:
-        if devices != "one":
-            say(f"note: all devices are one, {found[0]}: it trains as usual")
-        return None
-    if len(found) > batch_size:
-        raise ConfigurationError(
-            f"Expected at least one image of a batch for each device. Received: devices={len(found)}, "
-            f"batch_size={batch_size}. Give a larger --batch-size, show fewer devices (CUDA_VISIBLE_DEVICES), or leave "
-            "--devices all out."
-        )
-    say(f"{len(found)} devices train each fold together: {', '.join(found)}; the batch and the learning rate stay")
-    return _mirrored(tuple(found))
-
-
-@functools.cache
-def _mirrored(devices: tuple[str, ...]) -> tf.distribute.MirroredStrategy:
-    return tf.distribute.MirroredStrategy(list(devices))
-
-
-def on_one_device(model: keras.Model) -> keras.Model:
-    """The same layers in a model that predicts on one device, for one that was built in a strategy's scope.
-
-    On several, a last batch of fewer images than devices would leave one of them without, which TensorFlow cannot do.
-    """
-    return keras.Model(model.input, model.output, name=model.name)
-
-
 def train(
     model: keras.Model,
     parts: TrainingParts,
@@ -126,7 +78,7 @@ def train(
     Args:
         model: built and cut, compiled here where it is not yet; its metadata layer is adapted to the training part.
             With ``features`` it is the tail of ``mmdc_tf.models.frozen_part.FrozenSplit``, which takes them. One that
-            was built in the scope of ``strategy_for`` is trained on all devices.
+            was built in the scope of ``devices.strategy_for`` is trained on all devices.
         parts: training and validation tables.
         recipe: optimiser, schedule, augmentation, stopping.
         seed: order of the batches, movements of the augmentation, dropout of the metadata.
@@ -151,7 +103,7 @@ def train(
     parts = replace(parts, inputs=replace(parts.inputs, batch_size=size))
     batches, validation, in_order = _datasets(parts, recipe, seed, features, weights if mixed else None)
     if devices > 1:
-        batches = _even(batches, len(parts.train), size, devices)
+        batches = even_parts(batches, len(parts.train), size, devices)
     if not model.compiled:
         _compile(model, recipe)
     peak = recipe.learning_rate if pretrained else recipe.learning_rate_random
@@ -167,7 +119,7 @@ def train(
     _replay(batches, keeper.epochs_done)
     statistics: keras.callbacks.Callback = PopulationStatistics(in_order)
     if devices > 1:
-        statistics = _OneDeviceValidation(_scorer(model, recipe.label_smoothing), validation, statistics)
+        statistics = OneDeviceValidation(validation, statistics, recipe.label_smoothing)
     with fused_batch_normalization(model):
         model.fit(
             batches,
@@ -200,37 +152,6 @@ def _datasets(
     augmentation = None if recipe.augmentation is None else Augmentation(**recipe.augmentation)
     batches = training_dataset(parts.train, parts.inputs, augmentation, seed, recipe.metadata_dropout)
     return batches, evaluation_dataset(parts.validation, parts.inputs), evaluation_dataset(parts.train, large)
-
-
-def _even(batches: tf.data.Dataset, count: int, size: int, devices: int) -> tf.data.Dataset:
-    """Batches of which each device gets as many images: fewer than ``devices`` are left out, others in each epoch."""
-    whole = batches.take(len(batches) - int(0 < count % size < devices))
-
-    def cut(*batch: Any) -> Any:
-        rows = tf.shape(batch[1])[0] // devices * devices
-        return tf.nest.map_structure(lambda values: values[:rows], batch)
-
-    return whole.map(cut)
-
-
-class _OneDeviceValidation(keras.callbacks.Callback):
-    """Validates after each epoch on one device, where no image is left out."""
-
-    def __init__(self, scorer: keras.Model, batches: tf.data.Dataset, statistics: PopulationStatistics) -> None:
-        super().__init__()
-        self._scorer, self._batches, self._statistics = scorer, batches, statistics
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        found = self._scorer.evaluate(self._batches, callbacks=[self._statistics], return_dict=True, verbose=0)
-        (logs if logs is not None else {}).update({f"val_{name}": value for name, value in found.items()})
-
-
-@functools.lru_cache(maxsize=1)
-def _scorer(model: keras.Model, label_smoothing: float) -> keras.Model:
-    """Traced once a model: the folds of a row share it."""
-    scorer = on_one_device(model)
-    scorer.compile(loss=_loss(label_smoothing), metrics=[_accuracy()], jit_compile=False)
-    return scorer
 
 
 def _replay(batches: tf.data.Dataset, epochs: int) -> None:
@@ -294,19 +215,11 @@ def _compile(model: keras.Model, recipe: TrainingRecipe) -> None:
         optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
         model.compile(
             optimizer,
-            loss=_loss(recipe.label_smoothing),
-            metrics=[_accuracy()],
+            loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
+            metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
             jit_compile=False,  # XLA gave nothing, and takes minutes (docs/speed.md)
         )
         optimizer.build(model.trainable_variables)  # else the first step is traced twice
-
-
-def _loss(label_smoothing: float) -> keras.losses.Loss:
-    return keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing)
-
-
-def _accuracy() -> keras.metrics.Metric:
-    return keras.metrics.CategoricalAccuracy(name="accuracy")
 
 
 def _require_finite(history: pd.DataFrame) -> None:

@@ -11,17 +11,18 @@ import pandas as pd
 import pytest
 
 from mmdc_tf.datasets.phantom import phantom_mammograms
-from mmdc_tf.datasets.schema import Dataset
 from mmdc_tf.inputs.pipeline import InputSettings
-from mmdc_tf.models import ModelSettings, build_model, freeze_through
+from mmdc_tf.models import MODELS, ModelSettings, build_model, freeze_through
 from mmdc_tf.models.frozen_part import split_frozen
-from mmdc_tf.training.checkpoint import Checkpoint
+from mmdc_tf.training.callbacks import Checkpoint
 from mmdc_tf.training.feature_cache import FeatureCache
 from mmdc_tf.training.feature_store import CacheSettings
 from mmdc_tf.training.recipe import TrainingRecipe, load_profile
 from mmdc_tf.training.trainer import TrainingParts, make_deterministic, train
 
 SIZE, EPOCHS, SEED = 32, 5, 3
+PLAIN = {"augmentation": None, "metadata_dropout": 0.0}
+"""For what has nothing to do with the batches: it is traced sooner."""
 
 
 class CutOff(KeyboardInterrupt):
@@ -43,15 +44,6 @@ class Cut(keras.callbacks.Callback):
             raise CutOff
 
 
-@pytest.fixture(scope="module")
-def phantom(tmp_path_factory) -> Dataset:
-    return phantom_mammograms(tmp_path_factory.mktemp("phantom") / "data", patients=8, height=64, seed=1)
-
-
-PLAIN = {"augmentation": None, "metadata_dropout": 0.0}
-"""For what has nothing to do with the batches: it is traced sooner."""
-
-
 def recipe(**changes: object) -> TrainingRecipe:
     """The full one, with augmentation, dropout of metadata and mixing, for a few epochs."""
     full = load_profile("full", image_size=SIZE, epochs=EPOCHS, batch_size=8, feature_views=3).recipe
@@ -59,38 +51,31 @@ def recipe(**changes: object) -> TrainingRecipe:
 
 
 class Training:
-    """A small MMDCNet on the phantom; each call is what a process does from its start."""
+    """A small network on the phantom; each call is what a process does from its start."""
 
-    def __init__(self, backbone: str, dataset: Dataset, folder: Path, stored: bool = False) -> None:
-        self.backbone, self.dataset, self.stored, self.folder = backbone, dataset, stored, folder
+    def __init__(self, name: str, backbone: str, folder: Path, stored: bool = False) -> None:
+        self.dataset = phantom_mammograms(folder / "data", patients=8, height=64, seed=1)
+        self.name, self.stored, self.folder = name, stored, folder
+        self.arguments = {"backbone": backbone} | ({"conv_filters": 8, "grid": 2} if name == "mmdcnet" else {})
         self.said: list[str] = []
         self.checkpoint = Checkpoint(folder / "checkpoint.npz", seconds=0, say=self.said.append)
 
     def __call__(self, given: TrainingRecipe, keep: bool = True, cut: int | None = None) -> tuple[pd.DataFrame, list]:
         keras.utils.clear_session()
         make_deterministic(SEED)
-        model = build_model("mmdcnet", ModelSettings(SIZE), backbone=self.backbone, conv_filters=8, grid=2)
-        table = self.dataset.table
-        inputs = InputSettings("lesion-safe", SIZE, given.batch_size, self.dataset.info.class_names)
-        trained, features = model, None
+        model = trained = build_model(self.name, ModelSettings(SIZE), **self.arguments)
+        classes = self.dataset.info.class_names
+        inputs = InputSettings("plain", SIZE, given.batch_size, classes, MODELS[self.name].inputs)
+        features, table = None, self.dataset.table
         if self.stored:
             freeze_through(model, "tiny_pool1")
             split = split_frozen(model, "tiny_pool1")
             assert split is not None
-            trained = split.tail
-            features = FeatureCache(CacheSettings(self.folder / "features"), self.dataset).open(
-                split, self.backbone, inputs, given
-            )
-        history = train(
-            trained,
-            TrainingParts(table[:24], table[24:], inputs),
-            given,
-            SEED,
-            pretrained=False,
-            callbacks=[] if cut is None else [Cut(cut)],
-            features=features,
-            checkpoint=self.checkpoint if keep else None,
-        )
+            trained, cache = split.tail, FeatureCache(CacheSettings(self.folder / "features"), self.dataset)
+            features = cache.open(split, "tiny", inputs, given)
+        parts, callbacks = TrainingParts(table[:24], table[24:], inputs), [] if cut is None else [Cut(cut)]
+        checkpoint = self.checkpoint if keep else None
+        history = train(trained, parts, given, SEED, False, callbacks, features, checkpoint)
         return history, [np.asarray(variable) for variable in model.variables]
 
     def cut_off(self, given: TrainingRecipe, epoch: int) -> None:
@@ -105,50 +90,46 @@ def assert_same(one: tuple[pd.DataFrame, list], two: tuple[pd.DataFrame, list]) 
 
 
 @pytest.mark.parametrize("stored", [False, True], ids=["images", "stored features"])
-def test_cut_off_twice_it_ends_as_without_a_break(stored: bool, tiny_backbone, phantom: Dataset, tmp_path: Path):
-    training = Training(tiny_backbone, phantom, tmp_path, stored)
+def test_cut_off_twice_it_ends_as_without_a_break(stored: bool, tiny_backbone, tmp_path):
+    training = Training("mmdcnet", tiny_backbone, tmp_path, stored)
     undisturbed = training(recipe(), keep=False)
     assert undisturbed[0]["loss"].is_unique
     training.cut_off(recipe(), epoch=2)
-    training.cut_off(recipe(), epoch=3)
+    training.cut_off(recipe(), epoch=3)  # in the second half, of which an epoch is kept
     assert_same(training(recipe(), cut=2), undisturbed)  # epoch 2 is done: it does not begin again, nor is cut off
     assert training.said == []
 
 
-def test_early_stopping_goes_on_waiting(tiny_backbone, phantom: Dataset, tmp_path: Path):
+def test_early_stopping_goes_on_waiting(tiny_backbone, tmp_path):
     """A learning rate of nearly nothing turns few answers round: it stops before the last epoch."""
-    given = recipe(early_stopping_patience=2, learning_rate_random=1e-9, monitor="val_accuracy", **PLAIN)
-    training = Training(tiny_backbone, phantom, tmp_path)
-    undisturbed = training(replace(given, epochs=12), keep=False)
-    assert 3 <= len(undisturbed[0]) < 12
-    training.cut_off(replace(given, epochs=12), epoch=len(undisturbed[0]) - 1)
-    assert_same(training(replace(given, epochs=12)), undisturbed)
-    assert_same(training(replace(given, epochs=12)), undisturbed)  # killed after it had stopped: trains no further
-
-
-@pytest.mark.parametrize("change", ["another recipe's", "half a file"])
-def test_what_does_not_fit_is_said_and_not_used(change: str, tiny_backbone, phantom: Dataset, tmp_path: Path):
-    training = Training(tiny_backbone, phantom, tmp_path)
-    training.cut_off(recipe(**PLAIN, weight_decay=0.2 if change == "another recipe's" else 0.05), epoch=1)
-    if change == "half a file":
-        whole = training.checkpoint.path.read_bytes()
-        training.checkpoint.path.write_bytes(whole[: len(whole) // 2])
-    given = recipe(**PLAIN, weight_decay=0.05)
+    given = recipe(epochs=12, early_stopping_patience=2, learning_rate_random=1e-9, **PLAIN)
+    training = Training("backbone_classifier", tiny_backbone, tmp_path)
     undisturbed = training(given, keep=False)
+    assert 6 < len(undisturbed[0]) < 12
+    training.cut_off(given, epoch=len(undisturbed[0]) - 1)
     assert_same(training(given), undisturbed)
-    assert len(training.said) == 1
-    assert "starts from its beginning" in training.said[0]
+    assert_same(training(given), undisturbed)  # killed after it had stopped: trains no further
 
 
-def test_a_disk_that_is_full_costs_the_state_and_not_the_training(
-    tiny_backbone, phantom: Dataset, tmp_path: Path, monkeypatch
-):
+def test_what_does_not_fit_is_said_and_not_used(tiny_backbone, tmp_path):
+    training = Training("backbone_classifier", tiny_backbone, tmp_path)
+    given = recipe(epochs=2, **PLAIN)
+    undisturbed = training(given, keep=False)
+    training.cut_off(replace(given, weight_decay=0.2), epoch=1)
+    whole = training.checkpoint.path.read_bytes()
+    assert_same(training(given), undisturbed)
+    training.checkpoint.path.write_bytes(whole[: len(whole) // 2])
+    assert_same(training(given), undisturbed)
+    assert ["is of another version" in line for line in training.said] == [True, False]
+    assert all("the training starts from its beginning" in line for line in training.said)
+
+
+def test_a_disk_that_is_full_costs_the_state_and_not_the_training(tiny_backbone, tmp_path, monkeypatch):
     def full(*_args: object, **_arrays: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "savez", full)
-    training = Training(tiny_backbone, phantom, tmp_path)
-    history, _ = training(recipe(**PLAIN))
-    assert len(history) == EPOCHS
+    training = Training("backbone_classifier", tiny_backbone, tmp_path)
+    assert len(training(recipe(epochs=1, **PLAIN))[0]) == 1
     assert "No space left on device" in training.said[0]
     assert not list(tmp_path.glob("*.npz"))
