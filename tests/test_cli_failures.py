@@ -11,9 +11,9 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from mmdc_tf.failure_log import FILE_NAME, log_failure
 
 from mmdc_tf.cli import main
-from mmdc_tf.failure_log import FILE_NAME, log_failure
 
 pytestmark = pytest.mark.usefixtures("small_phantoms")
 TRACE = "Traceback (most recent call last)"

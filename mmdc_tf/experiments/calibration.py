@@ -11,10 +11,17 @@ import numpy as np
 import pandas as pd
 
 from mmdc_tf.datasets.values import positive_class
-from mmdc_tf.evaluation.calibration import fit_temperature, with_temperature
-from mmdc_tf.evaluation.decision import COUNTS, SENSITIVITY, SHARES, outcomes, threshold_at_sensitivity
+from mmdc_tf.evaluation.calibration import (
+    COUNTS,
+    SENSITIVITY,
+    SHARES,
+    fit_temperature,
+    outcomes,
+    threshold_at_sensitivity,
+    with_temperature,
+)
+from mmdc_tf.evaluation.metrics import probability_metrics
 from mmdc_tf.evaluation.predictions import class_names, read_predictions
-from mmdc_tf.evaluation.probability_metrics import probability_metrics
 from mmdc_tf.experiments.rows import Row
 from mmdc_tf.experiments.run_folder import PREDICTIONS, cells_of, finished_files
 from mmdc_tf.io import read_json

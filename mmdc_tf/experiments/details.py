@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from mmdc_tf.evaluation.classes import class_results
 from mmdc_tf.evaluation.levels import level_results
+from mmdc_tf.evaluation.metrics import class_results
 from mmdc_tf.evaluation.subgroups import subgroup_results
 from mmdc_tf.experiments.results import PLAIN_METRICS
 from mmdc_tf.experiments.run_folder import OK, row_predictions

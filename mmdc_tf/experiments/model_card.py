@@ -10,8 +10,7 @@ from typing import Any
 
 from mmdc_tf.datasets.phantom_folder import NOTICE
 from mmdc_tf.errors import RESEARCH_USE
-from mmdc_tf.evaluation.classes import class_results
-from mmdc_tf.evaluation.metrics import all_metrics
+from mmdc_tf.evaluation.metrics import all_metrics, class_results
 from mmdc_tf.evaluation.statistics import metric_intervals
 from mmdc_tf.evaluation.subgroups import FEW, FEW_GROUPS, FEW_IMAGES, TITLES, subgroup_results
 from mmdc_tf.evaluation.text import FILTERS, between, fixed, share

@@ -15,8 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from mmdc_tf.datasets.phantom_folder import NOTICE
 from mmdc_tf.datasets.splits import PROTOCOLS
 from mmdc_tf.errors import RESEARCH_USE
-from mmdc_tf.evaluation.calibration import BINS, reliability_bins
-from mmdc_tf.evaluation.decision import COUNTS, SHARES, decision_curve
+from mmdc_tf.evaluation.calibration import BINS, COUNTS, SHARES, decision_curve, reliability_bins
 from mmdc_tf.experiments.calibration import SCORES, CalibratedRow, calibrated_row
 from mmdc_tf.experiments.rows import PaperTable
 from mmdc_tf.experiments.run_folder import run_of

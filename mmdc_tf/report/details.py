@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from mmdc_tf.evaluation.classes import CLASS_SCORES
+from mmdc_tf.evaluation.metrics import CLASS_SCORES
 from mmdc_tf.evaluation.subgroups import FEW_GROUPS, FEW_IMAGES, TITLES
 from mmdc_tf.experiments.details import Details, table_details
 from mmdc_tf.experiments.results import table_results

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mmdc_tf.evaluation.examples import CONFIDENCE
+from mmdc_tf.evaluation.predictions import CONFIDENCE
 from mmdc_tf.explain.drawing import draw_image
 
 ACROSS = 4

@@ -14,7 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.gridspec import SubplotSpec
 
-from mmdc_tf.evaluation.curves import ClassCurve, class_curves, confusion_counts
+from mmdc_tf.evaluation.curves import ClassCurve, class_curves
+from mmdc_tf.evaluation.metrics import confusion_counts
 from mmdc_tf.evaluation.predictions import class_names
 from mmdc_tf.experiments.rows import PaperTable, Row
 from mmdc_tf.experiments.run_folder import OK, row_predictions, row_status

@@ -26,9 +26,8 @@ from tensorboard.plugins.pr_curve import summary as pr_summary
 from mmdc_tf.datasets.phantom_folder import NOTICE
 from mmdc_tf.datasets.splits import PROTOCOLS
 from mmdc_tf.errors import RESEARCH_USE, InputError, counted, kind_and_line
-from mmdc_tf.evaluation.curves import confusion_counts
-from mmdc_tf.evaluation.examples import choose_examples
-from mmdc_tf.evaluation.predictions import class_names, read_predictions
+from mmdc_tf.evaluation.metrics import confusion_counts
+from mmdc_tf.evaluation.predictions import choose_examples, class_names, read_predictions
 from mmdc_tf.experiments.rows import PaperTable, Row
 from mmdc_tf.experiments.run_folder import FAILED, OK, PREDICTIONS, cells_of, run_of, status_of
 from mmdc_tf.experiments.tensorboard_callbacks import FOLDER, MADE_FROM, TEST, forget
