@@ -5,42 +5,11 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
-from keras.src.testing import TestCase
 
 from mmdc_tf.errors import ConfigurationError
 from mmdc_tf.layers import JoinViews, StackViews
 
 NAN = float("nan")
-
-
-class StackViewsLayerTest(TestCase):
-    def test_keras_layer_test(self):
-        self.run_layer_test(
-            StackViews,
-            init_kwargs={},
-            input_shape=((3, 4, 4, 2), (3, 4, 4, 2)),
-            expected_output_shape=(6, 4, 4, 2),
-            expected_num_trainable_weights=0,
-            expected_num_non_trainable_weights=0,
-            expected_num_seed_generators=0,
-            expected_num_losses=0,
-            supports_masking=False,
-        )
-
-
-class JoinViewsLayerTest(TestCase):
-    def test_keras_layer_test(self):
-        self.run_layer_test(
-            JoinViews,
-            init_kwargs={},
-            input_shape=(6, 5),
-            expected_output_shape=(3, 10),
-            expected_num_trainable_weights=0,
-            expected_num_non_trainable_weights=0,
-            expected_num_seed_generators=0,
-            expected_num_losses=0,
-            supports_masking=False,
-        )
 
 
 def pictures(*values: float) -> np.ndarray:
@@ -81,12 +50,6 @@ def test_raw_pixels_keep_float32_inside_a_mixed_precision_model():
     stacked = StackViews(dtype="float32")([pictures(value), pictures(value)])
     np.testing.assert_array_equal(np.asarray(stacked), pictures(value, value))
     assert np.asarray(StackViews(dtype="mixed_float16")([pictures(value), pictures(value)])).dtype == np.float16
-
-
-def test_batch_sizes_that_are_not_known_stay_unknown():
-    views = StackViews()([keras.Input((4, 4, 3)), keras.Input((4, 4, 3))])
-    assert views.shape == (None, 4, 4, 3)
-    assert JoinViews()(keras.Input((5,))).shape == (None, 10)
 
 
 def test_views_of_two_sizes_are_refused():
