@@ -82,6 +82,13 @@ class NearTwins:
         return int(self.confirmed_clusters.duplicated(keep=False).sum())
 
     @property
+    def large_clusters(self) -> list[list[str]]:
+        """The sample ids of each cluster of several images, the largest first."""
+        several = self.clusters[self.clusters.duplicated(keep=False)]
+        members = [list(part.index) for _, part in several.groupby(several)]
+        return sorted(members, key=lambda ids: (-len(ids), ids[0]))
+
+    @property
     def confirmed_clusters(self) -> pd.Series:
         """As ``clusters``, joined by the confirmed pairs alone."""
         confirmed, ids = self.pairs[self.pairs["confirmed"]], pd.Index(self.clusters.index)

@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mmdc_tf.audit.probes import ProbeResult
-from mmdc_tf.audit.report import AuditReport, large_clusters
+from mmdc_tf.audit.report import AuditReport
 from mmdc_tf.datasets.images import read_image
 from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.datasets.phantom_folder import NOTICE
@@ -62,7 +62,7 @@ def _content(report: AuditReport, facts: dict[str, Any]) -> dict[str, Any]:
     pairs, clusters = [], []
     if twins is not None:  # pairs that a reader must look at: conflicting labels first, then different groups
         wanted = twins.pairs["confirmed"] & (twins.pairs["conflicting"] | twins.pairs["across_groups"])
-        pairs, clusters = twins.pairs[wanted].to_dict("records"), large_clusters(twins)
+        pairs, clusters = twins.pairs[wanted].to_dict("records"), twins.large_clusters
     labels = dict(zip(table["sample_id"], table["label"], strict=True))
     strips = [
         {

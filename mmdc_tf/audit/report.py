@@ -24,15 +24,9 @@ USE_LEAK_FREE = "Use --protocol leak-free"
 
 @dataclass(frozen=True)
 class Section:
-    """One part of the audit.
+    """One part of the audit: what was looked at and counted, and a sentence on each thing found.
 
-    Args:
-        name: ``"near-twins"``, ``"leak-probes"``, ``"shortcut-probes"`` or ``"metadata"``.
-        title: for people.
-        looked_at: what was looked at, and how, in a sentence or two.
-        numbers: what was counted, plain values.
-        findings: one sentence each on what makes an image-level split unfit, with what to do.
-        remarks: one sentence each on the rest.
+    Its ``findings`` make an image-level split unfit, and say what to do; ``remarks`` do not.
     """
 
     name: str
@@ -50,16 +44,10 @@ class Section:
 
 @dataclass(frozen=True)
 class AuditReport:
-    """What the audit of a dataset found.
+    """What the audit of a dataset found; of a table alone there are no near-twins.
 
-    Args:
-        dataset: the one that was audited.
-        synthetic: True for a phantom.
-        max_bits, seed: as given to ``run_audit``.
-        near_twins: None where only the table was read.
-        leaks, shortcuts: the probes' results.
-        metadata: of the table.
-        sections: what each part found, in this order: near-twins, leak probes, shortcut probes, metadata.
+    ``synthetic`` is True for a phantom. ``sections`` say in sentences what near-twins, leak probes, shortcut probes and
+    metadata have shown, in this order.
     """
 
     dataset: Dataset
@@ -122,7 +110,7 @@ class AuditReport:
                 "candidates": twins.candidates,
                 "sweep": twins.sweep.to_dict("records"),
                 "pairs": twins.pairs.to_dict("records"),
-                "clusters": large_clusters(twins),
+                "clusters": twins.large_clusters,
                 "notes": twins.notes,
             },
             "leak_probes": [asdict(probe) for probe in self.leaks],
@@ -172,13 +160,6 @@ def sections_of(
         _shortcut_section(shortcuts),
         _metadata_section(dataset, metadata),
     )
-
-
-def large_clusters(twins: NearTwins) -> list[list[str]]:
-    """The sample ids of each cluster of several images, the largest first."""
-    clusters = twins.clusters[twins.clusters.duplicated(keep=False)]
-    members = {str(name): list(part.index) for name, part in clusters.groupby(clusters)}
-    return sorted(members.values(), key=lambda ids: (-len(ids), ids[0]))
 
 
 def _near_twin_section(dataset: Dataset, twins: NearTwins | None) -> Section:

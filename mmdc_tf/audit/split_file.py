@@ -25,8 +25,7 @@ class SplitCheck:
     Args:
         disjoint: True where it is proved that no group stands in two parts: the dataset has every sample, and every
             group has one part.
-        shared: one row for each group that stands in several parts: ``group_id``; ``parts``, their names; and
-            ``samples``, a dict from each of these parts to its samples of the group.
+        shared: one row for each group in several parts: ``group_id``, ``parts`` (names), and ``samples`` of each part.
         unknown: samples that the dataset does not have, sorted; their groups are not known.
         sizes: the number of samples of each part.
         notes: one clear line each on what a reader must know besides.

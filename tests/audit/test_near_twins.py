@@ -64,12 +64,6 @@ def test_planted_twins_are_found_and_confirmed(planted):
     assert (found.candidates, found.images_in_groups, found.notes) == (2, 4, ())
 
 
-def test_pairs_that_are_not_confirmed_join_no_confirmed_cluster(planted):
-    found = find_near_twins(planted)
-    doubted = dataclasses.replace(found, pairs=found.pairs.assign(confirmed=[False, True]))
-    assert doubted.confirmed_clusters.to_dict() == {"0": "0", "1": "1", "2": "2", "3": "3", "4": "1", "5": "5"}
-
-
 def test_alike_by_hash_and_not_at_full_size_is_not_confirmed(planted):
     # Within 255 bits everything is a candidate: the second measure alone tells the twins.
     pairs = find_near_twins(planted, max_bits=255).pairs

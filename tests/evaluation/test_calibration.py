@@ -99,29 +99,12 @@ def test_the_loss_of_the_fitted_part_does_not_rise_and_no_guess_changes(seed):
     np.testing.assert_allclose(after[COLUMNS].sum(axis=1), 1.0, atol=1e-12)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_too_sure_a_network_gains(seed):
-    truth, probabilities = drawn(150, 3.0, seed)
-    part = table(truth, probabilities)
-    assert fit_temperature(part) > 1.5
-    calibrated = with_temperature(part, fit_temperature(part))[COLUMNS].to_numpy()
-    assert loss(truth, calibrated) < loss(truth, probabilities) - 0.05
-
-
 def test_temperatures_at_their_limits():
     """All right: ever sharper would be ever better. All wrong: ever flatter. Even probabilities stay even."""
     sure = np.array([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1]])
     assert TEMPERATURES[0] <= fit_temperature(table(np.array([0, 1]), sure)) < 0.1  # where rounding ends the gain
     assert fit_temperature(table(np.array([1, 2]), sure)) == pytest.approx(TEMPERATURES[1], rel=1e-3)
     assert fit_temperature(table(np.array([0, 1, 2, 1]), np.full((4, 3), 1 / 3))) == 1.0
-
-
-def test_a_nearest_neighbours_zeros_and_ones_come_to_its_accuracy():
-    """Six of ten right: the best constant confidence is 0.6 (the derivative of the binomial likelihood)."""
-    guesses = np.array([0, 1, 2, 0, 1, 2, 0, 1, 2, 0])
-    part = table(np.where(np.arange(10) < 6, guesses, (guesses + 1) % 3), np.eye(3)[guesses])
-    after = with_temperature(part, fit_temperature(part))
-    np.testing.assert_allclose(after[COLUMNS].max(axis=1), 0.6, atol=1e-4)
 
 
 def test_temperatures_worked_by_hand():

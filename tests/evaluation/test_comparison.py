@@ -116,15 +116,6 @@ def test_the_interval_agrees_with_a_bootstrap_by_scipy():
     assert limits(frame(row, groups), frame(base, groups)) == pytest.approx(interval_by_scipy(gains, sizes), abs=0.012)
 
 
-def test_all_rows_get_the_same_draws():
-    rng = np.random.default_rng(2)
-    one, other, base = (frame(rng.random(60) < 0.6, np.arange(60) // 2) for _ in range(3))
-    together = compare_rows({"a": one, "other": other, "b": one, "base": base}, "base").set_index("row")
-    pair = ["ci_low", "ci_high"]
-    assert together.loc["a", pair].tolist() == together.loc["b", pair].tolist() == list(limits(one, base))
-    assert together.loc["other", pair].tolist() != together.loc["a", pair].tolist()
-
-
 def answers(*answers: tuple[str, float]) -> pd.DataFrame:
     """One sample of class ``a`` with a seed an answer: the class, and the probability of ``a`` (``c`` gets none)."""
     lines = [
@@ -231,19 +222,6 @@ def test_a_difference_between_two_ways_of_making_folds_worked_by_hand():
     assert low < difference < high
     assert paired_difference(one, one.assign(fold=[0, 0, 1, 1])[::-1])[0] == pytest.approx(2 / 3 - 1 / 2)
     assert paired_difference(one, one) == (0.0, 0.0, 0.0)
-
-
-def test_the_interval_of_such_a_difference_is_that_of_the_groups():
-    """200 groups of 4 alike images: half as wide with 800 groups of one image, as the normal law says."""
-    rng = np.random.default_rng(0)
-    right, control = (np.repeat(rng.random(200) < share, 4) for share in (0.5, 0.7))
-    folds = np.arange(800) % 5
-    grouped = [frame(values, groups=np.repeat(range(200), 4), folds=folds) for values in (right, control)]
-    difference, low, high = paired_difference(*grouped)
-    expected = 1.96 * (right.astype(float) - control)[::4].std(ddof=1) / np.sqrt(200)
-    assert (difference - low, high - difference) == pytest.approx((expected, expected), rel=0.12)
-    _, low_single, high_single = paired_difference(frame(right, folds=folds), frame(control, folds=folds))
-    assert high_single - low_single == pytest.approx((high - low) / 2, rel=0.12)
 
 
 TWICE = pd.concat([frame([1, 0, 1]), frame([1, 0, 1])])

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from clustered import clustered, interval_by_scipy
-from scipy import stats
 
 from mmdc_tf.errors import InputError
 from mmdc_tf.evaluation import statistics
@@ -30,16 +29,6 @@ def accuracy_interval(predictions: pd.DataFrame, **options) -> tuple[float, floa
 
 def width(interval: tuple[float, float]) -> float:
     return interval[1] - interval[0]
-
-
-def test_groups_of_one_image_give_the_binomial_interval():
-    """Resampling single images makes the number of hits Binomial(n, p̂)."""
-    hits = np.arange(400) < 300
-    low, high = accuracy_interval(frame(hits, range(400)))
-    exact = stats.binom.ppf([0.025, 0.975], 400, 0.75) / 400
-    assert [low, high] == pytest.approx(exact, abs=1.5 / 400)
-    normal = 1.96 * np.sqrt(0.75 * 0.25 / 400)
-    assert [low, high] == pytest.approx([0.75 - normal, 0.75 + normal], abs=0.006)
 
 
 def test_two_groups_worked_by_hand():
@@ -71,12 +60,6 @@ def test_a_second_seed_that_says_the_same_adds_no_certainty():
     assert accuracy_interval(pd.concat([once, once.assign(seed=1)])) == accuracy_interval(once)
 
 
-def test_folds_are_drawn_apart_so_that_their_difference_adds_no_width():
-    """A fold that is all right and one that is all wrong: each draw is 1/2, however groups are drawn within."""
-    folds = np.repeat([0, 1], 20)
-    assert accuracy_interval(frame(folds == 0, np.arange(40) // 2, fold=folds)) == (0.5, 0.5)
-
-
 def test_two_folds_worked_by_hand():
     """Each fold a group all right and one all wrong, of which one is drawn: the mean is 0, 1/2 or 1, 1/2 half the time.
 
@@ -103,14 +86,6 @@ def test_the_interval_is_of_the_mean_over_folds_where_each_fold_predicts_one_cla
     assert (intervals["recall"], intervals["auc"], intervals["kappa"]) == ((0.5, 0.5), (0.5, 0.5), (0.0, 0.0))
     for name, (low, high) in intervals.items():
         assert low - 1e-12 <= printed[name] <= high + 1e-12, name
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_the_printed_mean_lies_in_its_interval(seed):
-    table = clustered(np.random.default_rng(seed), folds=3, groups=12, images=3, seeds=2)
-    printed = metrics_by_fold(table).mean(numeric_only=True)
-    for name, (low, high) in metric_intervals(table, resamples=500).items():
-        assert low < printed[name] < high, name
 
 
 def test_the_same_seed_draws_the_same_whatever_the_order_of_the_lines():

@@ -27,22 +27,11 @@ def test_joined_by_hand():
     np.testing.assert_array_equal(joined, [[1, 2, 10, 20], [3, 4, 30, 40], [5, 6, 50, 60]])
 
 
-def test_one_undoes_the_other():
-    first, second = np.random.default_rng(0).uniform(size=(2, 3, 4, 4, 2)).astype("float32")
-    stacked = StackViews()([first, second])
-    joined = np.asarray(JoinViews()(keras.ops.reshape(stacked, (6, -1))))
-    np.testing.assert_array_equal(joined, np.concatenate([first.reshape(3, -1), second.reshape(3, -1)], axis=1))
-
-
 def test_a_view_with_some_nan_is_broken_and_not_missing():
     broken = pictures(10)
     broken[0, 1, 1, 2] = NAN
     stacked = np.asarray(StackViews()([pictures(1), broken]))
     np.testing.assert_array_equal(stacked[1], broken[0])
-
-
-def test_a_black_view_is_an_image():
-    np.testing.assert_array_equal(np.asarray(StackViews()([pictures(7), pictures(0)])), pictures(7, 0))
 
 
 def test_raw_pixels_keep_float32_inside_a_mixed_precision_model():

@@ -107,13 +107,6 @@ def test_probabilities_have_the_order_of_the_labels_and_repeat_for_a_seed(name, 
 # --- nearest neighbour ---
 
 
-def test_a_near_twin_gives_its_label():
-    images, labels = noise(30), np.arange(30) % 3
-    twins = np.clip(images + np.random.default_rng(2).normal(3, 5, images.shape), 0, 255).astype(np.uint8)
-    fitted = build_classifier("image_nearest_neighbour", 0).fit(images, labels)
-    np.testing.assert_array_equal(fitted.predict(twins), labels)
-
-
 def test_the_distance_is_euclidean_in_grey():
     # To black, 4 pixels of 100 are at distance 200 and all 4096 of 2 at 128; by city block 400 and 8192.
     few, even = np.zeros((64, 64)), np.full((64, 64), 2)

@@ -82,15 +82,3 @@ def test_each_value_and_its_absence_change_the_output(model):
     assert np.isfinite(found).all()
     pairs = [distance(found[i], found[j]) for i in range(len(rows)) for j in range(i)]
     assert min(pairs) > 1e-4
-
-
-def test_with_only_absent_clinical_parts_the_clinical_network_gets_no_gradient(model):
-    images = np.random.default_rng(0).uniform(0, 255, (3, 32, 32, 3)).astype("float32")
-    before = {name: model.get_layer(name).get_weights() for name in (*CLINICAL, "image_embedding")}
-    model.compile("sgd", loss="categorical_crossentropy", jit_compile=False)
-    absent = np.full((3, 2), NAN, "float32")
-    model.train_on_batch({"image": images, "metadata": absent}, np.eye(3, dtype="float32"))
-    for name in ("metadata_embedding", "clinical_dense", "clinical_embedding"):
-        for one, other in zip(before[name], model.get_layer(name).get_weights(), strict=True):
-            np.testing.assert_array_equal(one, other)
-    assert distance(before["image_embedding"][0], model.get_layer("image_embedding").get_weights()[0]) > 0

@@ -55,13 +55,6 @@ def test_an_unknown_value_is_finite_and_like_no_guess(model, unknown):
     assert distance(found, probabilities(model, guesses)).min() > 1e-4
 
 
-def test_which_value_is_unknown_makes_a_difference(model):
-    rows = probabilities(model, [[NAN, 2.0], [50.0, NAN], [NAN, NAN], [50.0, 2.0]])
-    assert np.isfinite(rows).all()
-    pairs = [distance(rows[i], rows[j]) for i in range(4) for j in range(i)]
-    assert min(pairs) > 1e-4
-
-
 def test_the_sizes_that_the_paper_names(model):
     # Section II-B.1.a: "projected into a 128-dimensional space", "self attention mechanism with eight heads".
     assert model.get_layer("clinical_embedding").output.shape == (None, 128)
