@@ -83,7 +83,16 @@ def compare_rows(
                 f"Expected rows scored on the same samples, folds and seeds as {baseline!r}. "
                 f"Received: row={name!r} with {reason}. Compare rows of one run and protocol, with as many seeds."
             )
-    return _compared(predictions, baseline, alpha, resamples, seed)
+    order = ["fold", "seed", "sample_id"]
+    tables = {name: table.sort_values(order, ignore_index=True) for name, table in predictions.items()}
+    reference = tables.pop(baseline)
+    gains = np.column_stack([_right(table) - _right(reference) for table in tables.values()])
+    result = pd.DataFrame([{"row": name, "baseline": baseline, **_pair(tables[name], reference)} for name in tables])
+    result[["ci_low", "ci_high"]] = _limits(gains, reference, alpha, resamples, seed)
+    result["holm_p"] = multipletests(result["mcnemar_p"], method="holm")[1]
+    outside = (result["ci_low"] > 0) | (result["ci_high"] < 0)
+    result["distinguishable"] = (result["holm_p"] < alpha) & outside
+    return result[list(COLUMNS)]
 
 
 def compare_alike(predictions: Mapping[str, pd.DataFrame], baseline: str) -> tuple[pd.DataFrame | None, dict[str, str]]:
@@ -102,7 +111,7 @@ def compare_alike(predictions: Mapping[str, pd.DataFrame], baseline: str) -> tup
     alike = {row: table for row, table in predictions.items() if row not in left_out}
     if baseline in left_out or len(alike) < 2:
         return None, left_out
-    return _compared(alike, baseline, ALPHA, RESAMPLES, seed=0), left_out
+    return compare_rows(alike, baseline), left_out
 
 
 def paired_difference(
@@ -196,22 +205,6 @@ def what_differs(predictions: pd.DataFrame, reference: pd.DataFrame) -> str:
         if len(other):
             return f"another {column} of sample_id {_some(set(other))}"
     return ""
-
-
-def _compared(
-    predictions: Mapping[str, pd.DataFrame], baseline: str, alpha: float, resamples: int, seed: int
-) -> pd.DataFrame:
-    """``compare_rows`` of tables that are alike."""
-    order = ["fold", "seed", "sample_id"]
-    tables = {name: table.sort_values(order, ignore_index=True) for name, table in predictions.items()}
-    reference = tables.pop(baseline)
-    gains = np.column_stack([_right(table) - _right(reference) for table in tables.values()])
-    result = pd.DataFrame([{"row": name, "baseline": baseline, **_pair(tables[name], reference)} for name in tables])
-    result[["ci_low", "ci_high"]] = _limits(gains, reference, alpha, resamples, seed)
-    result["holm_p"] = multipletests(result["mcnemar_p"], method="holm")[1]
-    outside = (result["ci_low"] > 0) | (result["ci_high"] < 0)
-    result["distinguishable"] = (result["holm_p"] < alpha) & outside
-    return result[list(COLUMNS)]
 
 
 def _pair(table: pd.DataFrame, reference: pd.DataFrame) -> dict[str, float]:
