@@ -151,17 +151,7 @@ def candidate_pairs(
     """Counts the pairs of images within ``max_bits`` and keeps the ``most`` that matter most.
 
     Conflicting labels come first, then different groups, then small distances. Each flat image is paired with the first
-    of equal pixels alone.
-
-    Args:
-        table: the sample table, n rows.
-        hashes: bool, (n, 256).
-        clusters: int64, (n,), of ``join_near_twins``, which has read the flat images.
-        max_bits: the largest distance.
-        most: how many to keep; memory stays bounded however many there are.
-
-    Returns:
-        The number of pairs, and those kept, places in the table in the order above.
+    of equal pixels alone, by ``clusters`` of ``join_near_twins``. Memory stays bounded however many pairs there are.
     """
     labels, groups = (pd.factorize(table[name])[0] for name in ("label", "group_id"))
     count, kept = 0, Pairs(*np.empty((3, 0), np.int64))

@@ -38,7 +38,6 @@ class Section:
 
     @property
     def unfit(self) -> bool:
-        """Whether an image-level split of this dataset would leak or measure a shortcut."""
         return bool(self.findings)
 
 
