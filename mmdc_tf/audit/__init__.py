@@ -1,11 +1,5 @@
-"""The integrity audit: how much of a number on a dataset would be worth nothing, and why.
+"""The integrity audit: how much of a number on a dataset would be worth nothing, and why; without TensorFlow.
 
-Each module answers one question about a dataset or a split, without training a network, and returns tables that the
-report shows:
-
-- ``near_twins``: which images are copies of one another, and which of them carry different labels;
-- ``split_file``: whether a saved split keeps every group on one side;
-- ``leak_probes``, ``shortcut_probes``, ``metadata``: what the label can be guessed from without the breast.
-
-Nothing here imports TensorFlow.
+``near_twins``: copies, and those that carry different labels. ``probes`` and ``probe_features``: what the label can be
+guessed from without diagnosing. ``metadata``: what the table says. ``split_file``: whether a split keeps groups apart.
 """

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,115 +23,54 @@ LEAST_EXPECTED = 5.0
 """The chi-square approximation is held to be good where every expected count is at least this (W. Cochran, 1952)."""
 
 
-@dataclass(frozen=True)
-class Association:
-    """Patients by a value and by label, with the chi-square test of independence.
-
-    Args:
-        of: "age" or "density".
-        counts: value → label → patients; patients without the value stand under "unknown", outside the test.
-        patients: in the test.
-        left_out: patients with more than one label, in neither.
-        chi_square, degrees, p_value: Pearson's test without correction; None where fewer than two values or labels
-            occur.
-        cramers_v: strength in [0, 1], or None.
-        smallest_expected: the least expected count; below 5 the p-value is rough.
-    """
-
-    of: str
-    counts: dict[str, dict[str, int]]
-    patients: int
-    left_out: int
-    chi_square: float | None
-    degrees: int | None
-    p_value: float | None
-    cramers_v: float | None
-    smallest_expected: float | None
-
-
-@dataclass(frozen=True)
-class MetadataReport:
-    """What was found in the table.
-
-    Args:
-        images, patients: counts; where no patient is known the group stands for her.
-        missing: column → rows without a value.
-        ranges: "age" and "density" → known, least, median, greatest (None where none is known).
-        out_of_range: ``sample_id``, ``column``, ``value`` of ages outside 18 to 100 and densities that are not 1 to 4.
-        disagreements: ``patient``, ``column``, ``values`` where a patient's images have different ages or densities.
-        repeated_views: ``patient``, ``view``, ``side``, ``sample_ids`` of views that a patient has more than once:
-            repeats or duplicates.
-        identical_files: ``sample_ids``, ``labels`` of images that are the same to the byte.
-        associations: of age and of density with the label.
-        finding: True where a value is out of range, a patient disagrees with herself, or identical files are listed.
-        sentences: all of this in plain English.
-    """
-
-    images: int
-    patients: int
-    missing: dict[str, int]
-    ranges: dict[str, dict[str, float | None]]
-    out_of_range: list[dict[str, object]]
-    disagreements: list[dict[str, object]]
-    repeated_views: list[dict[str, object]]
-    identical_files: list[dict[str, list[str]]]
-    associations: list[Association]
-    finding: bool
-    sentences: list[str]
-
-    def to_dict(self) -> dict[str, object]:
-        """Plain values for JSON."""
-        return asdict(self)
-
-
-def audit_metadata(dataset: Dataset) -> MetadataReport:
+def audit_metadata(dataset: Dataset) -> dict[str, Any]:
     """Checks a dataset's table and, where it has images, looks for files that are the same to the byte.
 
     Args:
         dataset: any; a loader has refused ages outside 0 to 120 and densities outside 1 to 4 already.
+
+    Returns:
+        Plain values:
+
+        - ``images``, ``patients``: counts; where no patient is known the group stands for her.
+        - ``missing``: column → rows without a value.
+        - ``ranges``: "age" and "density" → known, least, median, greatest (None where none is known).
+        - ``out_of_range``: ``sample_id``, ``column``, ``value`` of ages outside 18 to 100 and densities that are not
+          1 to 4.
+        - ``disagreements``: ``patient``, ``column``, ``values`` where a patient's images have different ages or
+          densities.
+        - ``repeated_views``: ``patient``, ``view``, ``side``, ``sample_ids`` of views that a patient has more than
+          once: repeats or duplicates.
+        - ``identical_files``: ``sample_ids``, ``labels`` of images that are the same to the byte.
+        - ``associations``: of age and of density with the label, as from ``_association``.
+        - ``finding``: True where a value is out of range, a patient disagrees with herself, or files are identical.
+        - ``sentences``: all of this in plain English.
 
     Raises:
         UnreadableImageError: a file is absent or cannot be opened.
     """
     table = dataset.table
     patients = table["patient_id"].where(table["patient_id"] != "", table["group_id"])
-    out_of_range, disagreements = _out_of_range(table), _disagreements(table, patients)
-    identical = _identical_files(table) if dataset.has_images else []
-    report = MetadataReport(
-        images=len(table),
-        patients=patients.nunique(),
-        missing={column: _empty(table[column]) for column in COLUMNS_THAT_MAY_BE_EMPTY},
-        ranges={column: _range(table[column]) for column in ("age", "density")},
-        out_of_range=out_of_range,
-        disagreements=disagreements,
-        repeated_views=_repeated_views(table, patients),
-        identical_files=identical,
-        associations=[_association(table, patients, of) for of in ("age", "density")],
-        finding=bool(out_of_range or disagreements or identical),
-        sentences=[],
-    )
-    return replace(report, sentences=_sentences(report, dataset.has_images))
-
-
-def age_bands(ages: pd.Series) -> pd.Series:
-    """Names of ``AGE_BANDS``; "unknown" for NaN.
-
-    Args:
-        ages: in years.
-    """
-    bands = pd.cut(ages, [*AGE_BANDS.values(), np.inf], right=False, labels=list(AGE_BANDS))
-    return bands.astype(object).where(ages.notna(), "unknown")
-
-
-def _empty(values: pd.Series) -> int:
-    return int((values.isna() | values.map(lambda value: isinstance(value, str | tuple) and not value)).sum())
+    empty = table[list(COLUMNS_THAT_MAY_BE_EMPTY)].map(lambda value: value != value or value in ("", ()))
+    facts: dict[str, Any] = {
+        "images": len(table),
+        "patients": patients.nunique(),
+        "missing": {str(column): int(count) for column, count in empty.sum().items()},
+        "ranges": {column: _range(table[column]) for column in ("age", "density")},
+        "out_of_range": _out_of_range(table),
+        "disagreements": _disagreements(table, patients),
+        "repeated_views": _repeated_views(table, patients),
+        "identical_files": _identical_files(table) if dataset.has_images else [],
+        "associations": [_association(table, patients, of) for of in ("age", "density")],
+    }
+    facts["finding"] = bool(facts["out_of_range"] or facts["disagreements"] or facts["identical_files"])
+    return {**facts, "sentences": _sentences(facts, dataset.has_images)}
 
 
 def _range(values: pd.Series) -> dict[str, float | None]:
     known = values.dropna()
-    limits = (known.min(), known.median(), known.max()) if len(known) else (None,) * 3
-    least, median, greatest = (None if value is None else float(value) for value in limits)
-    return {"known": len(known), "least": least, "median": median, "greatest": greatest}
+    limits = {"least": known.min(), "median": known.median(), "greatest": known.max()}
+    return {"known": len(known), **{name: float(limit) if len(known) else None for name, limit in limits.items()}}
 
 
 def _out_of_range(table: pd.DataFrame) -> list[dict[str, object]]:
@@ -180,60 +119,74 @@ def _identical_files(table: pd.DataFrame) -> list[dict[str, list[str]]]:
     return [{"sample_ids": list(part["sample_id"]), "labels": sorted(set(part["label"]))} for _, part in twins]
 
 
-def _association(table: pd.DataFrame, patients: pd.Series, of: str) -> Association:
-    """One row a patient, her first known value: images of a patient are not independent."""
+def _association(table: pd.DataFrame, patients: pd.Series, of: str) -> dict[str, Any]:
+    """Patients by a value ("age" or "density") and by label, with Pearson's chi-square test of independence.
+
+    One row a patient, her first known value: images of a patient are not independent. ``counts`` are value → label →
+    patients; those without the value stand under "unknown", outside the test; ``left_out`` are those with more than one
+    label. Of the test nothing (None) where fewer than two values or labels occur.
+    """
     by_patient = table.groupby(patients)
     labels, values = by_patient["label"].first(), by_patient[of].first()
     single = by_patient["label"].nunique() == 1
-    names = age_bands(values) if of == "age" else values.map(lambda value: f"{value:g}", na_action="ignore")
-    names = names.fillna("unknown")
-    counts = pd.crosstab(names[single], labels[single])
+    if of == "age":
+        names = pd.cut(values, [*AGE_BANDS.values(), np.inf], right=False, labels=list(AGE_BANDS)).astype(object)
+    else:
+        names = values.map(lambda value: f"{value:g}", na_action="ignore")
+    counts = pd.crosstab(names.where(values.notna(), "unknown")[single], labels[single])
     order = [*AGE_BANDS] if of == "age" else sorted(set(counts.index) - {"unknown"}, key=float)
     known = counts.loc[[name for name in order if name in counts.index]]
     shown = pd.concat([known, counts.loc[counts.index == "unknown"]])
-    return Association(
-        of,
-        {str(name): {str(label): int(count) for label, count in row.items()} for name, row in shown.iterrows()},
-        int(known.to_numpy().sum()),
-        int((~single).sum()),
-        *_chi_square(known.loc[:, known.sum() > 0].to_numpy(dtype=int)),
-    )
+    tested = known.loc[:, known.sum() > 0].to_numpy(dtype=int)
+    is_tested = min(tested.shape) >= 2
+    test = chi2_contingency(tested, correction=False) if is_tested else None
+    return {
+        "of": of,
+        "counts": {str(name): {str(label): int(n) for label, n in row.items()} for name, row in shown.iterrows()},
+        "patients": int(known.to_numpy().sum()),
+        "left_out": int((~single).sum()),
+        "chi_square": test and float(test.statistic),
+        "degrees": test and int(test.dof),
+        "p_value": test and float(test.pvalue),
+        "cramers_v": float(association(tested, method="cramer")) if is_tested else None,
+        "smallest_expected": test and float(test.expected_freq.min()),
+    }
 
 
-def _chi_square(counts: np.ndarray) -> tuple[float | None, int | None, float | None, float | None, float | None]:
-    if min(counts.shape) < 2:
-        return (None,) * 5
-    test = chi2_contingency(counts, correction=False)
-    strength = float(association(counts, method="cramer"))
-    return float(test.statistic), int(test.dof), float(test.pvalue), strength, float(test.expected_freq.min())
-
-
-def _sentences(report: MetadataReport, compared: bool) -> list[str]:
-    missing = ", ".join(f"{column} {count:,}" for column, count in report.missing.items() if count)
-    clashing = [sum(one["column"] == name for one in report.disagreements) for name in ("age", "density")]
+def _sentences(facts: dict[str, Any], compared: bool) -> list[str]:
+    missing = ", ".join(f"{column} {count:,}" for column, count in facts["missing"].items() if count)
+    clashing = [sum(one["column"] == name for one in facts["disagreements"]) for name in ("age", "density")]
     (youngest, oldest), (least, most) = PLAUSIBLE_AGE, DENSITY_RANGE
+    identical = facts["identical_files"]
+    across = sum(len(files["labels"]) > 1 for files in identical)
+    files = f"Sets of files that are the same to the byte: {len(identical):,}; with more than one label: {across:,}."
     return [
-        f"{report.images:,} images of {report.patients:,} patients or groups; without a value: {missing or 'none'}.",
-        f"Values out of range (age {youngest} to {oldest}, density {least} to {most}): {len(report.out_of_range):,}.",
+        f"{facts['images']:,} images of {facts['patients']:,} patients or groups; "
+        f"without a value: {missing or 'none'}.",
+        f"Values out of range (age {youngest} to {oldest}, density {least} to {most}): {len(facts['out_of_range']):,}.",
         f"Patients whose images disagree: {clashing[0]:,} on age, {clashing[1]:,} on density.",
-        f"Views that a patient has more than once: {len(report.repeated_views):,}.",
-        _files_sentence(report.identical_files) if compared else "Files were not compared: read without images.",
-        *(_association_sentence(one) for one in report.associations),
+        f"Views that a patient has more than once: {len(facts['repeated_views']):,}.",
+        files if compared else "Files were not compared: read without images.",
+        *(_association_sentence(**one) for one in facts["associations"]),
     ]
 
 
-def _files_sentence(identical: list[dict[str, list[str]]]) -> str:
-    across = sum(len(files["labels"]) > 1 for files in identical)
-    return f"Sets of files that are the same to the byte: {len(identical):,}; with more than one label: {across:,}."
-
-
-def _association_sentence(one: Association) -> str:
-    if one.p_value is None or one.smallest_expected is None:
-        return f"Label by {one.of}: not tested, fewer than two values or labels are known."
-    few = one.smallest_expected < LEAST_EXPECTED
-    rough = f"; rough, since the least expected count is {one.smallest_expected:.1f}" if few else ""
-    chance = "< 0.0001" if one.p_value < 1e-4 else f"= {one.p_value:.4f}"
+def _association_sentence(
+    of: str,
+    patients: int,
+    chi_square: float,
+    degrees: int,
+    p_value: float | None,
+    cramers_v: float,
+    smallest_expected: float,
+    **_: object,
+) -> str:
+    if p_value is None:
+        return f"Label by {of}: not tested, fewer than two values or labels are known."
+    few = smallest_expected < LEAST_EXPECTED
+    rough = f"; rough, since the least expected count is {smallest_expected:.1f}" if few else ""
+    chance = "< 0.0001" if p_value < 1e-4 else f"= {p_value:.4f}"
     return (
-        f"Label by {one.of} of {one.patients:,} patients: chi-square {one.chi_square:.1f}, {one.degrees} degrees of "
-        f"freedom, p {chance}, Cramér's V {one.cramers_v:.2f}{rough}."
+        f"Label by {of} of {patients:,} patients: chi-square {chi_square:.1f}, {degrees} degrees of "
+        f"freedom, p {chance}, Cramér's V {cramers_v:.2f}{rough}."
     )

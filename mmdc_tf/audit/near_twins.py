@@ -15,19 +15,17 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from mmdc_tf.datasets.copies import CONFIRMED_SSIM, aligned_similarity, shifted_pairs
+from mmdc_tf.datasets.aligned_similarity import aligned_similarity
+from mmdc_tf.datasets.copies import CONFIRMED_SSIM, join_pairs, shifted_pairs
+from mmdc_tf.datasets.hash_pairs import Pairs, pair_blocks
 from mmdc_tf.datasets.integrity import (
     NEAR_TWIN_BITS,
-    Pairs,
     connected_clusters,
     is_textured,
     join_near_twins,
-    join_pairs,
     looks_of,
-    pair_blocks,
     read_grey,
     require_bits,
-    unique_hashes,
 )
 from mmdc_tf.datasets.schema import Dataset
 from mmdc_tf.errors import ConfigurationError
@@ -76,12 +74,19 @@ class NearTwins:
     @property
     def images_in_groups(self) -> int:
         """Images that share their cluster with another."""
-        return _sharing(self.clusters)
+        return int(self.clusters.duplicated(keep=False).sum())
 
     @property
     def images_in_confirmed_groups(self) -> int:
         """Images that share their confirmed cluster with another."""
-        return _sharing(self.confirmed_clusters)
+        return int(self.confirmed_clusters.duplicated(keep=False).sum())
+
+    @property
+    def large_clusters(self) -> list[list[str]]:
+        """The sample ids of each cluster of several images, the largest first."""
+        several = self.clusters[self.clusters.duplicated(keep=False)]
+        members = [list(part.index) for _, part in several.groupby(several)]
+        return sorted(members, key=lambda ids: (-len(ids), ids[0]))
 
     @property
     def confirmed_clusters(self) -> pd.Series:
@@ -103,10 +108,14 @@ def find_near_twins(
         show_progress: a progress bar on stderr.
 
     Raises:
-        ConfigurationError: the dataset has no images, or a limit is out of range.
+        ConfigurationError: the dataset has no images, or ``max_bits`` is out of range.
         UnreadableImageError: an image cannot be decoded.
     """
-    _require_images(dataset)
+    if not dataset.has_images:
+        raise ConfigurationError(
+            f"Expected a dataset with images. Received: {dataset.info.name} from its table alone. "
+            "Give the folder with the images."
+        )
     require_bits(max_bits)
     table, paths = dataset.table, list(dataset.table["image_path"])
     looks = looks_of(tqdm(paths, desc="hashes", disable=not show_progress))
@@ -118,10 +127,22 @@ def find_near_twins(
         ["conflicting", "across_groups", "distance"], ascending=[False, False, True], kind="stable", ignore_index=True
     )
     clusters = join_pairs(joined, shifted.i[beyond.index], shifted.j[beyond.index])
-    named = _named_after_first(clusters, pd.Index(table["sample_id"]))
-    notes = (*_notes(looks.hashes, count, len(near.i), len(shifted.i), len(beyond)), *unsearched)
-    count += len(beyond)
-    return NearTwins(compared, named, threshold_sweep(looks.hashes, table["label"]), count, max_bits, notes)
+    flat = int((~is_textured(looks.hashes)).sum())
+    notes = {
+        f"of {count:,} candidate pairs, {len(near.i):,} were compared at full size and are listed: conflicting "
+        "labels first, then different groups, then small distances": count - len(near.i),
+        f"flat images, near-twins only where every pixel is equal and not in the sweep: {flat:,}": flat,
+        f"pairs that are alike once one image is shifted, whatever their hashes: {len(shifted.i):,}, of which "
+        f"{len(beyond):,} were confirmed at full size and are listed": len(shifted.i),
+    }
+    return NearTwins(
+        compared,
+        _named_after_first(clusters, pd.Index(table["sample_id"])),
+        threshold_sweep(looks.hashes, table["label"]),
+        count + len(beyond),
+        max_bits,
+        (*(note for note, number in notes.items() if number), *unsearched),
+    )
 
 
 def candidate_pairs(
@@ -130,25 +151,8 @@ def candidate_pairs(
     """Counts the pairs of images within ``max_bits`` and keeps the ``most`` that matter most.
 
     Conflicting labels come first, then different groups, then small distances. Each flat image is paired with the first
-    of equal pixels alone.
-
-    Args:
-        table: the sample table, n rows.
-        hashes: bool, (n, 256).
-        clusters: int64, (n,), of ``join_near_twins``, which has read the flat images.
-        max_bits: the largest distance.
-        most: how many to keep, at least 1; memory stays bounded however many there are.
-
-    Returns:
-        The number of pairs, and those kept, places in the table in the order above.
-
-    Raises:
-        ConfigurationError: ``most`` is below 1.
+    of equal pixels alone, by ``clusters`` of ``join_near_twins``. Memory stays bounded however many pairs there are.
     """
-    if most < 1:
-        raise ConfigurationError(
-            f"Expected at least 1 pair to compare. Received: most_compared={most}. {MOST_COMPARED} is the default."
-        )
     labels, groups = (pd.factorize(table[name])[0] for name in ("label", "group_id"))
     count, kept = 0, Pairs(*np.empty((3, 0), np.int64))
     for block in _all_blocks(hashes, clusters, max_bits):
@@ -161,12 +165,7 @@ def candidate_pairs(
 
 
 def compare_pairs(table: pd.DataFrame, pairs: Pairs, show_progress: bool = False) -> pd.DataFrame:
-    """Compares pairs of images at full size.
-
-    Args:
-        table: the sample table.
-        pairs: places in it.
-        show_progress: a progress bar on stderr.
+    """Compares pairs of images, places in the sample table, at full size.
 
     Returns:
         One row a pair, in the same order, columns ``PAIR_COLUMNS``; ``confirmed`` from ``CONFIRMED_SSIM`` on.
@@ -208,96 +207,43 @@ def threshold_sweep(
         ``conflicting_pairs``, of two labels.
     """
     textured = is_textured(hashes)
-    first, inverse = unique_hashes(hashes[textured])
-    copies = pd.crosstab(inverse, np.asarray(labels)[textured]).to_numpy()
-    counts = np.zeros((2, max(bits) + 1))
-    counts[:, 0] = _pairs_of_copies(copies)
-    blocks = _counted(pair_blocks(hashes[textured][first], max(bits)), copies, counts)
-    clusters = {limit: np.arange(len(first)) for limit in bits}
-    for block in blocks:
+    classes = pd.factorize(np.asarray(labels)[textured])[0]
+    clusters = {limit: np.arange(len(classes)) for limit in bits}
+    pairs, conflicting = dict.fromkeys(bits, 0), dict.fromkeys(bits, 0)
+    for block in pair_blocks(hashes[textured], max(bits)):
         for limit in bits:
-            near = block.distance <= limit
-            clusters[limit] = join_pairs(clusters[limit], block.i[near], block.j[near])
-    alone = int((~textured).sum())
-    rows = [
-        {"bits": limit, **_cluster_sizes(clusters[limit], copies.sum(axis=1), alone), **_total(counts, limit)}
-        for limit in bits
-    ]
-    columns = ["bits", "pairs", "images_in_groups", "groups", "clusters", "largest", "conflicting_pairs"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def _sharing(clusters: pd.Series) -> int:
-    return int(clusters.duplicated(keep=False).sum())
+            i, j = (places[block.distance <= limit] for places in (block.i, block.j))
+            pairs[limit] += len(i)
+            conflicting[limit] += int((classes[i] != classes[j]).sum())
+            if (clusters[limit][i] != clusters[limit][j]).any():
+                clusters[limit] = join_pairs(clusters[limit], i, j)
+    rows = []
+    for limit in bits:
+        sizes = np.concatenate([np.bincount(clusters[limit]), np.ones((~textured).sum(), np.int64)])
+        rows.append(
+            {
+                "bits": limit,
+                "pairs": pairs[limit],
+                "images_in_groups": int(sizes[sizes > 1].sum()),
+                "groups": int((sizes > 1).sum()),
+                "clusters": len(sizes),
+                "largest": int(sizes.max(initial=0)),
+                "conflicting_pairs": conflicting[limit],
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def _all_blocks(hashes: np.ndarray, clusters: np.ndarray, max_bits: int) -> Iterator[Pairs]:
-    yield _equal_flat_images(hashes, clusters)
+    # a flat image with the first of its cluster, which holds the flat images of the same pixels and no other
+    first = np.unique(clusters, return_index=True)[1][clusters]
+    repeated = np.flatnonzero(~is_textured(hashes) & (first != np.arange(len(first))))
+    yield Pairs(first[repeated], repeated, np.zeros_like(repeated))
     textured = np.flatnonzero(is_textured(hashes))
     for block in pair_blocks(hashes[textured], max_bits):
         yield Pairs(textured[block.i], textured[block.j], block.distance)
 
 
-def _equal_flat_images(hashes: np.ndarray, clusters: np.ndarray) -> Pairs:
-    """Each flat image with the first of its cluster, which holds the flat images of the same pixels and no other."""
-    first = np.unique(clusters, return_index=True)[1][clusters]
-    repeated = np.flatnonzero(~is_textured(hashes) & (first != np.arange(len(first))))
-    return Pairs(first[repeated], repeated, np.zeros_like(repeated))
-
-
-def _pairs_of_copies(copies: np.ndarray) -> tuple[float, float]:
-    """All pairs and pairs of two labels among equal hashes; ``copies`` counts images, (hashes, labels)."""
-    of_any, of_same = (float((number * (number - 1) // 2).sum()) for number in (copies.sum(axis=1), copies))
-    return of_any, of_any - of_same
-
-
-def _counted(blocks: Iterator[Pairs], copies: np.ndarray, counts: np.ndarray) -> Iterator[Pairs]:
-    """Passes blocks on and adds their pairs of images, and those of two labels, to ``counts`` by distance."""
-    for block in blocks:
-        one, other = copies[block.i], copies[block.j]
-        of_any = one.sum(axis=1) * other.sum(axis=1)
-        for row, weights in zip(counts, (of_any, of_any - (one * other).sum(axis=1)), strict=True):
-            row += np.bincount(block.distance, weights, minlength=len(row))
-        yield block
-
-
-def _cluster_sizes(clusters: np.ndarray, copies: np.ndarray, alone: int) -> dict[str, int]:
-    sizes = np.concatenate([np.bincount(clusters, copies), np.ones(alone)]).astype(np.int64)
-    groups = sizes[sizes > 1]
-    largest = int(sizes.max(initial=0))
-    return {
-        "images_in_groups": int(groups.sum()),
-        "groups": len(groups),
-        "clusters": len(sizes),
-        "largest": largest,
-    }
-
-
-def _total(counts: np.ndarray, limit: int) -> dict[str, int]:
-    pairs, conflicting = counts[:, : limit + 1].sum(axis=1)
-    return {"pairs": int(pairs), "conflicting_pairs": int(conflicting)}
-
-
 def _named_after_first(clusters: np.ndarray, sample_ids: pd.Index) -> pd.Series:
     ids = pd.Series(sample_ids, index=sample_ids, name="cluster")
     return ids.groupby(clusters).transform("first")
-
-
-def _require_images(dataset: Dataset) -> None:
-    if not dataset.has_images:
-        raise ConfigurationError(
-            f"Expected a dataset with images. Received: {dataset.info.name} from its table alone. "
-            "Give the folder with the images."
-        )
-
-
-def _notes(hashes: np.ndarray, candidates: int, compared: int, shifted: int, confirmed: int) -> tuple[str, ...]:
-    flat = int((~is_textured(hashes)).sum())
-    notes = {
-        f"of {candidates:,} candidate pairs, {compared:,} were compared at full size and are listed: conflicting "
-        "labels first, then different groups, then small distances": candidates - compared,
-        f"flat images, near-twins only where every pixel is equal and not in the sweep: {flat:,}": flat,
-        f"pairs that are alike once one image is shifted, whatever their hashes: {shifted:,}, of which {confirmed:,} "
-        "were confirmed at full size and are listed": shifted,
-    }
-    return tuple(note for note, number in notes.items() if number)

@@ -1,4 +1,4 @@
-"""The whole audit of a dataset: near-twins, leak probes, shortcut probes, metadata, and a verdict."""
+"""The whole audit of a dataset: what each part found, in plain sentences, and a verdict on an image-level split."""
 
 from __future__ import annotations
 
@@ -8,32 +8,45 @@ from typing import Any
 
 import numpy as np
 
-from mmdc_tf.audit.findings import Section, leak_section, metadata_section, near_twin_section, shortcut_section
-from mmdc_tf.audit.leak_probes import leak_probes
-from mmdc_tf.audit.metadata import MetadataReport, audit_metadata
+from mmdc_tf.audit.metadata import audit_metadata
 from mmdc_tf.audit.near_twins import NearTwins, find_near_twins
-from mmdc_tf.audit.probe_images import read_probe_images
-from mmdc_tf.audit.probe_scores import ProbeResult
-from mmdc_tf.audit.shortcut_probes import shortcut_probes
+from mmdc_tf.audit.probe_features import leak_probes, read_probe_images, shortcut_probes
+from mmdc_tf.audit.probes import ProbeResult
+from mmdc_tf.datasets.copies import CONFIRMED_SSIM
 from mmdc_tf.datasets.integrity import NEAR_TWIN_BITS, require_bits
-from mmdc_tf.datasets.schema import NOTICE, Dataset
+from mmdc_tf.datasets.phantom_folder import NOTICE, is_phantom
+from mmdc_tf.datasets.schema import TWIN_UNIT, Dataset
 from mmdc_tf.errors import RESEARCH_USE, ConfigurationError, counted
 
 TABLE_ALONE = "Only the table was read: nothing is known of copies and of shortcuts in the pixels."
+USE_LEAK_FREE = "Use --protocol leak-free"
+
+
+@dataclass(frozen=True)
+class Section:
+    """One part of the audit: what was looked at and counted, and a sentence on each thing found.
+
+    Its ``findings`` make an image-level split unfit, and say what to do; ``remarks`` do not.
+    """
+
+    name: str
+    title: str
+    looked_at: str
+    numbers: dict[str, Any]
+    findings: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+    @property
+    def unfit(self) -> bool:
+        return bool(self.findings)
 
 
 @dataclass(frozen=True)
 class AuditReport:
-    """What the audit of a dataset found.
+    """What the audit of a dataset found; of a table alone there are no near-twins.
 
-    Args:
-        dataset: the one that was audited.
-        synthetic: True for a phantom.
-        max_bits, seed: as given to ``run_audit``.
-        near_twins: None where only the table was read.
-        leaks, shortcuts: the probes' results.
-        metadata: of the table.
-        sections: what each part found, in this order: near-twins, leak probes, shortcut probes, metadata.
+    ``synthetic`` is True for a phantom. ``sections`` say in sentences what near-twins, leak probes, shortcut probes and
+    metadata have shown, in this order.
     """
 
     dataset: Dataset
@@ -43,7 +56,7 @@ class AuditReport:
     near_twins: NearTwins | None
     leaks: list[ProbeResult]
     shortcuts: list[ProbeResult]
-    metadata: MetadataReport
+    metadata: dict[str, Any]
     sections: tuple[Section, ...]
 
     @property
@@ -52,14 +65,9 @@ class AuditReport:
         return any(section.unfit for section in self.sections)
 
     @property
-    def findings(self) -> tuple[str, ...]:
-        """The findings of all sections."""
-        return tuple(text for section in self.sections for text in section.findings)
-
-    @property
     def verdict(self) -> str:
         """One sentence, and a second where only the table was read."""
-        count = len(self.findings)
+        count = sum(len(section.findings) for section in self.sections)
         where = ", ".join(section.title.lower() for section in self.sections if section.unfit)
         result = (
             f"Unfit for an image-level split: {counted(count, 'finding')} ({where})."
@@ -76,13 +84,37 @@ class AuditReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for strict JSON (no NaN): each pair and cluster, sweep, probes, metadata and sections."""
+        info, twins = self.dataset.info, self.near_twins
         facts = {
-            **_facts(self),
+            "title": info.title,
+            "dataset": info.name,
+            "root": str(self.dataset.root),
+            "fingerprint": self.dataset.fingerprint,
+            "images": len(self.dataset.table),
+            "labels": self.dataset.found_counts,
+            "group_unit": info.group_unit,
+            "groups": self.dataset.table["group_id"].nunique(),
+            "table_alone": not self.dataset.has_images,
+            "synthetic": self.synthetic,
+            "max_bits": self.max_bits,
+            "seed": self.seed,
+            "verdict": self.verdict,
+            "unfit": self.unfit,
+            "notes": self.notes,
+            "research_use": RESEARCH_USE,
             "sections": [{**asdict(section), "unfit": section.unfit} for section in self.sections],
-            "near_twins": None if self.near_twins is None else _twins(self.near_twins),
-            "leak_probes": [probe.to_dict() for probe in self.leaks],
-            "shortcut_probes": [probe.to_dict() for probe in self.shortcuts],
-            "metadata": self.metadata.to_dict(),
+            "near_twins": twins
+            and {
+                "max_bits": twins.max_bits,
+                "candidates": twins.candidates,
+                "sweep": twins.sweep.to_dict("records"),
+                "pairs": twins.pairs.to_dict("records"),
+                "clusters": twins.large_clusters,
+                "notes": twins.notes,
+            },
+            "leak_probes": [asdict(probe) for probe in self.leaks],
+            "shortcut_probes": [asdict(probe) for probe in self.shortcuts],
+            "metadata": self.metadata,
         }
         return _plain(facts)
 
@@ -109,54 +141,154 @@ def run_audit(
     images = read_probe_images(dataset, seed=seed, show_progress=show_progress) if dataset.has_images else None
     leaks, shortcuts = leak_probes(dataset, images, seed), shortcut_probes(dataset, images, seed)
     metadata = audit_metadata(dataset)
-    sections = (
-        near_twin_section(dataset, twins),
-        leak_section(dataset, leaks),
-        shortcut_section(shortcuts),
-        metadata_section(dataset, metadata),
+    sections = sections_of(dataset, twins, leaks, shortcuts, metadata)
+    return AuditReport(dataset, is_phantom(dataset), max_bits, seed, twins, leaks, shortcuts, metadata, sections)
+
+
+def sections_of(
+    dataset: Dataset,
+    twins: NearTwins | None,
+    leaks: list[ProbeResult],
+    shortcuts: list[ProbeResult],
+    metadata: dict[str, Any],
+) -> tuple[Section, ...]:
+    """What each part found, in sentences. One that makes an image-level split unfit says what to do."""
+    return (
+        _near_twin_section(dataset, twins),
+        _leak_section(dataset, leaks),
+        _shortcut_section(shortcuts),
+        _metadata_section(dataset, metadata),
     )
-    return AuditReport(dataset, dataset.is_phantom, max_bits, seed, twins, leaks, shortcuts, metadata, sections)
 
 
-def _facts(report: AuditReport) -> dict[str, Any]:
-    info = report.dataset.info
-    return {
-        "title": info.title,
-        "dataset": info.name,
-        "root": str(report.dataset.root),
-        "fingerprint": report.dataset.fingerprint,
-        "images": len(report.dataset.table),
-        "labels": report.dataset.found_counts,
-        "group_unit": info.group_unit,
-        "groups": report.dataset.table["group_id"].nunique(),
-        "table_alone": not report.dataset.has_images,
-        "synthetic": report.synthetic,
-        "max_bits": report.max_bits,
-        "seed": report.seed,
-        "verdict": report.verdict,
-        "unfit": report.unfit,
-        "notes": report.notes,
-        "research_use": RESEARCH_USE,
+def _near_twin_section(dataset: Dataset, twins: NearTwins | None) -> Section:
+    """Copies on both sides of a split, and copies that carry different labels."""
+    if twins is None:
+        looked_at = "Only the table was read: no image was looked at."
+        return Section("near-twins", "Near-twins", looked_at, {}, (), ("Near-twins were not searched for.",))
+    confirmed = twins.pairs[twins.pairs["confirmed"]]
+    looked_at = (
+        f"All pairs of {len(dataset.table):,} images by a perceptual hash of 256 bits (candidates: at most "
+        f"{twins.max_bits} bits apart), in ultrasound also by the correlation of thumbnails once one is shifted; "
+        f"candidates then at full size by structural similarity after alignment (confirmed from {CONFIRMED_SSIM:g} on)."
+    )
+    numbers = {
+        "candidate_pairs": twins.candidates,
+        "compared_pairs": len(twins.pairs),
+        "confirmed_pairs": len(confirmed),
+        "images_in_groups": twins.images_in_groups,
+        "images_in_confirmed_groups": twins.images_in_confirmed_groups,
+        "conflicting_pairs": int(confirmed["conflicting"].sum()),
+        "pairs_across_groups": int(confirmed["across_groups"].sum()),
+        "identical_pairs": int(confirmed["identical_bytes"].sum()),
+        "least_confirmed_ssim": float(confirmed["ssim"].min()) if len(confirmed) else None,
     }
+    refused = len(twins.pairs) - len(confirmed)
+    if not len(twins.pairs):
+        remark = f"No pair of images lies within {twins.max_bits} bits."
+    elif refused:
+        remark = (
+            f"{counted(refused, 'pair')} within {twins.max_bits} bits {'was' if refused == 1 else 'were'} not alike at "
+            "full size; groups by the hash alone join them."
+        )
+    else:
+        remark = f"Every pair within {twins.max_bits} bits that was compared was confirmed."
+    findings = _twin_findings(dataset, numbers)
+    return Section("near-twins", "Near-twins", looked_at, numbers, findings, (*twins.notes, remark))
 
 
-def _twins(twins: NearTwins) -> dict[str, Any]:
-    """The clusters are those of several images, the largest first."""
-    return {
-        "max_bits": twins.max_bits,
-        "candidates": twins.candidates,
-        "sweep": twins.sweep.to_dict("records"),
-        "pairs": twins.pairs.to_dict("records"),
-        "clusters": list(large_clusters(twins).values()),
-        "notes": twins.notes,
-    }
+def _twin_findings(dataset: Dataset, numbers: dict[str, Any]) -> tuple[str, ...]:
+    if not numbers["confirmed_pairs"]:
+        return ()
+    advice = (
+        f"{USE_LEAK_FREE}, whose groups are these clusters, or --near-twins one-per-cluster."
+        if dataset.info.group_unit == TWIN_UNIT
+        else "Use --near-twins one-per-cluster, or --protocol leak-free with copies in one group."
+    )
+    found = [
+        f"{numbers['images_in_confirmed_groups']:,} of {len(dataset.table):,} images have a near-twin that is "
+        f"confirmed at full size: an image-level split puts copies on both sides. {advice}"
+    ]
+    conflicting, across = numbers["conflicting_pairs"], numbers["pairs_across_groups"]
+    if conflicting:
+        found.append(
+            f"{counted(conflicting, 'pair')} of near-twins {'has' if conflicting == 1 else 'have'} conflicting labels: "
+            "at least one of the two is wrong. Use --near-twins drop-conflicts, or have the labels checked."
+        )
+    if across:
+        found.append(
+            f"{counted(across, 'pair')} of near-twins {'lies' if across == 1 else 'lie'} in different groups "
+            f"({dataset.info.group_unit}s): leak-free does not keep {'it' if across == 1 else 'them'} together. Give "
+            "both images one group_id, or use --near-twins one-per-cluster."
+        )
+    return tuple(found)
 
 
-def large_clusters(twins: NearTwins) -> dict[str, list[str]]:
-    """The clusters of several images: name → sample ids, the largest first."""
-    clusters = twins.clusters[twins.clusters.duplicated(keep=False)]
-    members = {str(name): list(part.index) for name, part in clusters.groupby(clusters)}
-    return dict(sorted(members.items(), key=lambda item: (-len(item[1]), item[0])))
+def _leak_section(dataset: Dataset, probes: list[ProbeResult]) -> Section:
+    """What a model that cannot diagnose gains from images of one group on both sides.
+
+    Unfit where a group holds several images and the interval of a probe's leak excludes 0; with one image a group the
+    two kinds of split differ by chance alone.
+    """
+    sizes, unit = dataset.table["group_id"].value_counts(), dataset.info.group_unit
+    several = int((sizes > 1).sum())
+    findings, remarks = (
+        [],
+        [] if several else ["Every group holds one image: no leak between images of a group is possible."],
+    )
+    for probe in probes:
+        if not several or probe.leak_interval is None or probe.leak_interval[0] <= 0.0:
+            remarks.append(probe.sentence)
+            continue
+        small = (
+            ""
+            if probe.finding
+            else " The difference is small, but its interval excludes 0 and groups hold several images."
+        )
+        findings.append(f"{probe.sentence}{small} {USE_LEAK_FREE}, which keeps each {unit} on one side.")
+    numbers = {"groups": len(sizes), "groups_with_several_images": several, "largest_group": int(sizes.max())}
+    looked_at = (
+        "Two models that cannot diagnose, each under stratified image-level folds and under folds that keep each "
+        f"{unit} together; {several:,} of {len(sizes):,} groups hold several images. The difference is what the leak "
+        "is worth (95 % intervals by bootstrap over groups)."
+    )
+    return Section("leak-probes", "Leak probes", looked_at, numbers, tuple(findings), tuple(remarks))
+
+
+def _shortcut_section(probes: list[ProbeResult]) -> Section:
+    """What the label can be guessed from without the breast."""
+    advice = (
+        "A leak-free split does not remove it: balance the classes over it, crop or mask it away, and report results "
+        "within each of its values."
+    )
+    looked_at = (
+        "Simple models that see no tissue by design (except at the edges of ultrasound pictures), in folds that keep "
+        "groups together, against the share of the commonest class. A finding needs an interval that lies above it by "
+        "more than the margin."
+    )
+    skipped = sum(bool(probe.skipped) for probe in probes)
+    findings = tuple(f"{probe.sentence} {advice}" for probe in probes if probe.finding)
+    remarks = tuple(probe.sentence for probe in probes if not probe.finding)
+    numbers = {"probes": len(probes) - skipped, "skipped": skipped}
+    return Section("shortcut-probes", "Shortcut probes", looked_at, numbers, findings, remarks)
+
+
+def _metadata_section(dataset: Dataset, metadata: dict[str, Any]) -> Section:
+    """What the table says; files that are the same to the byte under two labels make an image-level split unfit."""
+    across = sum(len(files["labels"]) > 1 for files in metadata["identical_files"])
+    one = across == 1
+    finding = (
+        f"{counted(across, 'set')} of files that {'is' if one else 'are'} the same to the byte "
+        f"{'has' if one else 'have'} more than one label. Use --near-twins drop-conflicts, or correct the labels."
+    )
+    lists = ("out_of_range", "disagreements", "repeated_views", "identical_files")
+    numbers = {name: metadata[name] for name in ("images", "patients")}
+    numbers |= {name: len(metadata[name]) for name in lists}
+    looked_at = f"The sample table of {metadata['images']:,} images" + (
+        ", and files of equal size byte by byte." if dataset.has_images else ". Files were not compared."
+    )
+    findings = (finding,) if across else ()
+    return Section("metadata", "Metadata", looked_at, numbers, findings, tuple(metadata["sentences"]))
 
 
 def _plain(value: Any) -> Any:

@@ -25,8 +25,7 @@ class SplitCheck:
     Args:
         disjoint: True where it is proved that no group stands in two parts: the dataset has every sample, and every
             group has one part.
-        shared: one row for each group that stands in several parts: ``group_id``; ``parts``, their names; and
-            ``samples``, a dict from each of these parts to its samples of the group.
+        shared: one row for each group in several parts: ``group_id``, ``parts`` (names), and ``samples`` of each part.
         unknown: samples that the dataset does not have, sorted; their groups are not known.
         sizes: the number of samples of each part.
         notes: one clear line each on what a reader must know besides.
@@ -78,17 +77,26 @@ def check_groups(path: Path, groups: pd.Series, source: str) -> SplitCheck:
     """
     parts, notes = read_parts(path)
     named = pd.Index(sorted({sample for samples in parts.values() for sample in samples}))
-    unknown = tuple(named.difference(groups.index))
-    _require_known_sample(path, source, len(named), unknown)
+    unknown, left_out = named.difference(groups.index), groups.index.difference(named)
+    if len(unknown) == len(named):
+        example = f", for example {unknown[0]!r}" if len(unknown) else ""
+        raise SplitError(
+            f"Expected samples of {source}. Received: {path} with {len(named):,} samples, none "
+            f"of them there{example}. Give the dataset that was split."
+        )
     validation = set(parts.get("validation", ()))
     chosen_on_test = bool(validation) and validation == set(parts.get("test", ()))
+    if chosen_on_test:
+        notes += ("the validation part is the test part: what is chosen on the one is scored on the same images",)
+    if len(left_out):
+        notes += (f"images of the dataset that stand in no part: {len(left_out):,}, for example {left_out[0]}",)
     shared = _shared_groups(parts, groups, chosen_on_test)
     return SplitCheck(
-        disjoint=shared.empty and not unknown and not chosen_on_test,
+        disjoint=shared.empty and unknown.empty and not chosen_on_test,
         shared=shared,
-        unknown=unknown,
+        unknown=tuple(unknown),
         sizes={name: len(samples) for name, samples in parts.items()},
-        notes=(*notes, *_chosen_note(chosen_on_test), *_left_out_note(groups.index.difference(named))),
+        notes=notes,
     )
 
 
@@ -148,15 +156,6 @@ def _no_split(path: Path, reason: str) -> SplitError:
     )
 
 
-def _require_known_sample(path: Path, source: str, named: int, unknown: tuple[str, ...]) -> None:
-    if named == len(unknown):
-        example = f", for example {unknown[0]!r}" if unknown else ""
-        raise SplitError(
-            f"Expected samples of {source}. Received: {path} with {named:,} samples, none "
-            f"of them there{example}. Give the dataset that was split."
-        )
-
-
 def _shared_groups(parts: Parts, groups: pd.Series, chosen_on_test: bool) -> pd.DataFrame:
     """The groups that stand in several parts, in the order of their names."""
     rows = pd.DataFrame(
@@ -170,15 +169,3 @@ def _shared_groups(parts: Parts, groups: pd.Series, chosen_on_test: bool) -> pd.
         samples = {name: sorted(of_part) for name, of_part in members.groupby("part", sort=False)["sample_id"]}
         shared.append((group_id, tuple(samples), samples))
     return pd.DataFrame(shared, columns=["group_id", "parts", "samples"])
-
-
-def _chosen_note(chosen_on_test: bool) -> tuple[str, ...]:
-    if not chosen_on_test:
-        return ()
-    return ("the validation part is the test part: what is chosen on the one is scored on the same images",)
-
-
-def _left_out_note(left_out: pd.Index) -> tuple[str, ...]:
-    if left_out.empty:
-        return ()
-    return (f"images of the dataset that stand in no part: {len(left_out):,}, for example {left_out[0]}",)

@@ -10,9 +10,8 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
 from mmdc_tf.errors import InputError
-from mmdc_tf.evaluation.draws import group_draws
 from mmdc_tf.evaluation.predictions import KEYS, class_names
-from mmdc_tf.evaluation.statistics import RESAMPLES
+from mmdc_tf.evaluation.statistics import RESAMPLES, group_draws
 
 COLUMNS = (
     "row",
@@ -53,8 +52,7 @@ def compare_rows(
     A difference is called distinguishable where both say so: the p that Holm's method (Scandinavian Journal of
     Statistics 6, 1979) corrects for the number of rows is below ``alpha``, and the interval leaves out 0. The interval
     is not corrected, and too narrow with few groups: of 400 simulated pairs of equally good rows 8 % were told apart
-    with four patients of four views a fold, 6 % with twelve, 4 % with forty patients of one image. Nothing here says
-    what another training of the same row would give.
+    with four patients of four views a fold. Nothing here says what another training of the same row would give.
 
     Args:
         predictions: a predictions table a row, the baseline among them; columns sample_id, patient_id, group_id, fold,
@@ -73,8 +71,28 @@ def compare_rows(
         InputError: the baseline is absent or alone, or a row was not scored on the samples, folds and seeds of the
             baseline (the message names what differs).
     """
-    _require_alike(predictions, baseline)
-    return _compared(predictions, baseline, alpha, resamples, seed)
+    if baseline not in predictions or len(predictions) < 2:
+        raise InputError(
+            f"Expected predictions of {baseline!r} and of at least one other row. "
+            f"Received: rows={sorted(predictions)}. Train more rows, or choose another baseline."
+        )
+    for name in (baseline, *predictions):
+        reason = what_differs(predictions[name], predictions[baseline])
+        if reason:
+            raise InputError(
+                f"Expected rows scored on the same samples, folds and seeds as {baseline!r}. "
+                f"Received: row={name!r} with {reason}. Compare rows of one run and protocol, with as many seeds."
+            )
+    order = ["fold", "seed", "sample_id"]
+    tables = {name: table.sort_values(order, ignore_index=True) for name, table in predictions.items()}
+    reference = tables.pop(baseline)
+    gains = np.column_stack([_right(table) - _right(reference) for table in tables.values()])
+    result = pd.DataFrame([{"row": name, "baseline": baseline, **_pair(tables[name], reference)} for name in tables])
+    result[["ci_low", "ci_high"]] = _limits(gains, reference, alpha, resamples, seed)
+    result["holm_p"] = multipletests(result["mcnemar_p"], method="holm")[1]
+    outside = (result["ci_low"] > 0) | (result["ci_high"] < 0)
+    result["distinguishable"] = (result["holm_p"] < alpha) & outside
+    return result[list(COLUMNS)]
 
 
 def compare_alike(predictions: Mapping[str, pd.DataFrame], baseline: str) -> tuple[pd.DataFrame | None, dict[str, str]]:
@@ -93,7 +111,7 @@ def compare_alike(predictions: Mapping[str, pd.DataFrame], baseline: str) -> tup
     alike = {row: table for row, table in predictions.items() if row not in left_out}
     if baseline in left_out or len(alike) < 2:
         return None, left_out
-    return _compared(alike, baseline, ALPHA, RESAMPLES, seed=0), left_out
+    return compare_rows(alike, baseline), left_out
 
 
 def paired_difference(
@@ -189,53 +207,21 @@ def what_differs(predictions: pd.DataFrame, reference: pd.DataFrame) -> str:
     return ""
 
 
-def _require_alike(predictions: Mapping[str, pd.DataFrame], baseline: str) -> None:
-    if baseline not in predictions or len(predictions) < 2:
-        raise InputError(
-            f"Expected predictions of {baseline!r} and of at least one other row. "
-            f"Received: rows={sorted(predictions)}. Train more rows, or choose another baseline."
-        )
-    for name in (baseline, *predictions):
-        reason = what_differs(predictions[name], predictions[baseline])
-        if reason:
-            raise InputError(
-                f"Expected rows scored on the same samples, folds and seeds as {baseline!r}. "
-                f"Received: row={name!r} with {reason}. Compare rows of one run and protocol, with as many seeds."
-            )
-
-
-def _compared(
-    predictions: Mapping[str, pd.DataFrame], baseline: str, alpha: float, resamples: int, seed: int
-) -> pd.DataFrame:
-    """``compare_rows`` of tables that are alike."""
-    order = ["fold", "seed", "sample_id"]
-    tables = {name: table.sort_values(order, ignore_index=True) for name, table in predictions.items()}
-    reference = tables.pop(baseline)
-    gains = np.column_stack([_right(table) - _right(reference) for table in tables.values()])
-    limits = _limits(gains, reference, alpha, resamples, seed)
-    lines = [
-        {"row": name, "baseline": baseline, **_pair(table, reference), "ci_low": low, "ci_high": high}
-        for (name, table), (low, high) in zip(tables.items(), limits, strict=True)
-    ]
-    result = pd.DataFrame(lines)
-    result["holm_p"] = multipletests(result["mcnemar_p"], method="holm")[1]
-    outside = (result["ci_low"] > 0) | (result["ci_high"] < 0)
-    result["distinguishable"] = (result["holm_p"] < alpha) & outside
-    return result[list(COLUMNS)]
-
-
 def _pair(table: pd.DataFrame, reference: pd.DataFrame) -> dict[str, float]:
     """Everything on two rows that needs no drawing."""
-    accuracy, baseline_accuracy = (_accuracy(part) for part in (table, reference))
+    means = [
+        float(pd.Series(_right(part)).groupby([part["fold"], part["seed"]]).mean().mean())
+        for part in (table, reference)
+    ]
     row, other = voted_right(table), voted_right(reference)
     only_row, only_baseline = int((row & ~other).sum()), int((other & ~row).sum())
     counts = [[int((row & other).sum()), only_row], [only_baseline, int((~row & ~other).sum())]]
     return {
         "n_samples": len(row),
         "n_groups": reference["group_id"].nunique(),
-        "accuracy": accuracy,
-        "baseline_accuracy": baseline_accuracy,
-        "difference": accuracy - baseline_accuracy,
+        "accuracy": means[0],
+        "baseline_accuracy": means[1],
+        "difference": means[0] - means[1],
         "only_row_right": only_row,
         "only_baseline_right": only_baseline,
         "mcnemar_p": float(mcnemar(counts, exact=True).pvalue),
@@ -264,11 +250,6 @@ def _drawn_means(gains: np.ndarray, groups: np.ndarray, resamples: int, rng: np.
 
 def _right(table: pd.DataFrame) -> np.ndarray:
     return (table["y_pred"] == table["y_true"]).to_numpy(dtype=float)
-
-
-def _accuracy(table: pd.DataFrame) -> float:
-    """The mean over folds and seeds."""
-    return float(pd.Series(_right(table)).groupby([table["fold"], table["seed"]]).mean().mean())
 
 
 def _once_a_seed(predictions: pd.DataFrame) -> bool:

@@ -1,4 +1,4 @@
-"""Confusion matrices, and ROC and precision-recall curves of each class against the rest."""
+"""ROC and precision-recall curves of each class against the rest."""
 
 from __future__ import annotations
 
@@ -6,16 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import (
-    average_precision_score,
-    confusion_matrix,
-    precision_recall_curve,
-    roc_auc_score,
-    roc_curve,
-)
+from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
+from mmdc_tf.evaluation.metrics import truth_and_probabilities
 from mmdc_tf.evaluation.predictions import class_names
-from mmdc_tf.evaluation.probability_metrics import truth_and_probabilities
 
 
 @dataclass(frozen=True)
@@ -41,18 +35,6 @@ class ClassCurve:
     share: float
 
 
-def confusion_counts(predictions: pd.DataFrame) -> np.ndarray:
-    """How often each class is predicted as which.
-
-    Args:
-        predictions: columns ``y_true``, ``y_pred`` and p_<class> for each class, which give the order.
-
-    Returns:
-        int (k, k): rows are the truth, columns the prediction.
-    """
-    return confusion_matrix(predictions["y_true"], predictions["y_pred"], labels=class_names(predictions))
-
-
 def class_curves(predictions: pd.DataFrame) -> list[ClassCurve]:
     """The curves of each class that has samples on both sides, in the order of the columns p_<class>.
 
@@ -63,24 +45,14 @@ def class_curves(predictions: pd.DataFrame) -> list[ClassCurve]:
         InputError: the table does not fit, as in ``truth_and_probabilities``.
     """
     truth, probabilities = truth_and_probabilities(predictions)
-    sides = {name: truth == index for index, name in enumerate(class_names(predictions))}
-    return [
-        _curve(name, side, probabilities[:, index])
-        for index, (name, side) in enumerate(sides.items())
-        if side.any() and not side.all()
-    ]
-
-
-def _curve(name: str, truth: np.ndarray, probability: np.ndarray) -> ClassCurve:
-    false_positives, true_positives, _ = roc_curve(truth, probability)
-    precision, recall, _ = precision_recall_curve(truth, probability, drop_intermediate=True)
-    return ClassCurve(
-        class_name=name,
-        false_positive_rate=false_positives,
-        true_positive_rate=true_positives,
-        auc=float(roc_auc_score(truth, probability)),
-        recall=recall,
-        precision=precision,
-        average_precision=float(average_precision_score(truth, probability)),
-        share=float(truth.mean()),
-    )
+    curves = []
+    for index, name in enumerate(class_names(predictions)):
+        positive, scores = truth == index, probabilities[:, index]
+        if not positive.any() or positive.all():
+            continue
+        false_positives, true_positives, _ = roc_curve(positive, scores)
+        precision, recall, _ = precision_recall_curve(positive, scores, drop_intermediate=True)
+        areas = float(roc_auc_score(positive, scores)), float(average_precision_score(positive, scores))
+        share = float(positive.mean())
+        curves.append(ClassCurve(name, false_positives, true_positives, areas[0], recall, precision, areas[1], share))
+    return curves

@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 
 from mmdc_tf.errors import InputError
-from mmdc_tf.evaluation.metrics import METRICS
+from mmdc_tf.evaluation.metrics import METRICS, metrics_by_fold
 from mmdc_tf.evaluation.predictions import class_names
 from mmdc_tf.evaluation.statistics import interval_columns, metric_intervals
-from mmdc_tf.evaluation.weighted_metrics import make_scorer
 
 LEVELS = ("image", "breast", "patient")
 LEVEL_METRICS = (*METRICS, "balanced_accuracy", "auc")
+KEYS = ["fold", "seed", "sample_id"]
 SEVERITY = {"normal": 0, "benign": 1, "cancer": 2, "malignant": 2}
 """The order of the classes of breast imaging, by their names: the declared order of a dataset's classes is not one."""
 
@@ -43,8 +43,7 @@ def combine_views(predictions: pd.DataFrame, samples: pd.DataFrame, level: str) 
     them (the first of equals, as for images). Its truth is the one label of its images; where they differ it is the
     most severe (normal < benign < cancer or malignant), and a unit with several labels of which a name is not known
     in ``SEVERITY``, or with two of the most severe, is left out and counted. Where a dataset's label is the patient's,
-    so is the truth of a breast: in Mini-DDSM all four views of a patient have her Status, and 622 of the 1,342 benign
-    and 618 of the 1,358 cancer breasts have no lesion contour in any view.
+    as in Mini-DDSM, so is the truth of a breast.
 
     Under ``leak-free`` all images of a patient are scored in one fold. Under ``paper`` they are on both sides of the
     split: only the scored ones are combined, which may be one view of four.
@@ -63,10 +62,13 @@ def combine_views(predictions: pd.DataFrame, samples: pd.DataFrame, level: str) 
         return Combined(predictions, unplaced=0, undecided=0)
     units = _units(predictions, samples, level)
     images = predictions.assign(sample_id=units)[units != ""]
-    truth = _truth(images)
-    combined = _means(images).join(truth, how="inner").reset_index()
+    names = class_names(images)
+    columns = [f"p_{name}" for name in names]
+    how = {"patient_id": "first", "group_id": "first", **dict.fromkeys(columns, "mean")}
+    combined = images.groupby(KEYS).agg(how).join(_truth(images), how="inner").reset_index()
+    guess = np.asarray(names, dtype=object)[combined[columns].to_numpy(dtype=float).argmax(axis=1)]
     return Combined(
-        predictions=_with_classes(combined)[list(predictions.columns)],
+        predictions=combined.assign(y_pred=guess)[list(predictions.columns)],
         unplaced=predictions.loc[units == "", "sample_id"].nunique(),
         undecided=images["sample_id"].nunique() - combined["sample_id"].nunique(),
     )
@@ -108,17 +110,6 @@ def facts_of(predictions: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
     return known.loc[predictions["sample_id"]].set_axis(predictions.index)
 
 
-def fold_scores(predictions: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:
-    """The named numbers of ``mmdc_tf.evaluation.metrics.all_metrics`` for each fold and seed, one line each.
-
-    A table has hundreds of small parts, for which scikit-learn's checks of its input would take minutes.
-    """
-    folds = [fold for _, fold in predictions.groupby(["fold", "seed"])]
-    whole = np.ones((1, 1))
-    scores = [make_scorer(fold, np.zeros(len(fold), dtype=int), 1, names)(whole) for fold in folds]
-    return pd.DataFrame([{name: float(values[0]) for name, values in fold.items()} for fold in scores])
-
-
 def _units(predictions: pd.DataFrame, samples: pd.DataFrame, level: str) -> pd.Series:
     """The unit of each image, "" where it is unknown."""
     patients = predictions["patient_id"]
@@ -128,34 +119,20 @@ def _units(predictions: pd.DataFrame, samples: pd.DataFrame, level: str) -> pd.S
     return (patients + "/" + sides).where((patients != "") & (sides != ""), "")
 
 
-def _means(images: pd.DataFrame) -> pd.DataFrame:
-    """Mean probabilities, patient and group of each (fold, seed, unit)."""
-    probabilities = [f"p_{name}" for name in class_names(images)]
-    how = {"patient_id": "first", "group_id": "first", **dict.fromkeys(probabilities, "mean")}
-    return images.groupby(["fold", "seed", "sample_id"]).agg(how)
-
-
 def _truth(images: pd.DataFrame) -> pd.Series:
     """The true class of each (fold, seed, unit) for which there is one."""
-    keys = ["fold", "seed", "sample_id"]
-    labels = images[[*keys, "y_true"]].drop_duplicates()
+    labels = images[[*KEYS, "y_true"]].drop_duplicates()
     # an unknown name may be the most severe of all, so that it is never passed over
     labels["severity"] = labels["y_true"].str.lower().map(SEVERITY).astype("float64").fillna(np.inf)
-    worst = labels[labels["severity"] == labels.groupby(keys)["severity"].transform("max")]
-    alone = ~labels.duplicated(keys, keep=False)
-    ordered = np.isfinite(worst["severity"]) & ~worst.duplicated(keys, keep=False)
-    return worst[ordered | alone.loc[worst.index]].set_index(keys)["y_true"]
-
-
-def _with_classes(combined: pd.DataFrame) -> pd.DataFrame:
-    names = class_names(combined)
-    probabilities = combined[[f"p_{name}" for name in names]].to_numpy(dtype=float)
-    return combined.assign(y_pred=np.asarray(names, dtype=object)[probabilities.argmax(axis=1)])
+    worst = labels[labels["severity"] == labels.groupby(KEYS)["severity"].transform("max")]
+    alone = ~labels.duplicated(KEYS, keep=False)
+    ordered = np.isfinite(worst["severity"]) & ~worst.duplicated(KEYS, keep=False)
+    return worst[ordered | alone.loc[worst.index]].set_index(KEYS)["y_true"]
 
 
 def _scores(units: Combined) -> dict[str, Any]:
     table = units.predictions
-    folds = fold_scores(table, LEVEL_METRICS)
+    folds = metrics_by_fold(table, LEVEL_METRICS)
     scores = {"accuracy_std": float(folds["accuracy"].std(ddof=1))}
     for name, limits in metric_intervals(table, names=LEVEL_METRICS).items():
         scores |= {name: float(folds[name].mean()), **interval_columns({name: limits})}

@@ -1,138 +1,294 @@
-"""Numbers from predicted classes: the paper's four (section III-A; macro averages are our reading), and agreement.
+"""The numbers of a predictions table: as it is, for each fold, or for many bootstrap draws of its groups at once.
 
-``mmdc_tf.evaluation.probability_metrics`` has those from predicted probabilities.
+A draw is a weight for each group: how often it was drawn. All numbers but the AUC follow from sums over groups, so that
+many draws are one matrix product.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
-from sklearn.metrics import accuracy_score, cohen_kappa_score, precision_recall_fscore_support, recall_score
 
+from mmdc_tf.errors import InputError
 from mmdc_tf.evaluation.predictions import class_names
-from mmdc_tf.evaluation.probability_metrics import probability_metrics
 
 METRICS = ("accuracy", "precision", "recall", "f1")
-AGREEMENT_METRICS = ("balanced_accuracy", "kappa")
 THRESHOLD_METRICS = ("threshold_precision", "threshold_recall")
+AGREEMENT_METRICS = ("balanced_accuracy", "kappa")
+PROBABILITY_METRICS = ("auc", "brier", "ece", "nll")
+ALL_METRICS = (*METRICS, *THRESHOLD_METRICS, *AGREEMENT_METRICS, *PROBABILITY_METRICS)
+CLASS_SCORES = ("precision", "recall", "f1")
+BINS = 15
+SMALLEST_PROBABILITY = float(np.finfo("float64").eps)  # what counts as 0, as in scikit-learn's log_loss
+
+Scorer = Callable[[np.ndarray], dict[str, np.ndarray]]
+
+
+def all_metrics(predictions: pd.DataFrame, names: tuple[str, ...] = ALL_METRICS) -> dict[str, float]:
+    """Every number that is one value for a table; NaN where one is not defined.
+
+    - ``METRICS``, the paper's four: accuracy, and precision, recall and F1 as mean over the classes that occur in
+      ``y_true`` or ``y_pred``; a class that is never predicted has precision 0.
+    - ``THRESHOLD_METRICS``, as ``keras.metrics.Precision`` and ``Recall`` give them on one-hot labels: a probability
+      above one half is a claim, so that a sample may have none; precision is 0 where nothing is claimed. The published
+      93.93 and 26.26 of Marroquín and Cáceres 2024 [20] (BRINT + ResNet50) are read in this way.
+    - ``balanced_accuracy``: mean recall of the classes that occur in ``y_true``.
+    - ``kappa``: agreement beyond chance, in [-1, 1], unweighted (Cohen, Educational and Psychological Measurement 20,
+      1960); NaN where all samples are of one class and predicted so.
+    - ``auc``: area under the ROC curve of each class against the rest, mean over the classes that have samples on both
+      sides, ties count one half; NaN where all samples are of one class.
+    - ``brier``: squared error summed over the classes, mean over samples, in [0, 2]: twice what is printed where two
+      classes are scored by one probability (Brier, Monthly Weather Review 78, 1950).
+    - ``ece``: gap between mean top probability and accuracy in 15 equal bins of the top probability, weighted by their
+      samples (Guo et al., On Calibration of Modern Neural Networks, ICML 2017, equation 3). With few samples it is
+      above 0 even for a perfectly calibrated model.
+    - ``nll``: mean negative natural logarithm of the true class's probability; 0 counts as 2.2e-16, so that it stays
+      finite.
+
+    Args:
+        predictions: columns ``y_true`` and ``y_pred``, and p_<class> for each class unless ``names`` are of ``METRICS``
+            and ``AGREEMENT_METRICS`` alone.
+        names: of ``ALL_METRICS``.
+
+    Raises:
+        InputError: the probabilities do not fit, as in ``truth_and_probabilities``.
+    """
+    scores = make_scorer(predictions, np.zeros(len(predictions), dtype=int), 1, names)(np.ones((1, 1)))
+    return {name: float(values[0]) for name, values in scores.items()}
 
 
 def paper_metrics(predictions: pd.DataFrame) -> dict[str, float]:
-    """Accuracy and macro-averaged precision, recall and F1.
-
-    Args:
-        predictions: columns ``y_true`` and ``y_pred``.
-
-    Returns:
-        Fractions in [0, 1]. The macro average runs over the classes that occur in ``y_true`` or ``y_pred``; a class
-        that is never predicted has precision 0.
-    """
-    truth, guess = predictions["y_true"], predictions["y_pred"]
-    precision, recall, f1, _ = precision_recall_fscore_support(truth, guess, average="macro", zero_division=0.0)
-    return {
-        "accuracy": float(accuracy_score(truth, guess)),
-        "precision": float(precision),
-        "recall": float(recall),
-        "f1": float(f1),
-    }
-
-
-def agreement_metrics(predictions: pd.DataFrame) -> dict[str, float]:
-    """Balanced accuracy and Cohen's kappa, which guessing the most frequent class does not raise.
-
-    Args:
-        predictions: columns ``y_true`` and ``y_pred``.
-
-    Returns:
-        ``balanced_accuracy``: the mean recall of the classes that occur in ``y_true``, in [0, 1]; the macro recall of
-        ``paper_metrics`` also counts, with 0, a class that is predicted and never true.
-        ``kappa``: agreement beyond chance, in [-1, 1], unweighted (Cohen, Educational and Psychological Measurement
-        20, 1960); NaN where all samples are of one class and predicted so.
-    """
-    truth, guess = predictions["y_true"].to_numpy(dtype=str), predictions["y_pred"].to_numpy(dtype=str)
-    known = np.unique(truth)
-    balanced = recall_score(truth, guess, labels=known, average="macro", zero_division=0.0)
-    is_one_class = len(np.union1d(known, guess)) == 1
-    kappa = np.nan if is_one_class else float(cohen_kappa_score(truth, guess))
-    return {"balanced_accuracy": float(balanced), "kappa": kappa}
-
-
-def class_metrics(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Precision and recall of each class against the rest.
-
-    Args:
-        predictions: columns ``y_true``, ``y_pred`` and p_<class> for each class, which give the order.
-
-    Returns:
-        One line a class: ``class``, ``n_true`` and ``n_predicted`` (samples), ``precision`` and ``recall``, fractions
-        in [0, 1]. Precision is NaN for a class that is never predicted (``paper_metrics`` counts it as 0 in the mean),
-        recall for a class that is never true.
-    """
-    truth, guess = predictions["y_true"].to_numpy(dtype=str), predictions["y_pred"].to_numpy(dtype=str)
-    classes = class_names(predictions)
-    precision, recall, _, n_true = precision_recall_fscore_support(
-        truth, guess, labels=classes, average=None, zero_division=np.nan
-    )
-    n_predicted = [int((guess == name).sum()) for name in classes]
-    return pd.DataFrame(
-        {"class": classes, "n_true": n_true, "n_predicted": n_predicted, "precision": precision, "recall": recall}
-    )
+    """The paper's four numbers (section III-A; macro averages are our reading), as in ``all_metrics``."""
+    return all_metrics(predictions, METRICS)
 
 
 def threshold_metrics(predictions: pd.DataFrame) -> dict[str, float]:
-    """Precision and recall as ``keras.metrics.Precision`` and ``Recall`` give them on one-hot labels.
-
-    Every probability above one half is a claim, whatever the class: a sample may have no claim at all. So recall falls
-    and precision rises where a network is unsure; the published 93.93 and 26.26 of Marroquín and Cáceres 2024 [20]
-    (BRINT + ResNet50) are read in this way.
-
-    Args:
-        predictions: columns ``y_true`` and p_<class> for each class.
-
-    Returns:
-        ``threshold_precision``, 0 where nothing is claimed, and ``threshold_recall``; fractions in [0, 1].
-    """
-    classes = class_names(predictions)
-    claims = predictions[[f"p_{name}" for name in classes]].to_numpy(dtype=float) > 0.5
-    truth = predictions["y_true"].to_numpy()[:, None] == np.asarray(classes, dtype=object)
-    right = float((claims & truth).sum())
-    return {
-        "threshold_precision": right / float(claims.sum()) if claims.any() else 0.0,
-        "threshold_recall": right / len(predictions),
-    }
+    """Precision and recall of the probabilities above one half, as in ``all_metrics``."""
+    return all_metrics(predictions, THRESHOLD_METRICS)
 
 
-def all_metrics(predictions: pd.DataFrame) -> dict[str, float]:
-    """Every number that is one value for a table: of the four functions of classes and probabilities.
-
-    Args:
-        predictions: columns ``y_true``, ``y_pred`` and p_<class> for each class.
-
-    Returns:
-        As in ``paper_metrics``, ``threshold_metrics``, ``agreement_metrics`` and ``probability_metrics``.
-
-    Raises:
-        InputError: the probabilities do not fit, as in ``probability_metrics``.
-    """
-    return {
-        **paper_metrics(predictions),
-        **threshold_metrics(predictions),
-        **agreement_metrics(predictions),
-        **probability_metrics(predictions),
-    }
+def probability_metrics(predictions: pd.DataFrame) -> dict[str, float]:
+    """AUC, Brier score, calibration error and negative log likelihood, as in ``all_metrics``."""
+    return all_metrics(predictions, PROBABILITY_METRICS)
 
 
-def metrics_by_fold(predictions: pd.DataFrame) -> pd.DataFrame:
+def metrics_by_fold(predictions: pd.DataFrame, names: tuple[str, ...] = ALL_METRICS) -> pd.DataFrame:
     """``all_metrics`` of each fold and seed: one line each, with ``fold``, ``seed`` and ``n`` scored samples."""
     rows = [
-        {"fold": fold, "seed": seed, "n": len(part), **all_metrics(part)}
+        {"fold": fold, "seed": seed, "n": len(part), **all_metrics(part, names)}
         for (fold, seed), part in predictions.groupby(["fold", "seed"], sort=True)
     ]
     return pd.DataFrame(rows)
 
 
-def class_metrics_by_fold(predictions: pd.DataFrame) -> pd.DataFrame:
-    """``class_metrics`` of each fold and seed: one line a fold, seed and class, with ``fold`` and ``seed`` first."""
-    parts = {key: class_metrics(part) for key, part in predictions.groupby(["fold", "seed"], sort=True)}
-    lines = pd.concat(parts, names=["fold", "seed"])
-    return lines.reset_index(level=["fold", "seed"]).reset_index(drop=True)
+def class_results(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Precision, recall and F1 of each class: the mean over folds and seeds, as the table's own numbers are.
+
+    A class's mean runs over the folds whose truths hold the class. Where every fold holds every class, the mean over
+    the classes is the table's macro average.
+
+    Args:
+        predictions: columns ``sample_id``, ``fold``, ``seed``, ``y_true``, ``y_pred`` and p_<class> for each class.
+
+    Returns:
+        One line a class, in the order of the columns p_<class>: ``class``, ``precision``, ``recall``, ``f1``
+        (fractions; NaN for a class that is never true) and ``support``, the images of the class, each counted once
+        whatever the number of seeds.
+    """
+    classes = class_names(predictions)
+    folds = []
+    for _, part in predictions.groupby(["fold", "seed"]):
+        counts = confusion_counts(part)
+        folds.append(np.where(counts.sum(axis=1) > 0, _class_shares(counts), np.nan))
+    means = pd.DataFrame(np.concatenate(folds, axis=1).T, columns=list(CLASS_SCORES))
+    means = means.groupby(np.tile(np.arange(len(classes)), len(folds))).mean()
+    support = predictions.groupby("y_true")["sample_id"].nunique().reindex(classes, fill_value=0)
+    return means.assign(support=support.to_numpy()).set_axis(pd.Index(classes, name="class")).reset_index()
+
+
+def confusion_counts(predictions: pd.DataFrame) -> np.ndarray:
+    """How often each class is predicted as which.
+
+    Args:
+        predictions: columns ``y_true``, ``y_pred`` and p_<class> for each class, which give the order.
+
+    Returns:
+        int (k, k): rows are the truth, columns the prediction.
+    """
+    names = class_names(predictions)
+    counts = pd.crosstab(predictions["y_true"], predictions["y_pred"])
+    return counts.reindex(index=names, columns=names, fill_value=0).to_numpy()
+
+
+def truth_and_probabilities(predictions: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """True classes as numbers, int (n,), places among the p_ columns; and the probabilities, float64 (n, classes).
+
+    Args:
+        predictions: columns ``y_true`` and p_<class> for each class.
+
+    Raises:
+        InputError: there is no sample, a true class has no column, or a probability is not in [0, 1].
+    """
+    names = class_names(predictions)
+    columns = [f"p_{name}" for name in names]
+    probabilities = predictions[columns].to_numpy(dtype="float64")
+    labels = predictions["y_true"].astype(str)
+    truth = pd.Index(names).get_indexer(pd.Index(labels))
+    if not len(truth) or (truth < 0).any():
+        raise InputError(
+            f"Expected at least one sample and a column p_<class> for every true class. Received: columns="
+            f"{', '.join(columns) or 'none'}, classes without a column="
+            f"{', '.join(sorted(set(labels[truth < 0]))) or 'none'}, samples={len(truth)}. Train this fold again."
+        )
+    if not ((probabilities >= 0.0) & (probabilities <= 1.0)).all():
+        raise InputError(
+            f"Expected probabilities in [0, 1]. Received: values from {probabilities.min()} to {probabilities.max()}. "
+            "Give class probabilities, not logits or per cent."
+        )
+    return truth, probabilities
+
+
+def log_losses(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """(n,): negative natural logarithm of each true class's probability, at least ``SMALLEST_PROBABILITY``."""
+    return -np.log(np.clip(probabilities[np.arange(len(truth)), truth], SMALLEST_PROBABILITY, 1.0))
+
+
+def confidence_gaps(truth: np.ndarray, probabilities: np.ndarray, bins: int = BINS) -> tuple[np.ndarray, np.ndarray]:
+    """Each sample's bin of the top probability (int (n,), 0 … bins - 1), and top probability minus hit, in [-1, 1].
+
+    Bins are of equal width; each holds its upper edge and not its lower one. A hit is 1 where the class of the top
+    probability, the first of equal ones, is the true one.
+    """
+    top = probabilities.max(axis=1)
+    index = np.maximum(np.digitize(top, np.linspace(0.0, 1.0, bins + 1), right=True) - 1, 0)
+    return index, top - (probabilities.argmax(axis=1) == truth)
+
+
+def make_scorer(part: pd.DataFrame, index: np.ndarray, groups: int, names: tuple[str, ...]) -> Scorer:
+    """What scores many draws of the groups of one fold and seed.
+
+    Args:
+        part: its predictions, as for ``all_metrics``.
+        index: int (n,), the group of each line, 0 … groups - 1.
+        groups: the number of groups of the fold.
+        names: of ``ALL_METRICS``.
+
+    Returns:
+        A function of weights, float (draws, groups), to (draws,) for each name, as ``all_metrics`` gives them on the
+        table in which every line stands as often as its group was drawn; NaN where undefined, and all of them where
+        a draw has no line.
+
+    Raises:
+        InputError: as in ``truth_and_probabilities``.
+    """
+    families = {
+        _class_scorer: (*METRICS, *AGREEMENT_METRICS),
+        _sum_scorer: (*THRESHOLD_METRICS, *PROBABILITY_METRICS[1:]),
+        _auc_scorer: ("auc",),
+    }
+    scorers = [make(part, index, groups) for make, family in families.items() if set(family) & set(names)]
+
+    def score(weights: np.ndarray) -> dict[str, np.ndarray]:
+        found = {name: values for scorer in scorers for name, values in scorer(weights).items()}
+        return {name: found[name] for name in names}
+
+    return score
+
+
+def _class_scorer(part: pd.DataFrame, index: np.ndarray, groups: int) -> Scorer:
+    """From confusion matrices (groups, classes, classes), truth by guess."""
+    names, codes = np.unique(part[["y_true", "y_pred"]].to_numpy(dtype=str), return_inverse=True)
+    truth, guess = codes.reshape(-1, 2).T
+    counts = np.zeros((groups, len(names), len(names)))
+    np.add.at(counts, (index, truth, guess), 1.0)
+
+    def score(weights: np.ndarray) -> dict[str, np.ndarray]:
+        drawn = np.tensordot(weights, counts, axes=1)
+        true, claimed, total = drawn.sum(axis=2), drawn.sum(axis=1), drawn.sum(axis=(1, 2))
+        shares = dict(zip(CLASS_SCORES, _class_shares(drawn), strict=True))
+        # whole numbers, so that a kappa of 0 is exactly 0
+        hits, chance = np.trace(drawn, axis1=1, axis2=2), (true * claimed).sum(axis=1)
+        return {
+            "accuracy": _ratio(hits, total),
+            **{name: _mean(values, true + claimed > 0) for name, values in shares.items()},
+            "balanced_accuracy": _mean(shares["recall"], true > 0),
+            "kappa": _ratio(hits * total - chance, total**2 - chance),
+        }
+
+    return score
+
+
+def _class_shares(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Confusions (…, classes, classes) to precision, recall and F1 (…, classes), 0 where there is nothing to share."""
+    right, true, claimed = np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(axis=-1), counts.sum(axis=-2)
+    return _ratio(right, claimed, 0.0), _ratio(right, true, 0.0), _ratio(2.0 * right, true + claimed, 0.0)
+
+
+def _sum_scorer(part: pd.DataFrame, index: np.ndarray, groups: int) -> Scorer:
+    """From sums over groups (and bins)."""
+    truth, probabilities = truth_and_probabilities(part)
+    one_hot, claims = np.eye(probabilities.shape[1])[truth], probabilities > 0.5
+    bins, gaps = confidence_gaps(truth, probabilities)
+    gap_sums = np.zeros((groups, BINS))
+    np.add.at(gap_sums, (index, bins), gaps)
+    per_sample = {
+        "size": np.ones(len(truth)),
+        "claims": claims.sum(axis=1),
+        "right": (claims * one_hot).sum(axis=1),
+        "brier": ((probabilities - one_hot) ** 2).sum(axis=1),
+        "nll": log_losses(truth, probabilities),
+    }
+    group_sums = {name: np.bincount(index, values, groups) for name, values in per_sample.items()}
+
+    def score(weights: np.ndarray) -> dict[str, np.ndarray]:
+        sums = {name: weights @ values for name, values in group_sums.items()}
+        return {
+            "threshold_precision": _ratio(sums["right"], sums["claims"], 0.0),
+            "threshold_recall": _ratio(sums["right"], sums["size"]),
+            "brier": _ratio(sums["brier"], sums["size"]),
+            "ece": _ratio(np.abs(weights @ gap_sums).sum(axis=1), sums["size"]),
+            "nll": _ratio(sums["nll"], sums["size"]),
+        }
+
+    return score
+
+
+def _auc_scorer(part: pd.DataFrame, index: np.ndarray, groups: int) -> Scorer:
+    """Each class against the rest; a class with samples on one side only has no part in the mean."""
+    truth, probabilities = truth_and_probabilities(part)
+    areas_of = [_area_of(truth == code, scores, index) for code, scores in enumerate(probabilities.T)]
+
+    def score(weights: np.ndarray) -> dict[str, np.ndarray]:
+        by_group = np.ascontiguousarray(weights.T)
+        areas = np.stack([area_of(by_group) for area_of in areas_of], axis=1)
+        return {"auc": _mean(areas, ~np.isnan(areas))}
+
+    return score
+
+
+def _area_of(positive: np.ndarray, scores: np.ndarray, index: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """What turns weights (groups, draws) into the share of pairs in the right order, (draws,); NaN without a pair."""
+    ranked = np.argsort(scores, kind="stable")
+    positive, scores, index = positive[ranked], scores[ranked], index[ranked]
+    below, not_above = (np.searchsorted(scores[~positive], scores[positive], side) for side in ("left", "right"))
+
+    def area(by_group: np.ndarray) -> np.ndarray:
+        weight = by_group[index[positive]]
+        sums = np.zeros((np.count_nonzero(~positive) + 1, by_group.shape[1]))
+        np.cumsum(by_group[index[~positive]], axis=0, out=sums[1:])
+        wins = np.einsum("id,id->d", weight, sums[below]) + np.einsum("id,id->d", weight, sums[not_above])
+        return _ratio(wins / 2.0, weight.sum(axis=0) * sums[-1])  # a tie is half a win
+
+    return area
+
+
+def _mean(values: np.ndarray, counted: np.ndarray) -> np.ndarray:
+    """Mean over the last axis of what is counted; NaN where nothing is."""
+    return _ratio(np.where(counted, values, 0.0).sum(axis=-1), counted.sum(axis=-1))
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray, otherwise: float = np.nan) -> np.ndarray:
+    """``otherwise`` where there is nothing to share."""
+    return np.divide(part, whole, out=np.full(np.shape(part), otherwise), where=whole > 0)

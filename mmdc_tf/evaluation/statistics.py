@@ -3,29 +3,45 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from mmdc_tf.errors import InputError
-from mmdc_tf.evaluation.draws import group_draws
-from mmdc_tf.evaluation.weighted_metrics import make_scorer
+from mmdc_tf.evaluation.metrics import AGREEMENT_METRICS, METRICS, PROBABILITY_METRICS, make_scorer
 
 RESAMPLES = 2000
+NUMBERS_AT_ONCE = 2**17  # of a block of draws (1 MB): bounded memory, and fast because it stays in the cache
 LIMITS = ("low", "high")
-INTERVAL_METRICS = (
-    "accuracy",
-    "precision",
-    "recall",
-    "f1",
-    "balanced_accuracy",
-    "auc",
-    "kappa",
-    "brier",
-    "ece",
-    "nll",
-)
+INTERVAL_METRICS = (*METRICS, *AGREEMENT_METRICS, *PROBABILITY_METRICS)
+
+
+def group_draws(
+    groups: int, resamples: int, rng: np.random.Generator, width: int | None = None
+) -> Iterator[np.ndarray]:
+    """How often each group of a fold is drawn; a block of draws at a time.
+
+    Of g groups g − 1 are drawn, with replacement. The variance of a drawn mean is then on average that of the mean; of
+    g drawn ones it would be (g − 1)/g of it, and intervals too narrow where groups are few (Rao and Wu, Journal of the
+    American Statistical Association 83, 1988, section 2). A group that is alone is always drawn: it adds no width.
+
+    Args:
+        groups: g, at least 1.
+        resamples: number of draws.
+        rng: the same state gives the same draws, whatever the ``width``.
+        width: numbers that the caller holds for each draw, which bounds a block; default: one a group.
+
+    Returns:
+        float64 (draws, groups) each, whole numbers; ``resamples`` draws together.
+    """
+    size = max(groups - 1, 1)
+    block = max(1, NUMBERS_AT_ONCE // max(groups, width or 0))
+    for start in range(0, resamples, block):
+        count = min(block, resamples - start)
+        drawn = rng.integers(groups, size=(count, size)) + groups * np.arange(count)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=count * groups).reshape(count, groups).astype("float64")
 
 
 def metric_intervals(
@@ -37,21 +53,14 @@ def metric_intervals(
 ) -> dict[str, tuple[float, float]]:
     """Percentile bootstrap intervals of the mean of each metric over folds and seeds.
 
-    Whole groups are drawn within each fold (``group_draws``). Images of one patient (or near-twins)
-    are not independent; drawing images would give intervals that are too narrow (Efron and Tibshirani, An Introduction
-    to the Bootstrap, 1993, chapters 8 and 13). The interval says how far the number would move with other patients, the
-    trained models being as they are; it does not hold what another training would change. A fold of one group adds no
-    width.
+    Whole groups are drawn within each fold (``group_draws``): images of one patient, or near-twins, are not independent
+    (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 8 and 13). The interval says how far the
+    number would move with other patients, the trained models being as they are; it does not hold what another training
+    would change. How often it covers the value for many samples: docs/integrity.md.
 
-    In simulations of five folds with three classes and strongly correlated images (1,000 each, so ± 0.7 points), the
-    95 % interval covered the value for many samples in 93, 95 and 95 % at 10, 20 and 40 groups a fold (accuracy), 93,
-    93 and 95 % (balanced accuracy) and 93, 96 and 96 % (AUC). Macro F1 and kappa cover less, because in small folds
-    they lie below that value (macro F1: 75, 84 and 90 %; kappa: 91, 93 and 94 %).
-
-    The calibration error is the one number whose draws lie systematically above it: the noise of a draw adds to
-    every bin's gap. So its draws are moved by the difference of their mean and the printed number (the bootstrap's
-    estimate of the bias), and limits below 0 are 0. The bias that the printed number itself has stays: as a mean over
-    small folds it says more of their size than of the model (0.10 too high with 80 images a fold, as simulated).
+    The calibration error is the one number whose draws lie systematically above it: the noise of a draw adds to every
+    bin's gap. So its draws are moved by the difference of their mean and the printed number (the bootstrap's estimate
+    of the bias), and limits below 0 are 0. The bias that the printed number itself has stays.
 
     Args:
         predictions: columns ``group_id``, ``fold``, ``seed``, ``y_true``, ``y_pred``, and p_<class> for each class
@@ -79,20 +88,23 @@ def resampled_means(
     """Each metric's mean over folds and seeds, for bootstrap draws of the groups within each fold.
 
     All seeds of a fold share its draws. Tables with the same groups in the same folds get the same draws from the same
-    seed, so that the difference of two results is a paired bootstrap. A fold with one group does not vary.
+    seed, so that the difference of two results is a paired bootstrap.
 
     Args:
-        predictions: as for ``metric_intervals``.
-        resamples, seed, names: as for ``metric_intervals``.
+        predictions, resamples, seed, names: as for ``metric_intervals``, which raises alike.
 
     Returns:
         One line a draw, one column a name. A fold and seed in which a metric is not defined (the AUC where all samples
         are of one class) has no part in its mean; a draw in which another one's becomes undefined is NaN.
-
-    Raises:
-        InputError: as in ``metric_intervals``.
     """
     return pd.DataFrame(_means(predictions, resamples, seed, names)[1:], columns=list(names))
+
+
+def interval_columns(limits: dict[str, tuple[float, float]]) -> dict[str, float]:
+    """``metric_intervals`` as columns of a table: ``NAME_ci_low`` and ``NAME_ci_high`` of each name."""
+    return {
+        f"{name}_ci_{side}": limit for name, pair in limits.items() for side, limit in zip(LIMITS, pair, strict=True)
+    }
 
 
 def _limits(name: str, printed: float, drawn: np.ndarray, tail: float) -> tuple[float, float]:
@@ -128,20 +140,5 @@ def _fold_scores(part: pd.DataFrame, rng: np.random.Generator, resamples: int, n
     scorers = [make_scorer(part[rows], index[rows], len(groups), names) for rows in chosen]
     width = max(int(rows.sum()) for rows in chosen)
     blocks = itertools.chain([np.ones((1, len(groups)))], group_draws(len(groups), resamples, rng, width))
-    scores = [np.stack([_columns(scorer(weights)) for scorer in scorers]) for weights in blocks]
+    scores = [np.stack([np.stack(list(scorer(weights).values()), axis=1) for scorer in scorers]) for weights in blocks]
     return np.concatenate(scores, axis=1)
-
-
-def _columns(scores: dict[str, np.ndarray]) -> np.ndarray:
-    return np.stack(list(scores.values()), axis=1)
-
-
-def interval_columns(limits: dict[str, tuple[float, float]]) -> dict[str, float]:
-    """``NAME_ci_low`` and ``NAME_ci_high`` of each name, as columns of a table.
-
-    Args:
-        limits: as from ``metric_intervals``.
-    """
-    return {
-        f"{name}_ci_{side}": limit for name, pair in limits.items() for side, limit in zip(LIMITS, pair, strict=True)
-    }

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import f1_score
 
 from mmdc_tf.datasets.schema import SIDES, VIEWS
-from mmdc_tf.evaluation.levels import facts_of, fold_scores
+from mmdc_tf.evaluation.levels import facts_of
+from mmdc_tf.evaluation.metrics import all_metrics, metrics_by_fold
 from mmdc_tf.evaluation.predictions import class_names
 from mmdc_tf.evaluation.statistics import metric_intervals
 
+TITLES = {
+    "age": "Age in years",
+    "density": "Breast density (BI-RADS)",
+    "view": "View",
+    "side": "Side",
+    "digitizer": "Digitizer (the letter that starts the file name)",
+}
+"""The kinds of subgroups, in order, as people read them."""
 UNKNOWN = "unknown"
-AGE_BANDS = {"<40": (0, 40), "40–49": (40, 50), "50–59": (50, 60), "60–69": (60, 70), "70+": (70, np.inf)}
+AGE_BANDS = {"<40": 0, "40–49": 40, "50–59": 50, "60–69": 60, "70+": 70}
+"""Name → least age in years."""
 DENSITIES = ("1", "2", "3", "4")
 FEW_IMAGES, FEW_GROUPS = 10, 5
 ONE_CLASS, FEW = "one class only", "few"
@@ -30,11 +38,11 @@ def subgroup_results(predictions: pd.DataFrame, samples: pd.DataFrame) -> pd.Dat
 
     Args:
         predictions: as from ``read_predictions``: one row of a table under one protocol.
-        samples: columns ``sample_id``, ``age``, ``density``, ``view``, ``side``, ``digitizer``, as from
-            ``mmdc_tf.experiments.run_folder.read_samples``; every scored image must be there.
+        samples: columns ``sample_id``, ``age``, ``density``, ``view``, ``side``, ``digitizer``; every scored image
+            must be there.
 
     Returns:
-        One line a subgroup that occurs, in the order of ``SUBGROUPS`` and of the values: ``subgroup``, ``value``,
+        One line a subgroup that occurs, in the order of ``TITLES`` and of the values: ``subgroup``, ``value``,
         ``n_images`` and ``n_groups`` (each counted once, whatever the number of seeds), ``n_<class>`` each,
         ``accuracy``, ``accuracy_ci_low``, ``accuracy_ci_high`` (95 % bootstrap over groups; NaN with one group only),
         ``f1``, ``auc`` (fractions), ``flags``. A kind of which nothing is known has no line. ``flags`` joins with "; "
@@ -44,84 +52,48 @@ def subgroup_results(predictions: pd.DataFrame, samples: pd.DataFrame) -> pd.Dat
     Raises:
         InputError: ``samples`` lacks a scored image.
     """
-    facts = facts_of(predictions, samples)
-    values = {name: value_of(facts) for name, value_of in SUBGROUPS.items()}
     lines = [
-        {"subgroup": name, "value": value, **_result(predictions[column == value])}
-        for name, column in values.items()
-        if (column != UNKNOWN).any()
-        for value in in_order(set(column))
+        {"subgroup": name, "value": value, **_result(predictions[values == value])}
+        for name, values in _values(facts_of(predictions, samples)).items()
+        if (values != UNKNOWN).any()
+        for value in sorted(set(values), key=_place)
     ]
-    return pd.DataFrame(lines, columns=list(_columns(predictions)))
-
-
-def in_order(values: set[str]) -> list[str]:
-    """The values of one kind as they are printed: unknown last; ``<40`` stands before ``40–49``."""
-    known = [*AGE_BANDS, *DENSITIES, *VIEWS, *SIDES]
-    places = {value: place for place, value in enumerate(known)}
-    return sorted(values, key=lambda value: (value == UNKNOWN, places.get(value, len(known)), value))
-
-
-def _age_band(facts: pd.DataFrame) -> pd.Series:
-    """Bands of ten years; a band holds its lower limit."""
-    conditions = [facts["age"].ge(low) & facts["age"].lt(high) for low, high in AGE_BANDS.values()]
-    return pd.Series(np.select(conditions, list(AGE_BANDS), UNKNOWN), facts.index)
-
-
-def _density(facts: pd.DataFrame) -> pd.Series:
-    """BI-RADS density; a value between two of the scale is unknown."""
-    conditions = [facts["density"] == float(value) for value in DENSITIES]
-    return pd.Series(np.select(conditions, list(DENSITIES), UNKNOWN), facts.index)
-
-
-def _text(column: str) -> Callable[[pd.DataFrame], pd.Series]:
-    return lambda facts: facts[column].replace("", UNKNOWN)
-
-
-SUBGROUPS: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
-    "age": _age_band,
-    "density": _density,
-    "view": _text("view"),
-    "side": _text("side"),
-    "digitizer": _text("digitizer"),
-}
-
-
-TITLES = {
-    "age": "Age in years",
-    "density": "Breast density (BI-RADS)",
-    "view": "View",
-    "side": "Side",
-    "digitizer": "Digitizer (the letter that starts the file name)",
-}
-"""Of ``SUBGROUPS``, for people."""
-
-
-def _columns(predictions: pd.DataFrame) -> tuple[str, ...]:
     counts = [f"n_{name}" for name in class_names(predictions)]
     scores = ("accuracy", "accuracy_ci_low", "accuracy_ci_high", "f1", "auc", "flags")
-    return ("subgroup", "value", "n_images", "n_groups", *counts, *scores)
+    return pd.DataFrame(lines, columns=["subgroup", "value", "n_images", "n_groups", *counts, *scores])
+
+
+def _values(facts: pd.DataFrame) -> dict[str, pd.Series]:
+    """The value of each kind for each line; a density between two of the scale is unknown."""
+    ages = pd.cut(facts["age"], [*AGE_BANDS.values(), np.inf], right=False, labels=list(AGE_BANDS))
+    densities = facts["density"].map({float(value): value for value in DENSITIES})
+    texts = {name: facts[name].mask(facts[name] == "") for name in ("view", "side", "digitizer")}
+    known = {"age": ages, "density": densities, **texts}
+    return {name: values.astype(object).where(values.notna(), UNKNOWN) for name, values in known.items()}
+
+
+def _place(value: str) -> tuple[bool, int, str]:
+    """Unknown last; ``<40`` before ``40–49``; digitizers, which have no order, by the alphabet."""
+    known = [*AGE_BANDS, *DENSITIES, *VIEWS, *SIDES]
+    return value == UNKNOWN, known.index(value) if value in known else len(known), value
 
 
 def _result(part: pd.DataFrame) -> dict[str, Any]:
-    truth, guess = part["y_true"], part["y_pred"]
-    images, groups = part["sample_id"].nunique(), part["group_id"].nunique()
-    one_class = truth.nunique() == 1
-    low, high = _interval(part) if groups > 1 else (np.nan, np.nan)
+    truth, groups = part["y_true"], part["group_id"].nunique()
+    images, one_class = part["sample_id"].nunique(), truth.nunique() == 1
+    scores = all_metrics(part, ("accuracy", "f1"))
+    # over all folds and seeds together: drawn within folds, a group alone in its fold would never vary
+    limits = metric_intervals(part.assign(fold=0, seed=0), names=("accuracy",))["accuracy"]
+    low, high = limits if groups > 1 else (np.nan, np.nan)
     flags = {ONE_CLASS: one_class, FEW: images < FEW_IMAGES or groups < FEW_GROUPS}
     return {
         "n_images": images,
         "n_groups": groups,
         **{f"n_{name}": part.loc[truth == name, "sample_id"].nunique() for name in class_names(part)},
-        "accuracy": float((truth == guess).mean()),
+        "accuracy": scores["accuracy"],
         "accuracy_ci_low": low,
         "accuracy_ci_high": high,
-        "f1": np.nan if one_class else float(f1_score(truth, guess, average="macro", zero_division=0.0)),
-        "auc": float(fold_scores(part, ("auc",))["auc"].mean()),  # a fold in which it is undefined has no part
+        "f1": np.nan if one_class else scores["f1"],
+        "auc": float(metrics_by_fold(part, ("auc",))["auc"].mean()),  # a fold in which it is undefined has no part
         "flags": "; ".join(flag for flag, is_so in flags.items() if is_so),
     }
-
-
-def _interval(part: pd.DataFrame) -> tuple[float, float]:
-    """Of the accuracy over all folds and seeds together; drawn within folds, a group alone in its fold never varies."""
-    return metric_intervals(part.assign(fold=0, seed=0), names=("accuracy",))["accuracy"]

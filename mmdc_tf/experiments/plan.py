@@ -9,7 +9,7 @@ from typing import Any
 
 from mmdc_tf.datasets.schema import Dataset
 from mmdc_tf.datasets.splits import Split, make_splits
-from mmdc_tf.evaluation.decision import SENSITIVITY
+from mmdc_tf.evaluation.calibration import SENSITIVITY
 from mmdc_tf.experiments.rows import PaperTable, Row, choose_rows
 from mmdc_tf.models import MODELS
 from mmdc_tf.models.backbones import get_backbone

@@ -1,4 +1,4 @@
-"""Checks of the arguments that the layers share."""
+"""Checks of the arguments that the layers share; each raises ConfigurationError, with the argument's name."""
 
 from __future__ import annotations
 
@@ -6,16 +6,7 @@ from mmdc_tf.errors import ConfigurationError
 
 
 def require_whole_number(name: str, value: int, minimum: int = 1) -> int:
-    """Returns the value if it is a whole number of at least ``minimum``.
-
-    Args:
-        name: the argument's name, for the message.
-        value: what was given.
-        minimum: the smallest value allowed.
-
-    Raises:
-        ConfigurationError: it is not.
-    """
+    """Returns the value if it is a whole number of at least ``minimum``."""
     if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
         raise ConfigurationError(
             f"Expected {name} to be a whole number of at least {minimum}. Received: {name}={value!r}. "
@@ -25,15 +16,7 @@ def require_whole_number(name: str, value: int, minimum: int = 1) -> int:
 
 
 def require_rate(name: str, value: float) -> float:
-    """Returns the value if it is a dropout rate, 0 ≤ value < 1.
-
-    Args:
-        name: the argument's name, for the message.
-        value: what was given.
-
-    Raises:
-        ConfigurationError: it is not.
-    """
+    """Returns the value if it is a dropout rate, 0 ≤ value < 1."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value < 1.0:
         raise ConfigurationError(
             f"Expected {name} to be a number of at least 0 and below 1. Received: {name}={value!r}. "
@@ -43,15 +26,7 @@ def require_rate(name: str, value: float) -> float:
 
 
 def require_last_axis(layer: str, shape: tuple[int | None, ...]) -> int:
-    """Returns the length of a shape's last axis (channels or features), which decides a layer's weights.
-
-    Args:
-        layer: the layer's name, for the message.
-        shape: the shape of its input.
-
-    Raises:
-        ConfigurationError: that length is not fixed.
-    """
+    """Returns the length of a shape's last axis (channels or features), which decides a layer's weights."""
     size = shape[-1]
     if size is None:
         raise ConfigurationError(

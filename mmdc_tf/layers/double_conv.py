@@ -1,4 +1,4 @@
-"""Two convolutions in a row, alone and with Squeeze-and-Excitation."""
+"""Two convolutions in a row, Squeeze-and-Excitation, and both together."""
 
 from __future__ import annotations
 
@@ -7,8 +7,50 @@ from typing import Any
 import keras
 from keras import layers
 
-from mmdc_tf.layers.arguments import require_whole_number
-from mmdc_tf.layers.squeeze_excitation import SqueezeExcitation
+from mmdc_tf.layers.arguments import require_last_axis, require_whole_number
+
+
+@keras.saving.register_keras_serializable(package="mmdc_tf")
+class SqueezeExcitation(layers.Layer):
+    """Scales each channel by a gate in (0, 1) computed from the channel means.
+
+    Global average pool → Dense(C // ratio, ReLU) → Dense(C, sigmoid) → product with the input, both Dense
+    layers with biases. Source: Hu, Shen and Sun, "Squeeze-and-Excitation Networks", CVPR 2018, section 3; the
+    paper's section II-B a) and Fig. 2.
+
+    Input: (batch, H, W, C) of any range. Output: the same shape, in the layer's compute dtype.
+
+    Args:
+        ratio: how many times narrower the bottleneck is than C; it is at least 1 wide.
+
+    Raises:
+        ConfigurationError: ``ratio`` is not a whole number of at least 1.
+    """
+
+    def __init__(self, ratio: int = 16, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.ratio = require_whole_number("ratio", ratio)
+        self.input_spec = layers.InputSpec(ndim=4)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        channels = require_last_axis(self.name, input_shape)
+        narrow = max(channels // self.ratio, 1)
+        common = {"dtype": self.dtype_policy}
+        self.squeeze = layers.GlobalAveragePooling2D(data_format="channels_last", name="squeeze", **common)
+        self.reduce = layers.Dense(narrow, activation="relu", name="reduce", **common)
+        self.excite = layers.Dense(channels, activation="sigmoid", name="excite", **common)
+        self.reduce.build((input_shape[0], channels))
+        self.excite.build((input_shape[0], narrow))
+
+    def call(self, inputs: Any) -> Any:
+        gates = self.excite(self.reduce(self.squeeze(inputs)))
+        return inputs * gates[:, None, None, :]
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return tuple(input_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "ratio": self.ratio}
 
 
 @keras.saving.register_keras_serializable(package="mmdc_tf")
@@ -24,7 +66,6 @@ class DoubleConv(layers.Layer):
     Args:
         filters: the channels of both convolutions.
         kernel_size: their height and width in pixels.
-        **kwargs: passed to ``keras.layers.Layer``.
 
     Raises:
         ConfigurationError: ``filters`` or ``kernel_size`` is not a whole number of at least 1.
@@ -54,14 +95,12 @@ class DoubleConv(layers.Layer):
         return [convolution, normalise, layers.ReLU(name=f"relu{number}", **common)]
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Builds each step on the shape that the step before it gives."""
         shape = tuple(input_shape)
         for step in self.steps:
             step.build(shape)
             shape = step.compute_output_shape(shape)
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """Returns the feature map, (batch, H, W, filters)."""
         features = inputs
         for step in self.steps:
             is_norm = isinstance(step, layers.BatchNormalization)
@@ -69,11 +108,9 @@ class DoubleConv(layers.Layer):
         return features
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Returns the input shape with ``filters`` channels."""
         return (*input_shape[:-1], self.filters)
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments."""
         return {**super().get_config(), "filters": self.filters, "kernel_size": self.kernel_size}
 
 
@@ -86,7 +123,6 @@ class DoubleConvSE(layers.Layer):
     Args:
         filters: the channels of both convolutions.
         ratio: how many times narrower the bottleneck of the Squeeze-and-Excitation is.
-        **kwargs: passed to ``keras.layers.Layer``.
 
     Raises:
         ConfigurationError: ``filters`` or ``ratio`` is not a whole number of at least 1.
@@ -102,18 +138,14 @@ class DoubleConvSE(layers.Layer):
         self.excitation = SqueezeExcitation(ratio, name="squeeze_excitation", **common)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Builds the convolutions, then the Squeeze-and-Excitation on their output."""
         self.double_conv.build(input_shape)
         self.excitation.build(self.compute_output_shape(input_shape))
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """Returns the weighted feature map, (batch, H, W, filters)."""
         return self.excitation(self.double_conv(inputs, training=training))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Returns the input shape with ``filters`` channels."""
         return (*input_shape[:-1], self.filters)
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments."""
         return {**super().get_config(), "filters": self.filters, "ratio": self.ratio}

@@ -1,4 +1,4 @@
-"""Fusion of image tokens and the clinical token by multi-head self-attention."""
+"""Fusion of image and clinical tokens by multi-head self-attention; the class token of a Vision Transformer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import keras
 from keras import layers, ops
 
 from mmdc_tf.errors import ConfigurationError
-from mmdc_tf.layers.arguments import require_rate, require_whole_number
+from mmdc_tf.layers.arguments import require_last_axis, require_rate, require_whole_number
 
 
 @keras.saving.register_keras_serializable(package="mmdc_tf")
@@ -26,7 +26,6 @@ class TokenFusion(layers.Layer):
         heads: the number of attention heads.
         width: the width of a token; a multiple of ``heads``.
         dropout: the share of attention weights dropped in training.
-        **kwargs: passed to ``keras.layers.Layer``.
 
     Raises:
         ConfigurationError: ``heads`` or ``width`` is not a whole number of at least 1, ``width`` is no multiple
@@ -49,7 +48,6 @@ class TokenFusion(layers.Layer):
         self.norm = layers.LayerNormalization(epsilon=1e-6, name="norm", dtype=self.dtype_policy)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Builds attention and normalisation on tokens of ``width``."""
         shape = tuple(input_shape)
         if shape[-1] != self.width:
             raise ConfigurationError(
@@ -74,13 +72,51 @@ class TokenFusion(layers.Layer):
         return ops.cast(scores, "float32")
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """Returns the fused tokens, (batch, T, width)."""
         return self.norm(inputs + self.attention(inputs, inputs, training=training))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Returns the input shape."""
         return tuple(input_shape)
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments."""
         return {**super().get_config(), "heads": self.heads, "width": self.width, "dropout": self.dropout}
+
+
+@keras.saving.register_keras_serializable(package="mmdc_tf")
+class ClassToken(layers.Layer):
+    """Puts a learned token before all others and adds a learned position embedding to each.
+
+    Source: Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021, equation 1. A new layer's class token is
+    zero and its position embeddings are normal with standard deviation 0.02, as in that paper's own code.
+
+    Input: (batch, T, width) of any range, T and width fixed. Output: (batch, T + 1, width) in the layer's compute
+    dtype, the class token first.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.input_spec = layers.InputSpec(ndim=3)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Creates the token and T + 1 position embeddings.
+
+        Raises:
+            ConfigurationError: T or width is not fixed.
+        """
+        count, width = input_shape[1], require_last_axis(self.name, input_shape)
+        if count is None:
+            raise ConfigurationError(
+                f"Expected {self.name} to be given a fixed number of tokens. Received: shape={input_shape}. "
+                "Give the image size where the model's input is declared."
+            )
+        self.token = self.add_weight(shape=(1, 1, width), initializer="zeros", name="token")
+        self.positions = self.add_weight(
+            shape=(1, count + 1, width), initializer=keras.initializers.RandomNormal(stddev=0.02), name="positions"
+        )
+
+    def call(self, inputs: Any) -> Any:
+        first = ops.broadcast_to(self.token, (ops.shape(inputs)[0], 1, inputs.shape[-1]))
+        return ops.concatenate([first, inputs], axis=1) + self.positions
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        batch, count, width = input_shape
+        return (batch, None if count is None else count + 1, width)

@@ -30,7 +30,6 @@ class InputScaling(layers.Layer):
 
     Args:
         mode: one of the four names above.
-        **kwargs: passed to ``keras.layers.Layer``.
 
     Raises:
         ConfigurationError: ``mode`` is not one of the four.
@@ -49,7 +48,6 @@ class InputScaling(layers.Layer):
         self.input_spec = layers.InputSpec(ndim=4, axes={-1: 3})
 
     def call(self, inputs: Any) -> Any:
-        """Returns the scaled pixels, (batch, H, W, 3)."""
         pixels = ops.cast(inputs, "float32")
         if self.mode != "none":
             pixels = keras.applications.imagenet_utils.preprocess_input(
@@ -58,9 +56,7 @@ class InputScaling(layers.Layer):
         return ops.cast(pixels, self.compute_dtype)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Returns the input shape."""
         return tuple(input_shape)
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments."""
         return {**super().get_config(), "mode": self.mode}

@@ -1,4 +1,4 @@
-"""Age and density as vectors, with a learned vector for what is not known."""
+"""A patient's numbers as vectors, with a learned one for the unknown, and which tokens of a patient are there."""
 
 from __future__ import annotations
 
@@ -33,7 +33,6 @@ class MetadataEmbedding(layers.Layer):
 
     Args:
         width: the length of each feature's vector.
-        **kwargs: passed to ``keras.layers.Layer``.
 
     Raises:
         ConfigurationError: ``width`` is not a whole number of at least 2.
@@ -46,7 +45,6 @@ class MetadataEmbedding(layers.Layer):
         self.input_spec = layers.InputSpec(ndim=2)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Creates statistics and vectors for F features."""
         features = require_last_axis(self.name, input_shape)
         self.mean = self._add_float32("mean", (features,), "zeros", trainable=False)
         self.standard_deviation = self._add_float32("standard_deviation", (features,), "ones", trainable=False)
@@ -87,7 +85,6 @@ class MetadataEmbedding(layers.Layer):
         self.standard_deviation.assign(np.where(constant, 1.0, deviation))
 
     def call(self, inputs: Any) -> Any:
-        """Returns one vector a feature, concatenated: (batch, F · width)."""
         values = ops.cast(inputs, "float32")
         known = ops.isfinite(values)
         # Unknown values are replaced before the product: a NaN that only a later `where` hides still makes
@@ -99,9 +96,44 @@ class MetadataEmbedding(layers.Layer):
         return ops.cast(flat, self.compute_dtype)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Returns (batch, F · width)."""
         return (input_shape[0], require_last_axis(self.name, input_shape) * self.width)
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments."""
         return {**super().get_config(), "width": self.width}
+
+
+@keras.saving.register_keras_serializable(package="mmdc_tf")
+class ClinicalMask(layers.Layer):
+    """True for each image token; for the clinical token, which stands last, where any clinical value is known.
+
+    Known is what ``MetadataEmbedding`` takes as known: neither NaN nor infinite. With one of several values unknown
+    the token is there, and that layer's learned vector stands for what is missing. Source: "LSTM fusion" of Hayat,
+    Geras and Shamout, "MedFuse", MLHC 2022, which goes over the modalities that a patient has.
+
+    Input: (batch, F) float, raw values, NaN = unknown. Output: (batch, image_tokens + 1) bool, for the argument
+    ``mask`` of a recurrent layer. The unknown stand at the end, so that the mask also suits cuDNN.
+
+    Args:
+        image_tokens: tokens before the clinical one, all of them always there.
+
+    Raises:
+        ConfigurationError: ``image_tokens`` is not a whole number of at least 1.
+    """
+
+    def __init__(self, image_tokens: int = 1, **kwargs: Any) -> None:
+        # Without autocast: a value beyond the range of float16 would become infinite, which is unknown.
+        super().__init__(autocast=False, **kwargs)
+        self.image_tokens = require_whole_number("image_tokens", image_tokens)
+        self.input_spec = layers.InputSpec(ndim=2)
+
+    def call(self, inputs: Any) -> Any:
+        known = ops.any(ops.isfinite(inputs), axis=-1, keepdims=True)
+        images = ops.repeat(ops.ones_like(known), self.image_tokens, axis=-1)
+        return ops.concatenate([images, known], axis=-1)
+
+    def compute_output_spec(self, inputs: Any) -> keras.KerasTensor:
+        """Returns the mask's shape and dtype: bool, whatever the dtype policy."""
+        return keras.KerasTensor((inputs.shape[0], self.image_tokens + 1), dtype="bool")
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "image_tokens": self.image_tokens}

@@ -29,7 +29,6 @@ class SpatialSelfAttention(layers.Layer):
     Args:
         key_ratio: how many times narrower than C queries and keys are.
         min_key_width: the least width of queries and keys.
-        **kwargs: passed to ``keras.layers.Layer``.
 
     Raises:
         ConfigurationError: ``key_ratio`` or ``min_key_width`` is not a whole number of at least 1.
@@ -42,7 +41,6 @@ class SpatialSelfAttention(layers.Layer):
         self.input_spec = layers.InputSpec(ndim=4)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Creates the three 1×1 convolutions and γ for C channels."""
         channels = require_last_axis(self.name, input_shape)
         self.key_width = max(channels // self.key_ratio, self.min_key_width)
         self.query = self._build_projection("query", self.key_width, input_shape)
@@ -74,15 +72,12 @@ class SpatialSelfAttention(layers.Layer):
         return ops.softmax(products / math.sqrt(self.key_width), axis=-1)
 
     def call(self, inputs: Any) -> Any:
-        """Returns γ · attention + input, (batch, H, W, C)."""
         values = self.flatten_values(self.value(inputs))
         attended = ops.matmul(ops.cast(self.attention_scores(inputs), values.dtype), values)
         return self.gamma * ops.reshape(attended, ops.shape(inputs)) + inputs
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Returns the input shape."""
         return tuple(input_shape)
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments."""
         return {**super().get_config(), "key_ratio": self.key_ratio, "min_key_width": self.min_key_width}

@@ -26,7 +26,6 @@ class PatchEmbedding(layers.Layer):
     Args:
         width: of a token.
         patch: height and width of a patch.
-        **kwargs: passed to ``keras.layers.Layer``.
 
     Raises:
         ConfigurationError: an argument is not a whole number of at least 1, or, on building, the input is smaller than
@@ -40,7 +39,6 @@ class PatchEmbedding(layers.Layer):
         self.input_spec = layers.InputSpec(ndim=4)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Creates the convolution for C channels, and the LayerNorm."""
         require_last_axis(self.name, input_shape)
         tokens = self.compute_output_shape(input_shape)
         common = {"dtype": self.dtype_policy}
@@ -52,11 +50,9 @@ class PatchEmbedding(layers.Layer):
         self.norm.build(tokens)
 
     def call(self, inputs: Any) -> Any:
-        """Returns the tokens, (batch, H // patch, W // patch, width)."""
         return self.norm(self.projection(inputs))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Returns the shape of the map of tokens."""
         batch, *sides, _ = input_shape
         if any(side is not None and side < self.patch for side in sides):
             raise ConfigurationError(
@@ -66,7 +62,6 @@ class PatchEmbedding(layers.Layer):
         return (batch, *(None if side is None else side // self.patch for side in sides), self.width)
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments."""
         return {**super().get_config(), "width": self.width, "patch": self.patch}
 
 
@@ -82,7 +77,6 @@ class SwinBlock(layers.Layer):
     Args:
         heads, window, shift: as for ``WindowAttention``.
         mlp_ratio: how many times wider than C the MLP's hidden layer is.
-        **kwargs: passed to ``keras.layers.Layer``.
 
     Raises:
         ConfigurationError: as for ``WindowAttention``, or ``mlp_ratio`` is not a whole number of at least 1.
@@ -96,7 +90,6 @@ class SwinBlock(layers.Layer):
         self.input_spec = layers.InputSpec(ndim=4)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Creates the weights for C channels."""
         channels = require_last_axis(self.name, input_shape)
         common = {"dtype": self.dtype_policy}
         self.attention_norm = layers.LayerNormalization(epsilon=EPSILON, name="attention_norm", **common)
@@ -108,16 +101,13 @@ class SwinBlock(layers.Layer):
         self.output_dense.build((*input_shape[:-1], self.mlp_ratio * channels))
 
     def call(self, inputs: Any) -> Any:
-        """Returns the block's map, (batch, h, w, C)."""
         attended = inputs + self.attention(self.attention_norm(inputs))
         return attended + self.output_dense(self.hidden(self.mlp_norm(attended)))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Returns the input shape."""
         return tuple(input_shape)
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments."""
         own = {"heads": self.heads, "window": self.window, "shift": self.shift, "mlp_ratio": self.mlp_ratio}
         return {**super().get_config(), **own}
 
@@ -132,9 +122,6 @@ class PatchMerging(layers.Layer):
     Input: (batch, h, w, C) of any range; h, w and C fixed. Output: (batch, ⌈h / 2⌉, ⌈w / 2⌉, 2C) in the layer's
     compute dtype.
 
-    Args:
-        **kwargs: passed to ``keras.layers.Layer``.
-
     Raises:
         ConfigurationError: h, w or C is not fixed.
     """
@@ -144,7 +131,6 @@ class PatchMerging(layers.Layer):
         self.input_spec = layers.InputSpec(ndim=4)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Creates LayerNorm and Dense for C channels."""
         _, _, channels = require_fixed_map(self.name, input_shape)
         self.norm = layers.LayerNormalization(epsilon=EPSILON, name="norm", dtype=self.dtype_policy)
         self.reduction = swin_dense(2 * channels, "reduction", use_bias=False, dtype=self.dtype_policy)
@@ -153,7 +139,6 @@ class PatchMerging(layers.Layer):
         self.reduction.build(joined)
 
     def call(self, inputs: Any) -> Any:
-        """Returns the merged map, (batch, ⌈h / 2⌉, ⌈w / 2⌉, 2C)."""
         height, width, channels = inputs.shape[1:]
         padded = ops.pad(inputs, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)))
         rows, columns = -(-height // 2), -(-width // 2)
@@ -162,6 +147,5 @@ class PatchMerging(layers.Layer):
         return self.reduction(self.norm(joined))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Returns the shape of the merged map."""
         height, width, channels = require_fixed_map(self.name, input_shape)
         return (input_shape[0], -(-height // 2), -(-width // 2), 2 * channels)

@@ -22,9 +22,6 @@ class StackViews(layers.Layer):
     Input: [first view, second view], each (batch, H, W, C) float. Output: (2 · batch, H, W, C) in the layer's
     compute dtype: all first views, then all second views in the same order. Take ``dtype="float32"`` for raw pixels,
     which float16 would round.
-
-    Args:
-        **kwargs: passed to ``keras.layers.Layer``.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -32,7 +29,6 @@ class StackViews(layers.Layer):
         self.input_spec = [layers.InputSpec(ndim=4), layers.InputSpec(ndim=4)]
 
     def call(self, inputs: list[Any]) -> Any:
-        """Returns the views of all breasts, (2 · batch, H, W, C)."""
         first, second = (ops.cast(view, self.compute_dtype) for view in inputs)
         missing = ops.all(ops.isnan(second), axis=(1, 2, 3), keepdims=True)
         return ops.concatenate([first, ops.where(missing, first, second)], axis=0)
@@ -58,9 +54,6 @@ class JoinViews(layers.Layer):
 
     Input: (2 · batch, C) of any range: all first views, then all second views. Output: (batch, 2 · C) in the layer's
     compute dtype, the first view's features before the second's.
-
-    Args:
-        **kwargs: passed to ``keras.layers.Layer``.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -68,7 +61,6 @@ class JoinViews(layers.Layer):
         self.input_spec = layers.InputSpec(ndim=2)
 
     def call(self, inputs: Any) -> Any:
-        """Returns one row a breast, (batch, 2 · C)."""
         views = ops.reshape(inputs, (2, -1, inputs.shape[-1]))
         return ops.concatenate([views[0], views[1]], axis=-1)
 

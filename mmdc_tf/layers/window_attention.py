@@ -61,7 +61,6 @@ class WindowAttention(layers.Layer):
         heads: the number of attention heads.
         window: height and width of a window in positions.
         shift: by how many positions the windows are shifted, 0 to ``window`` − 1.
-        **kwargs: passed to ``keras.layers.Layer``.
 
     Raises:
         ConfigurationError: ``heads`` or ``window`` is not a whole number of at least 1, or ``shift`` none of 0 to
@@ -81,7 +80,6 @@ class WindowAttention(layers.Layer):
         self.input_spec = layers.InputSpec(ndim=4)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Creates projections and biases for C channels, and the mask for a map of h × w."""
         height, width, channels = require_fixed_map(self.name, input_shape)
         self.key_width = self._key_width(channels)
         self._lay_windows((height, width))
@@ -131,7 +129,6 @@ class WindowAttention(layers.Layer):
         return cut.transpose(0, 2, 1, 3).reshape(-1, self.window**2)
 
     def call(self, inputs: Any) -> Any:
-        """Returns the attended map, (batch, h, w, C)."""
         tokens = self._to_windows(inputs)
         shape = (-1, *tokens.shape[1:3], 3, self.heads, self.key_width)
         query, key, value = ops.unstack(ops.transpose(ops.reshape(self.qkv(tokens), shape), (3, 0, 1, 4, 2, 5)))
@@ -166,11 +163,9 @@ class WindowAttention(layers.Layer):
         return padded[:, : self.sides[0], : self.sides[1]]
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Returns the input shape."""
         return tuple(input_shape)
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments."""
         return {**super().get_config(), "heads": self.heads, "window": self.window, "shift": self.shift}
 
 

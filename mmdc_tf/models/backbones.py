@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import keras
 
 from mmdc_tf.errors import ConfigurationError, WeightsError
 from mmdc_tf.layers import InputScaling
-from mmdc_tf.models.registry import look_up
+from mmdc_tf.models.registry import add_entry, look_up
+from mmdc_tf.weight_files import IMAGENET, NONE, require_weights
 
 WEIGHTS_HOST = "https://storage.googleapis.com/"
 
@@ -53,18 +53,13 @@ class Backbone:
 BACKBONES: dict[str, Backbone] = {}
 
 
-def register_backbone(backbone: Backbone) -> Backbone:
+def register_backbone(backbone: Backbone) -> None:
     """Adds a backbone.
 
     Raises:
         ConfigurationError: the name is taken.
     """
-    if backbone.name in BACKBONES:
-        raise ConfigurationError(
-            f"Expected a backbone name that is not taken. Received: name={backbone.name!r}. Choose another name."
-        )
-    BACKBONES[backbone.name] = backbone
-    return backbone
+    add_entry("backbone", BACKBONES, backbone)
 
 
 def get_backbone(name: str) -> Backbone:
@@ -127,18 +122,10 @@ def resolve_weights(name: str, weights: str) -> Path | None:
         WeightsError: the download failed or the folder lacks the file; never a silent fall-back.
     """
     backbone = get_backbone(name)
-    if weights == "none":
+    require_weights(weights, {name: backbone.weights_file})
+    if weights == NONE:
         return None
-    if weights == "imagenet":
-        return _download(backbone)
-    file = Path(weights).expanduser() / backbone.weights_file
-    if not file.is_file():
-        raise WeightsError(
-            f"Expected imagenet, none or a folder with the file {backbone.weights_file} for {name}. "
-            f"Received: --weights {weights} without it. Put the official keras-applications files there, or use "
-            "--weights none (random initialisation)."
-        )
-    return file
+    return _download(backbone) if weights == IMAGENET else Path(weights).expanduser() / backbone.weights_file
 
 
 def freeze_through(model: keras.Model, cut: str) -> None:
@@ -211,15 +198,6 @@ def _load_weights(network: keras.Model, backbone: Backbone, weights: Path) -> No
         layer.finalize_state()
 
 
-def _read_backbones() -> list[Backbone]:
-    """The entries of ``backbones.toml``."""
-    text = resources.files(__package__).joinpath("backbones.toml").read_text(encoding="utf-8")
-    return [_from_entry(**entry) for entry in tomllib.loads(text)["backbone"]]
-
-
-def _from_entry(builder: str, cuts: list[str], **fields: Any) -> Backbone:
-    return Backbone(builder=getattr(keras.applications, builder), cuts=tuple(cuts), **fields)
-
-
-for _backbone in _read_backbones():
-    register_backbone(_backbone)
+for _entry in tomllib.loads(resources.files(__package__).joinpath("backbones.toml").read_text("utf-8"))["backbone"]:
+    _builder, _cuts = getattr(keras.applications, _entry.pop("builder")), tuple(_entry.pop("cuts"))
+    register_backbone(Backbone(builder=_builder, cuts=_cuts, **_entry))

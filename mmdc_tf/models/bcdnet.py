@@ -1,4 +1,4 @@
-"""BCDNet: a backbone with spatial self-attention, for ultrasound (paper, section III-1 and Table I)."""
+"""BCDNet, and the plain backbones that it is compared with (paper, Tables I and II)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import keras
 
 from mmdc_tf.layers import SpatialSelfAttention
 from mmdc_tf.models.backbones import feature_map
-from mmdc_tf.models.image_head import image_input, pooled_probabilities
+from mmdc_tf.models.heads import image_input, pooled_probabilities
 from mmdc_tf.models.registry import ModelSettings, register_model
 
 
@@ -29,3 +29,20 @@ def bcdnet(settings: ModelSettings, backbone: str = "densenet121") -> keras.Mode
     attended = SpatialSelfAttention(name="self_attention")(features)
     outputs = pooled_probabilities(attended, settings)
     return keras.Model({"image": images}, outputs, name=f"bcdnet_{backbone}")
+
+
+@register_model("backbone_classifier", inputs=("image",))
+def backbone_classifier(settings: ModelSettings, backbone: str) -> keras.Model:
+    """Backbone → global average pooling → Dense with softmax (paper, section II-B, rows of Table II).
+
+    Args:
+        settings: image size, classes, weight file.
+        backbone: a registered backbone.
+
+    Returns:
+        A functional model: image float32 (batch, S, S, 3) in [0, 255] → probabilities (batch, classes).
+    """
+    images = image_input(settings)
+    features = feature_map(backbone, images, settings.weights)
+    outputs = pooled_probabilities(features, settings)
+    return keras.Model({"image": images}, outputs, name=f"{backbone}_classifier")

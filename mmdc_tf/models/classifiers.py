@@ -19,8 +19,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVC
 
-from mmdc_tf.errors import ConfigurationError
-from mmdc_tf.models.registry import look_up, require_arguments
+from mmdc_tf.models.registry import add_entry, look_up, require_arguments
 from mmdc_tf.preprocessing.operations import to_grey
 
 ClassifierBuilder = Callable[..., Pipeline]
@@ -33,13 +32,13 @@ class ClassifierEntry:
     Args:
         name: unique among the classifiers.
         builder: ``(seed: int, **arguments) -> Pipeline``.
-        inputs: what it takes: ``("image",)`` or ``("metadata",)``.
+        inputs: ``("image",)`` or ``("metadata",)``: one, since scikit-learn takes one array.
         image_size: height and width of its images in pixels, whatever the run's size; None for the run's size.
     """
 
     name: str
     builder: ClassifierBuilder
-    inputs: tuple[str, ...]
+    inputs: tuple[str]
     image_size: int | None = None
 
 
@@ -47,29 +46,16 @@ CLASSIFIERS: dict[str, ClassifierEntry] = {}
 
 
 def register_classifier(
-    name: str, inputs: tuple[str, ...], image_size: int | None = None
+    name: str, inputs: tuple[str], image_size: int | None = None
 ) -> Callable[[ClassifierBuilder], ClassifierBuilder]:
-    """Registers a builder ``(seed: int, **arguments) -> sklearn.pipeline.Pipeline``.
-
-    Args:
-        name: unique among the classifiers.
-        inputs: ``("image",)`` or ``("metadata",)``: one, since scikit-learn takes one array.
-        image_size: height and width in pixels that it needs; None for any.
+    """Registers a builder ``(seed: int, **arguments) -> sklearn.pipeline.Pipeline``; arguments as ``ClassifierEntry``.
 
     Raises:
-        ConfigurationError: the name is taken, or there is not exactly one input.
+        ConfigurationError: the name is taken.
     """
-    if len(inputs) != 1:
-        raise ConfigurationError(
-            f"Expected one input of a classifier. Received: inputs={inputs!r}. Give ('image',) or ('metadata',)."
-        )
 
     def register(builder: ClassifierBuilder) -> ClassifierBuilder:
-        if name in CLASSIFIERS:
-            raise ConfigurationError(
-                f"Expected a classifier name that is not taken. Received: name={name!r}. Choose another name."
-            )
-        CLASSIFIERS[name] = ClassifierEntry(name, builder, inputs, image_size)
+        add_entry("classifier", CLASSIFIERS, ClassifierEntry(name, builder, inputs, image_size))
         return builder
 
     return register

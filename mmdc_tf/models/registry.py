@@ -54,14 +54,23 @@ def register_model(name: str, inputs: tuple[str, ...]) -> Callable[[Builder], Bu
     """
 
     def register(builder: Builder) -> Builder:
-        if name in MODELS:
-            raise ConfigurationError(
-                f"Expected a model name that is not taken. Received: name={name!r}. Choose another name."
-            )
-        MODELS[name] = ModelEntry(name, builder, inputs)
+        add_entry("model", MODELS, ModelEntry(name, builder, inputs))
         return builder
 
     return register
+
+
+def add_entry(kind: str, entries: dict[str, Any], entry: Any) -> None:
+    """Adds a model, classifier or backbone under its name.
+
+    Raises:
+        ConfigurationError: the name is taken.
+    """
+    if entry.name in entries:
+        raise ConfigurationError(
+            f"Expected a {kind} name that is not taken. Received: name={entry.name!r}. Choose another name."
+        )
+    entries[entry.name] = entry
 
 
 def look_up(kind: str, name: str, known: Iterable[str]) -> str:

@@ -15,8 +15,7 @@ from PIL import Image
 
 from mmdc_tf.datasets.splits import LEAK_FREE
 from mmdc_tf.errors import ConfigurationError, InputError, counted
-from mmdc_tf.evaluation.examples import choose_examples
-from mmdc_tf.evaluation.predictions import class_names, read_predictions
+from mmdc_tf.evaluation.predictions import choose_examples, class_names, read_predictions
 from mmdc_tf.experiments.rows import PaperTable, Row
 from mmdc_tf.experiments.run_folder import OK, PREDICTIONS, cells_of, finished_cells
 from mmdc_tf.experiments.samples import read_samples

@@ -11,9 +11,7 @@ import pytest
 from scipy.sparse.csgraph import connected_components
 
 from mmdc_tf.audit.near_twins import PAIR_COLUMNS, find_near_twins, threshold_sweep
-from mmdc_tf.datasets.busi import load_busi
 from mmdc_tf.datasets.folder import load_folder
-from mmdc_tf.datasets.integrity import perceptual_hashes
 from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.datasets.phantom import phantom_ultrasound
 from mmdc_tf.errors import ConfigurationError, UnreadableImageError
@@ -66,12 +64,6 @@ def test_planted_twins_are_found_and_confirmed(planted):
     assert (found.candidates, found.images_in_groups, found.notes) == (2, 4, ())
 
 
-def test_pairs_that_are_not_confirmed_join_no_confirmed_cluster(planted):
-    found = find_near_twins(planted)
-    doubted = dataclasses.replace(found, pairs=found.pairs.assign(confirmed=[False, True]))
-    assert doubted.confirmed_clusters.to_dict() == {"0": "0", "1": "1", "2": "2", "3": "3", "4": "1", "5": "5"}
-
-
 def test_alike_by_hash_and_not_at_full_size_is_not_confirmed(planted):
     # Within 255 bits everything is a candidate: the second measure alone tells the twins.
     pairs = find_near_twins(planted, max_bits=255).pairs
@@ -122,56 +114,14 @@ def test_the_sweep_is_what_brute_force_counts(seed):
     assert sweep.to_dict("records") == [brute_force(hashes, labels, limit) for limit in bits]
 
 
-def test_many_copies_are_counted_without_listing_them():
-    hashes = np.zeros((30_001, 256), bool)
-    hashes[:, :128] = True
-    hashes[-1] ^= True  # the opposite: on its own
-    (row,) = threshold_sweep(hashes, ["a"] * 20_000 + ["b"] * 10_001, bits=(40,)).to_dict("records")
-    assert row["pairs"] == 30_000 * 29_999 // 2
-    assert row["conflicting_pairs"] == 20_000 * 10_000
-    assert (row["images_in_groups"], row["clusters"], row["largest"]) == (30_000, 2, 30_000)
-
-
 def test_a_dataset_without_images_and_bad_limits_are_refused(planted):
     with pytest.raises(ConfigurationError, match="from its table alone"):
         find_near_twins(dataclasses.replace(planted, has_images=False))
     with pytest.raises(ConfigurationError, match="max_bits=256"):
         find_near_twins(planted, max_bits=256)
-    with pytest.raises(ConfigurationError, match="most_compared=0"):
-        find_near_twins(planted, most_compared=0)
 
 
 def test_an_unreadable_image_is_named(planted):
     (planted.root / "3.png").write_text("text")
     with pytest.raises(UnreadableImageError, match=r"3\.png"):
         find_near_twins(planted)
-
-
-@pytest.fixture(scope="module")
-def real_busi(real_data):
-    return load_busi(real_data / "busi")
-
-
-def test_the_real_busi(real_busi):
-    found = find_near_twins(real_busi, most_compared=14)
-    assert found.candidates > 14
-    conflicting = found.pairs[found.pairs["conflicting"]]
-    assert len(conflicting) == 11  # ten within 40 bits; benign (333) and malignant (78) are 84 apart
-    assert found.pairs["confirmed"].all()
-    pairs = conflicting.set_index(["sample_a", "sample_b"])
-    assert ("benign/benign (131)", "malignant/malignant (51)") in pairs.index
-    assert pairs.index[pairs["identical_bytes"]].tolist() == [("benign/benign (433)", "malignant/malignant (145)")]
-    sweep = found.sweep.set_index("bits")
-    assert sweep["images_in_groups"][[20, 40, 50]].tolist() == [216, 316, 319]
-    assert sweep["conflicting_pairs"][40] == 10
-    assert sweep["clusters"][40] == 606
-    assert found.clusters.nunique() == 591  # 23 confirmed pairs beyond 40 bits join 15 more
-    assert found.images_in_groups == 339
-    groups = real_busi.table.set_index("sample_id")["group_id"]
-    pd.testing.assert_series_equal(found.clusters, groups, check_names=False)
-
-
-def test_the_sweep_of_the_real_busi_is_what_brute_force_counts(real_busi):
-    hashes, labels = perceptual_hashes(real_busi.table["image_path"]), real_busi.table["label"]
-    sweep = threshold_sweep(hashes, labels, bits=(40, 60))
-    assert sweep.to_dict("records") == [brute_force(hashes, labels.to_numpy(), limit) for limit in (40, 60)]

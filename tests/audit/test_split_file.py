@@ -9,9 +9,8 @@ import pandas as pd
 import pytest
 
 from mmdc_tf.audit.split_file import check_split
-from mmdc_tf.datasets.busi import load_busi
 from mmdc_tf.datasets.schema import Dataset, DatasetInfo
-from mmdc_tf.datasets.splits import Split, check_groups_disjoint, make_splits
+from mmdc_tf.datasets.splits import Split
 from mmdc_tf.errors import ConfigurationError, DatasetError, SplitError
 
 INFO = DatasetInfo("made-up", "Made up", "mammography", ("a", "b"), {}, "patient", "", "", "")
@@ -141,16 +140,3 @@ def test_what_is_no_split_is_refused_with_the_reason(tmp_path, dataset, name, co
 def test_an_absent_file_is_named(tmp_path, dataset, name):
     with pytest.raises((SplitError, DatasetError), match=name):
         check_split(tmp_path / name, dataset)
-
-
-def test_the_two_protocols_on_the_real_busi(real_data, tmp_path):
-    dataset = load_busi(real_data / "busi")
-    groups = dataset.table.set_index("sample_id")["group_id"]
-    (paper,) = make_splits(dataset, "paper", folds=5, seed=0)
-    checked = check_split(written(tmp_path, paper.to_json()), dataset)
-    assert not checked.disjoint
-    both = set(groups.loc[list(paper.train)]) & set(groups.loc[list(paper.test)])
-    assert set(checked.shared["group_id"]) == both != set()
-    for split in make_splits(dataset, "leak-free", folds=5, seed=0):
-        check_groups_disjoint(split, groups)
-        assert check_split(written(tmp_path, split.to_json()), dataset).disjoint

@@ -51,14 +51,11 @@ def two_breasts():
     )
 
 
-def test_images_are_left_as_they_are():
-    predictions = two_breasts()
-    pd.testing.assert_frame_equal(combine_views(predictions, sides_of(predictions), "image").predictions, predictions)
-
-
 def test_breasts_are_the_mean_of_their_views():
     predictions = two_breasts()
-    combined = combine_views(predictions, sides_of(predictions, rc="RIGHT", rm="RIGHT"), "breast")
+    samples = sides_of(predictions, rc="RIGHT", rm="RIGHT")
+    pd.testing.assert_frame_equal(combine_views(predictions, samples, "image").predictions, predictions)
+    combined = combine_views(predictions, samples, "breast")
     expected = table(
         ["P/LEFT", "P", "P", 0, 0, "cancer", "cancer", 0.3, 0.6, 0.1],
         ["P/RIGHT", "P", "P", 0, 0, "cancer", "benign", 0.8, 0.1, 0.1],
@@ -162,26 +159,6 @@ def random_predictions(dataset_table, folds=3, seed=0):
 @pytest.fixture(scope="module")
 def real_table(real_data):
     return list_mini_ddsm(real_data / "mini-ddsm").table
-
-
-def test_every_patient_of_mini_ddsm_has_four_views_and_one_label(real_table):
-    """A patient is STATUS/NUMBER, so the label follows; that no letter and number has two Statuses does not."""
-    patients = real_table.groupby("patient_id")
-    assert len(patients) == 1952
-    assert set(patients.size()) == {4}
-    assert set(patients["label"].nunique()) == {1}
-    assert not real_table.duplicated(["patient_id", "side", "view"]).any()
-    cases = real_table["image_path"].str.extract(r"/([A-D]_\d+)_", expand=False)
-    assert cases.nunique() == 1952
-    assert set(real_table.groupby(cases)["label"].nunique()) == {1}
-
-
-def test_a_breast_of_mini_ddsm_has_its_patients_label_with_or_without_a_lesion(real_table):
-    drawn = real_table.assign(drawn=real_table["lesion_masks"].map(len) > 0)
-    breasts = drawn.groupby(["patient_id", "side"]).agg(label=("label", "first"), drawn=("drawn", "any"))
-    without = breasts.groupby("label")["drawn"].agg(lambda values: int((~values).sum()))
-    assert breasts["label"].value_counts().to_dict() == {"cancer": 1358, "benign": 1342, "normal": 1204}
-    assert without.to_dict() == {"benign": 622, "cancer": 618, "normal": 1204}
 
 
 def test_the_real_table_gives_3904_breasts_and_1952_patients(real_table):

@@ -1,15 +1,14 @@
-"""Results by subgroup and by class, on hand-made predictions and against scikit-learn."""
+"""Results by subgroup, on hand-made predictions and against scikit-learn."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import f1_score, precision_recall_fscore_support, roc_auc_score
+from clustered import clustered
+from sklearn.metrics import f1_score, roc_auc_score
 
 from mmdc_tf.errors import InputError
-from mmdc_tf.evaluation.classes import class_results
-from mmdc_tf.evaluation.metrics import paper_metrics
 from mmdc_tf.evaluation.subgroups import subgroup_results
 
 CLASSES = ("benign", "cancer", "normal")
@@ -66,6 +65,7 @@ def test_counts_accuracy_and_f1_worked_by_hand():
     assert left["accuracy"] == 0.75
     assert left["f1"] == pytest.approx((4 / 5 + 2 / 3) / 2)
     assert (right["n_images"], right["n_normal"], right["accuracy"]) == (1, 1, 0)
+    assert np.isnan([right["accuracy_ci_low"], right["accuracy_ci_high"]]).all()  # of one group
 
 
 def test_the_interval_draws_groups_of_all_folds_together():
@@ -74,14 +74,6 @@ def test_the_interval_draws_groups_of_all_folds_together():
     predictions = predictions_of("bbcc", "bbcb", groups=["P", "P", "Q", "Q"], folds=[0, 0, 1, 1])
     (line,) = subgroup_results(predictions, samples_of(predictions, view="CC")).to_dict("records")
     assert (line["accuracy"], line["accuracy_ci_low"], line["accuracy_ci_high"]) == (0.75, 0.5, 1)
-
-
-def test_one_group_has_no_interval():
-    predictions = predictions_of("bc", "bb", groups=["P", "P"])
-    (line,) = subgroup_results(predictions, samples_of(predictions, view="CC")).to_dict("records")
-    assert line["accuracy"] == 0.5
-    assert np.isnan(line["accuracy_ci_low"])
-    assert np.isnan(line["accuracy_ci_high"])
 
 
 @pytest.mark.parametrize(
@@ -108,19 +100,8 @@ def test_seeds_count_in_the_accuracy_and_not_in_the_counts():
     assert (line["n_images"], line["n_groups"], line["n_cancer"], line["accuracy"]) == (2, 2, 1, 0.75)
 
 
-def random_predictions(n=240, folds=3):
-    rng = np.random.default_rng(1)
-    truth = rng.choice(CLASSES, n)
-    raw = rng.random((n, 3)) + 0.4 * (truth[:, None] == np.array(CLASSES))
-    probabilities = raw / raw.sum(axis=1, keepdims=True)
-    table = pd.DataFrame({"sample_id": [f"s{i}" for i in range(n)], "patient_id": "", "group_id": np.arange(n) // 4})
-    table = table.assign(fold=np.arange(n) // 4 % folds, seed=0, y_true=truth)
-    table = table.assign(y_pred=np.array(CLASSES)[probabilities.argmax(axis=1)])
-    return table.assign(**{f"p_{name}": probabilities[:, i] for i, name in enumerate(CLASSES)})
-
-
 def test_auc_is_the_mean_over_folds_and_f1_is_over_all_as_scikit_learn_gives_them():
-    predictions = random_predictions()
+    predictions = clustered(np.random.default_rng(1), folds=3, groups=20)
     samples = samples_of(predictions, density=np.arange(len(predictions)) % 2 + 1.0)
     results = subgroup_results(predictions, samples).set_index("value")
     for parity, value in enumerate(("1", "2")):
@@ -144,30 +125,3 @@ def test_a_scored_image_that_no_table_lists_is_named():
     predictions = predictions_of("bc", "bc")
     with pytest.raises(InputError, match="Received: sample_id='s1'"):
         subgroup_results(predictions, samples_of(predictions).iloc[:1])
-
-
-def test_classes_worked_by_hand():
-    """Fold 0, b b c against b c c: b 1, 1/2, 2/3 and c 1/2, 1, 2/3. Fold 1, b c against b b: b 1/2, 1, 2/3; c 0."""
-    predictions = predictions_of("bbcbc", "bccbb", folds=[0, 0, 0, 1, 1])
-    results = class_results(predictions).set_index("class")
-    assert results.index.tolist() == list(CLASSES)
-    assert results.loc["benign"].tolist() == pytest.approx([3 / 4, 3 / 4, 2 / 3, 3])
-    assert results.loc["cancer"].tolist() == pytest.approx([1 / 4, 1 / 2, 1 / 3, 2])
-    assert results.loc["normal", ["precision", "recall", "f1"]].isna().all()
-    assert results.loc["normal", "support"] == 0
-
-
-def test_classes_against_scikit_learn_and_their_mean_is_the_tables_macro_average():
-    predictions = random_predictions()
-    folds = [fold for _, fold in predictions.groupby("fold")]
-    each = [precision_recall_fscore_support(fold["y_true"], fold["y_pred"], labels=CLASSES) for fold in folds]
-    results = class_results(predictions)
-    for place, name in enumerate(("precision", "recall", "f1")):
-        np.testing.assert_allclose(results[name], np.mean([scores[place] for scores in each], axis=0))
-        assert results[name].mean() == pytest.approx(np.mean([paper_metrics(fold)[name] for fold in folds]))
-    assert results["support"].tolist() == predictions["y_true"].value_counts()[list(CLASSES)].tolist()
-
-
-def test_support_counts_an_image_once_whatever_the_number_of_seeds():
-    predictions = pd.concat([predictions_of("bcn", "bcn", seeds=seed) for seed in (0, 1)], ignore_index=True)
-    assert class_results(predictions)["support"].tolist() == [1, 1, 1]

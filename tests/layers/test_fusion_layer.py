@@ -1,34 +1,10 @@
+"""Token fusion against Vaswani et al.'s formulas, and the class token by hand."""
+
 import keras
 import numpy as np
 import pytest
-from keras.src.testing import TestCase
 
-from mmdc_tf.errors import ConfigurationError
-from mmdc_tf.layers import TokenFusion
-
-
-class TokenFusionLayerTest(TestCase):
-    def test_keras_layer_test(self):
-        self.run_layer_test(
-            TokenFusion,
-            init_kwargs={"heads": 2, "width": 8},
-            input_shape=(2, 5, 8),
-            expected_output_shape=(2, 5, 8),
-            expected_num_trainable_weights=10,
-            expected_num_non_trainable_weights=0,
-            expected_num_seed_generators=0,
-            expected_num_losses=0,
-        )
-
-    def test_keras_layer_test_with_dropout(self):
-        self.run_layer_test(
-            TokenFusion,
-            init_kwargs={"heads": 2, "width": 8, "dropout": 0.5},
-            input_shape=(2, 5, 8),
-            expected_output_shape=(2, 5, 8),
-            expected_num_trainable_weights=10,
-            expected_num_seed_generators=1,
-        )
+from mmdc_tf.layers import ClassToken, TokenFusion
 
 
 def random_layer(shape, seed=0, **options):
@@ -107,21 +83,20 @@ def test_scores_of_a_symbolic_input_are_float32_under_mixed_precision():
     np.testing.assert_allclose(scores, numpy_fusion(layer, tokens)[0], atol=0.01)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"heads": 8, "width": 100}, r"Received: width=100, heads=8. Take width=104"),
-        ({"heads": 0}, r"Received: heads=0"),
-        ({"width": 0}, r"Received: width=0"),
-        ({"dropout": 1.0}, r"Received: dropout=1.0"),
-        ({"dropout": -0.1}, r"Received: dropout=-0.1"),
-    ],
-)
-def test_bad_arguments_are_named(arguments, message):
-    with pytest.raises(ConfigurationError, match=message):
-        TokenFusion(**arguments)
+def test_token_first_and_positions_by_hand():
+    layer = ClassToken()
+    layer.build((None, 2, 2))
+    layer.token.assign([[[7.0, -7.0]]])
+    layer.positions.assign([[[0.5, 0.25], [10.0, 20.0], [30.0, 40.0]]])
+    found = np.asarray(layer(np.array([[[1.0, 2.0], [3.0, 4.0]], [[5.0, 6.0], [0.0, 0.0]]], "float32")))
+    np.testing.assert_allclose(found[0], [[7.5, -6.75], [11.0, 22.0], [33.0, 44.0]])
+    np.testing.assert_allclose(found[1], [[7.5, -6.75], [15.0, 26.0], [30.0, 40.0]])
 
 
-def test_tokens_of_another_width_are_refused():
-    with pytest.raises(ConfigurationError, match=r"Received: shape=\(None, 5, 64\)"):
-        TokenFusion().build((None, 5, 64))
+def test_how_a_new_layer_starts():
+    layer = ClassToken()
+    layer.build((None, 49, 64))
+    assert np.abs(layer.token.numpy()).max() == 0
+    assert layer.positions.shape == (1, 50, 64)
+    # 3,200 draws: the standard deviation of their standard deviation is 0.02 / √6400 = 0.00025.
+    assert abs(layer.positions.numpy().std() - 0.02) < 0.001

@@ -1,28 +1,11 @@
+"""Scaling against that of keras.applications, and by hand."""
+
 import keras
 import numpy as np
 import pytest
 from keras import applications
-from keras.src.testing import TestCase
 
-from mmdc_tf.errors import ConfigurationError
 from mmdc_tf.layers import InputScaling
-
-
-class InputScalingLayerTest(TestCase):
-    def test_keras_layer_test(self):
-        for mode in ("torch", "tf", "caffe", "none"):
-            self.run_layer_test(
-                InputScaling,
-                init_kwargs={"mode": mode},
-                input_shape=(2, 4, 5, 3),
-                expected_output_shape=(2, 4, 5, 3),
-                expected_num_trainable_weights=0,
-                expected_num_non_trainable_weights=0,
-                expected_num_seed_generators=0,
-                expected_num_losses=0,
-                # Keras cannot train a model that has no weight.
-                run_training_check=False,
-            )
 
 
 def pixels():
@@ -80,13 +63,3 @@ def test_mixed_precision_scales_in_float32():
     output = keras.Model(image, InputScaling("tf", dtype="mixed_float16")(image)).predict(given, verbose=0)
     assert output.dtype == np.float16
     np.testing.assert_allclose(output[0, 0, 0], [0.0, 0.03 / 127.5, 0.0], atol=1e-6)
-
-
-def test_an_unknown_mode_names_the_choices():
-    with pytest.raises(ConfigurationError, match=r"'torch', 'tf', 'caffe', 'none'. Received: mode='imagenet'"):
-        InputScaling("imagenet")
-
-
-def test_grey_images_are_refused():
-    with pytest.raises(ValueError, match="to have value 3"):
-        InputScaling("tf")(np.zeros((1, 4, 4, 1), dtype="float32"))

@@ -1,38 +1,17 @@
+"""The embedding of age and density, and the mask of the clinical token, by hand."""
+
 import warnings
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from keras.src.testing import TestCase
 
 from mmdc_tf.errors import ConfigurationError
-from mmdc_tf.layers import MetadataEmbedding
+from mmdc_tf.layers import ClinicalMask, MetadataEmbedding
 
 NAN = float("nan")
 PATIENTS = np.array([[50.0, 1.0], [60.0, NAN], [NAN, 3.0], [70.0, 4.0]])
-
-
-class MetadataEmbeddingLayerTest(TestCase):
-    def test_keras_layer_test(self):
-        self.run_layer_test(
-            MetadataEmbedding,
-            init_kwargs={"width": 5},
-            input_shape=(3, 2),
-            expected_output_shape=(3, 10),
-            expected_num_trainable_weights=3,
-            expected_num_non_trainable_weights=2,
-            expected_num_seed_generators=0,
-            expected_num_losses=0,
-        )
-
-    def test_keras_layer_test_with_unknown_values(self):
-        self.run_layer_test(
-            MetadataEmbedding,
-            init_kwargs={"width": 5},
-            input_data=PATIENTS.astype("float32"),
-            expected_output_shape=(4, 10),
-        )
 
 
 def hand_layer(**options):
@@ -84,27 +63,6 @@ def test_every_gradient_is_finite_and_goes_where_it_should(raw):
     assert ((by_unknown != 0).all(axis=1) == (~known).any(axis=0)).all()
 
 
-def test_unknown_differs_from_every_guess():
-    keras.utils.set_random_seed(0)
-    layer = MetadataEmbedding()
-    layer.adapt(PATIENTS)
-    ages = np.linspace(0.0, 120.0, 1201)
-    guesses = np.asarray(layer(np.stack([ages, np.full_like(ages, 2.0)], axis=1)))
-    unknown = np.asarray(layer(np.array([[NAN, 2.0]])))
-    assert np.linalg.norm(guesses - unknown, axis=1).min() > 0.1
-    np.testing.assert_array_equal(guesses[:, 16:], np.repeat(unknown[:, 16:], 1201, axis=0))
-
-
-def test_unknown_lies_off_the_line_of_known_values():
-    keras.utils.set_random_seed(1)
-    layer = MetadataEmbedding()
-    layer.build((None, 2))
-    directions = np.asarray(layer.kernel) / np.linalg.norm(layer.kernel, axis=1, keepdims=True)
-    from_line = np.asarray(layer.unknown) - np.asarray(layer.bias)
-    along = (from_line * directions).sum(axis=1, keepdims=True) * directions
-    assert (np.linalg.norm(from_line - along, axis=1) > 0.1).all()
-
-
 def statistics(layer):
     return np.asarray(layer.mean), np.asarray(layer.standard_deviation)
 
@@ -127,6 +85,9 @@ def test_adapt_equals_nanmean_and_nanstd():
 
 def test_adapt_leaves_infinite_values_out():
     layer = MetadataEmbedding()
+    layer.build((None, 2))
+    np.testing.assert_array_equal(statistics(layer), [[0.0, 0.0], [1.0, 1.0]])  # values as they are
+    layer.adapt(PATIENTS)  # the last one counts
     layer.adapt(np.array([[50.0, 1.0], [np.inf, 3.0], [70.0, -np.inf]]))
     np.testing.assert_allclose(statistics(layer), [[60.0, 2.0], [10.0, 1.0]])
 
@@ -147,19 +108,6 @@ def test_adapt_without_spread_or_values(values, mean, deviation):
         warnings.simplefilter("error")
         layer.adapt(values)
     np.testing.assert_allclose(statistics(layer), [mean, deviation], rtol=1e-6)
-
-
-def test_adapt_twice_keeps_the_last():
-    layer = MetadataEmbedding()
-    layer.adapt(PATIENTS)
-    layer.adapt(np.array([[1.0, 1.0], [3.0, 5.0]]))
-    np.testing.assert_allclose(statistics(layer), [[2.0, 3.0], [1.0, 2.0]])
-
-
-def test_before_adapt_values_are_taken_as_they_are():
-    layer = MetadataEmbedding()
-    layer.build((None, 2))
-    np.testing.assert_array_equal(statistics(layer), [[0.0, 0.0], [1.0, 1.0]])
 
 
 @pytest.mark.parametrize("in_a_model", [False, True])
@@ -198,12 +146,20 @@ def test_adapt_refuses_another_shape(shape):
         layer.adapt(np.ones(shape))
 
 
-def test_adapt_of_a_new_layer_refuses_a_flat_array():
-    with pytest.raises(ConfigurationError, match=r"Received: values.shape=\(4,\)"):
-        MetadataEmbedding().adapt(np.ones(4))
+def test_the_clinical_token_is_there_with_any_known_value():
+    patients = np.array([[50.0, 1.0], [60.0, NAN], [NAN, 3.0], [NAN, NAN]], "float32")
+    found = np.asarray(ClinicalMask()(patients))
+    assert found.dtype == bool
+    assert found.tolist() == [[True, True], [True, True], [True, True], [True, False]]
+    more = np.asarray(ClinicalMask(image_tokens=3)(patients))
+    assert more.tolist() == [[True] * 4, [True] * 4, [True] * 4, [True, True, True, False]]
 
 
-@pytest.mark.parametrize("width", [1, 0, 2.0])
-def test_a_width_below_two_is_refused(width):
-    with pytest.raises(ConfigurationError, match=r"at least 2. Received: width="):
-        MetadataEmbedding(width=width)
+def test_infinite_is_unknown_and_zero_is_known():
+    found = np.asarray(ClinicalMask()(np.array([[np.inf, -np.inf], [0.0, NAN], [np.inf, 2.0]], "float32")))
+    assert found[:, 1].tolist() == [False, True, True]
+
+
+def test_a_value_beyond_float16_stays_known_under_mixed_precision():
+    found = np.asarray(ClinicalMask(dtype="mixed_float16")(np.array([[1e6, NAN]], "float32")))
+    assert found.tolist() == [[True, True]]

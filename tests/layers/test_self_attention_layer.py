@@ -1,25 +1,11 @@
+"""Spatial self-attention against its formula in numpy, position by position."""
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from keras.src.testing import TestCase
 
-from mmdc_tf.errors import ConfigurationError
 from mmdc_tf.layers import SpatialSelfAttention
-
-
-class SpatialSelfAttentionLayerTest(TestCase):
-    def test_keras_layer_test(self):
-        self.run_layer_test(
-            SpatialSelfAttention,
-            init_kwargs={"key_ratio": 2, "min_key_width": 3},
-            input_shape=(2, 4, 3, 8),
-            expected_output_shape=(2, 4, 3, 8),
-            expected_num_trainable_weights=7,
-            expected_num_non_trainable_weights=0,
-            expected_num_seed_generators=0,
-            expected_num_losses=0,
-        )
 
 
 def random_layer(shape, seed=0, scale=0.5, **options):
@@ -142,9 +128,3 @@ def test_images_of_any_size_and_a_symbolic_input():
     np.testing.assert_allclose(predicted, output, atol=1e-5)
     np.testing.assert_allclose(predicted_scores, scores, atol=1e-5)
     assert model.predict(x[:, :2], verbose=0)[1].shape == (2, 8, 8)
-
-
-@pytest.mark.parametrize("name", ["key_ratio", "min_key_width"])
-def test_bad_widths_are_named(name):
-    with pytest.raises(ConfigurationError, match=rf"Received: {name}=0"):
-        SpatialSelfAttention(**{name: 0})

@@ -6,40 +6,9 @@ import keras
 import numpy as np
 import pytest
 import swin_by_definition as definition
-from keras.src.testing import TestCase
 
-from mmdc_tf.errors import ConfigurationError
 from mmdc_tf.layers import PatchEmbedding, PatchMerging, SwinBlock, WindowAttention
 from mmdc_tf.layers.window_attention import fitting_window
-
-
-class SwinLayersTest(TestCase):
-    def keras_test(self, layer, arguments, shapes, weights):
-        self.run_layer_test(
-            layer,
-            init_kwargs=arguments,
-            input_shape=shapes[0],
-            expected_output_shape=shapes[1],
-            expected_num_trainable_weights=weights,
-            expected_num_non_trainable_weights=0,
-            expected_num_seed_generators=0,
-            expected_num_losses=0,
-        )
-
-    def test_window_attention(self):
-        # Kernel and bias of Q, K and V together and of the projection, and the table of position biases.
-        shapes = ((2, 7, 7, 4), (2, 7, 7, 4))
-        self.keras_test(WindowAttention, {"heads": 2, "window": 4, "shift": 2}, shapes, 5)
-
-    def test_swin_block(self):
-        shapes = ((2, 8, 8, 4), (2, 8, 8, 4))
-        self.keras_test(SwinBlock, {"heads": 2, "window": 4, "shift": 2, "mlp_ratio": 2}, shapes, 5 + 2 * 2 + 2 * 2)
-
-    def test_patch_merging(self):
-        self.keras_test(PatchMerging, {}, ((2, 5, 4, 3), (2, 3, 2, 6)), 3)
-
-    def test_patch_embedding(self):
-        self.keras_test(PatchEmbedding, {"width": 6, "patch": 2}, ((2, 7, 4, 3), (2, 3, 2, 6)), 4)
 
 
 def random_layer(layer, shape, seed=0):
@@ -111,13 +80,6 @@ def test_the_mask_of_shifted_windows():
     np.testing.assert_array_equal(twice, rectangle((56, 56), slice(10), slice(10)))
 
 
-def test_shifted_windows_keep_the_corner_to_itself():
-    layer, features = random_layer(WindowAttention(2, 7, shift=3), (1, 56, 56, 8))
-    np.testing.assert_array_equal(
-        changed_by_the_first_token([layer], features), rectangle((56, 56), slice(3), slice(3))
-    )
-
-
 @pytest.mark.parametrize("sides", [(6, 8), (5, 3), (1, 1)])
 def test_patch_merging_is_that_of_the_definition(sides):
     layer, features = random_layer(PatchMerging(), (2, *sides, 4))
@@ -157,43 +119,3 @@ def test_a_block_under_mixed_precision():
     found = keras.ops.convert_to_numpy(layer(features))
     assert found.dtype == np.float16
     np.testing.assert_allclose(found, definition.block(features, layer), atol=0.05)
-
-
-def test_a_batch_of_any_size_in_a_model():
-    given = keras.Input((7, 7, 4))
-    model = keras.Model(given, PatchMerging()(SwinBlock(2, 4, 2)(given)))
-    assert model.output.shape == (None, 4, 4, 8)
-    for batch in (1, 5):
-        assert model.predict(np.ones((batch, 7, 7, 4)), verbose=0).shape == (batch, 4, 4, 8)
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: WindowAttention(0), r"Received: heads=0"),
-        (lambda: WindowAttention(2, 0), r"Received: window=0"),
-        (lambda: WindowAttention(2, 7, -1), r"Received: shift=-1"),
-        (lambda: SwinBlock(2, 4, 4), r"Received: shift=4, window=4\. Take shift=2"),
-        (lambda: SwinBlock(2, mlp_ratio=0), r"Received: mlp_ratio=0"),
-        (lambda: PatchEmbedding(0), r"Received: width=0"),
-        (lambda: PatchEmbedding(4, 0), r"Received: patch=0"),
-    ],
-)
-def test_bad_arguments_are_named(make, message):
-    with pytest.raises(ConfigurationError, match=message):
-        make()
-
-
-@pytest.mark.parametrize(
-    ("layer", "shape", "message"),
-    [
-        (WindowAttention(3), (None, 8, 8, 8), r"channels=8, heads=3"),
-        (WindowAttention(2), (None, None, 8, 8), r"fixed height and width.*Received: shape=\(None, None, 8, 8\)"),
-        (PatchMerging(), (None, 8, None, 8), r"fixed height and width.*Received: shape=\(None, 8, None, 8\)"),
-        (PatchMerging(), (None, 8, 8, None), r"last axis.*Received: shape=\(None, 8, 8, None\)"),
-        (PatchEmbedding(4), (None, 8, 3, 3), r"one patch of 4\. Received: shape=\(None, 8, 3, 3\)"),
-    ],
-)
-def test_maps_that_do_not_fit_are_refused(layer, shape, message):
-    with pytest.raises(ConfigurationError, match=message):
-        layer.build(shape)

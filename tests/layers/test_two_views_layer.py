@@ -5,42 +5,11 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
-from keras.src.testing import TestCase
 
 from mmdc_tf.errors import ConfigurationError
 from mmdc_tf.layers import JoinViews, StackViews
 
 NAN = float("nan")
-
-
-class StackViewsLayerTest(TestCase):
-    def test_keras_layer_test(self):
-        self.run_layer_test(
-            StackViews,
-            init_kwargs={},
-            input_shape=((3, 4, 4, 2), (3, 4, 4, 2)),
-            expected_output_shape=(6, 4, 4, 2),
-            expected_num_trainable_weights=0,
-            expected_num_non_trainable_weights=0,
-            expected_num_seed_generators=0,
-            expected_num_losses=0,
-            supports_masking=False,
-        )
-
-
-class JoinViewsLayerTest(TestCase):
-    def test_keras_layer_test(self):
-        self.run_layer_test(
-            JoinViews,
-            init_kwargs={},
-            input_shape=(6, 5),
-            expected_output_shape=(3, 10),
-            expected_num_trainable_weights=0,
-            expected_num_non_trainable_weights=0,
-            expected_num_seed_generators=0,
-            expected_num_losses=0,
-            supports_masking=False,
-        )
 
 
 def pictures(*values: float) -> np.ndarray:
@@ -58,13 +27,6 @@ def test_joined_by_hand():
     np.testing.assert_array_equal(joined, [[1, 2, 10, 20], [3, 4, 30, 40], [5, 6, 50, 60]])
 
 
-def test_one_undoes_the_other():
-    first, second = np.random.default_rng(0).uniform(size=(2, 3, 4, 4, 2)).astype("float32")
-    stacked = StackViews()([first, second])
-    joined = np.asarray(JoinViews()(keras.ops.reshape(stacked, (6, -1))))
-    np.testing.assert_array_equal(joined, np.concatenate([first.reshape(3, -1), second.reshape(3, -1)], axis=1))
-
-
 def test_a_view_with_some_nan_is_broken_and_not_missing():
     broken = pictures(10)
     broken[0, 1, 1, 2] = NAN
@@ -72,21 +34,11 @@ def test_a_view_with_some_nan_is_broken_and_not_missing():
     np.testing.assert_array_equal(stacked[1], broken[0])
 
 
-def test_a_black_view_is_an_image():
-    np.testing.assert_array_equal(np.asarray(StackViews()([pictures(7), pictures(0)])), pictures(7, 0))
-
-
 def test_raw_pixels_keep_float32_inside_a_mixed_precision_model():
     value = 200.03  # float16 has steps of 1/8 here
     stacked = StackViews(dtype="float32")([pictures(value), pictures(value)])
     np.testing.assert_array_equal(np.asarray(stacked), pictures(value, value))
     assert np.asarray(StackViews(dtype="mixed_float16")([pictures(value), pictures(value)])).dtype == np.float16
-
-
-def test_batch_sizes_that_are_not_known_stay_unknown():
-    views = StackViews()([keras.Input((4, 4, 3)), keras.Input((4, 4, 3))])
-    assert views.shape == (None, 4, 4, 3)
-    assert JoinViews()(keras.Input((5,))).shape == (None, 10)
 
 
 def test_views_of_two_sizes_are_refused():

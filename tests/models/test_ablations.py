@@ -142,18 +142,3 @@ def test_the_layer_is_the_last_feature_map_unless_one_is_named(tiny_backbone, mo
         network = build_model(model, settings, backbone=tiny_backbone, layer=layer)
         assert network.get_layer("image_pool").input is network.get_layer(expected).output
         assert network.output.shape == (None, 2)
-
-
-def test_a_model_with_attention_takes_a_step_and_survives_saving(tiny_backbone, tmp_path):
-    keras.utils.set_random_seed(0)
-    model = build_model("ablation", ModelSettings(32, 3), backbone=tiny_backbone, attention=True)
-    gamma = model.get_layer("self_attention").gamma
-    images = np.random.default_rng(0).uniform(0, 255, (3, 32, 32, 3)).astype("float32")
-    metadata = np.array([[50.0, 2.0], [NAN, 3.0], [NAN, NAN]], "float32")
-    model.compile("sgd", loss="categorical_crossentropy", jit_compile=False)
-    loss = model.train_on_batch({"image": images, "metadata": metadata}, np.eye(3, dtype="float32"))
-    assert np.isfinite(loss)
-    assert abs(float(gamma.numpy())) > 0
-    model.save(tmp_path / "model.keras")
-    again = keras.models.load_model(tmp_path / "model.keras")
-    np.testing.assert_allclose(probabilities(again, metadata), probabilities(model, metadata), atol=1e-6)

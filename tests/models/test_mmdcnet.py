@@ -6,8 +6,6 @@ import keras
 import numpy as np
 import pytest
 
-from mmdc_tf.errors import ConfigurationError
-from mmdc_tf.layers import MetadataEmbedding
 from mmdc_tf.models import ModelSettings, build_model
 
 SETTINGS = ModelSettings(image_size=32, class_count=3)
@@ -35,13 +33,6 @@ def distance(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return np.abs(one - other).max(axis=-1)
 
 
-def test_outputs_are_probabilities(model):
-    found = probabilities(model, [[50.0, 2.0], [NAN, NAN]])
-    assert found.dtype == np.float32
-    assert found.min() >= 0
-    np.testing.assert_allclose(found.sum(1), 1, atol=1e-6)
-
-
 @pytest.mark.parametrize("other", [[75.0, 2.0], [50.0, 4.0]], ids=["age", "density"])
 def test_age_and_density_change_the_output(model, other):
     one, two, same = probabilities(model, [[50.0, 2.0], other, [50.0, 2.0]])
@@ -62,13 +53,6 @@ def test_an_unknown_value_is_finite_and_like_no_guess(model, unknown):
     found = probabilities(model, [missing])
     assert np.isfinite(found).all()
     assert distance(found, probabilities(model, guesses)).min() > 1e-4
-
-
-def test_which_value_is_unknown_makes_a_difference(model):
-    rows = probabilities(model, [[NAN, 2.0], [50.0, NAN], [NAN, NAN], [50.0, 2.0]])
-    assert np.isfinite(rows).all()
-    pairs = [distance(rows[i], rows[j]) for i in range(4) for j in range(i)]
-    assert min(pairs) > 1e-4
 
 
 def test_the_sizes_that_the_paper_names(model):
@@ -121,19 +105,3 @@ def test_a_real_backbone_at_the_smallest_size():
     assert model.get_layer("fusion").output.shape == (None, 17, 128)
     inputs = {"image": np.zeros((2, 64, 64, 3)), "metadata": np.array([[50.0, 2.0], [NAN, NAN]])}
     assert np.isfinite(model.predict(inputs, verbose=0)).all()
-
-
-def test_a_map_of_one_position_is_refused_by_its_cause():
-    with pytest.raises(ConfigurationError, match=r"at least 2 by 2 positions\. Received: 1 by 1\. Use a larger"):
-        build_model("mmdcnet", ModelSettings(63, 3), backbone="vgg16")
-
-
-def test_a_saved_model_takes_raw_and_unknown_values(model, tmp_path):
-    rows = [[50.0, 2.0], [NAN, 3.0], [61.0, NAN]]
-    model.save(tmp_path / "model.keras")
-    again = keras.models.load_model(tmp_path / "model.keras")
-    np.testing.assert_allclose(probabilities(again, rows), probabilities(model, rows), atol=1e-6)
-
-
-def test_metadata_have_one_embedding(model):
-    assert [layer.name for layer in model.layers if isinstance(layer, MetadataEmbedding)] == ["metadata_embedding"]

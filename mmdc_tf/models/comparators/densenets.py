@@ -13,7 +13,7 @@ from keras import layers
 
 from mmdc_tf.layers import InputScaling
 from mmdc_tf.layers.arguments import require_whole_number
-from mmdc_tf.models.image_head import image_input, pooled_probabilities
+from mmdc_tf.models.heads import image_input, pooled_probabilities
 from mmdc_tf.models.registry import ModelSettings, register_model
 
 EPSILON = 1.001e-5  # of BatchNorm, as in the DenseNets of keras.applications

@@ -9,7 +9,7 @@ from mmdc_tf.errors import ConfigurationError
 from mmdc_tf.layers import PatchEmbedding, SwinBlock
 from mmdc_tf.layers.swin import EPSILON
 from mmdc_tf.models.backbones import feature_maps
-from mmdc_tf.models.image_head import image_input
+from mmdc_tf.models.heads import image_input
 from mmdc_tf.models.registry import ModelSettings, register_model
 
 FORK = "conv3_block12_concat"  # the end of the second dense block, where the branches leave

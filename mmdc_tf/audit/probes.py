@@ -7,7 +7,7 @@ near-twin cluster) stay together in the second. What the first gives more than t
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -22,12 +22,11 @@ from sklearn.tree import DecisionTreeClassifier
 from threadpoolctl import threadpool_limits
 
 FOLDS = 5
-LEVEL = 0.95
 RESAMPLES = 2000
 MARGIN = 0.05
-"""A probe is a finding where its interval lies above chance (or no leak) by more than this. About ten probes are run
-on one dataset, so an interval that only just excludes chance is expected now and then where there is nothing. Of 80
-datasets of pure noise, 80 images each, 4 intervals excluded chance and 1 lay above it by the margin."""
+"""A probe is a finding where its interval lies above chance (or no leak) by more than this: of about ten probes on one
+dataset an interval that only just excludes chance is expected now and then. Of 80 datasets of pure noise, 80 images
+each, 4 intervals excluded chance and 1 lay above it by the margin."""
 MARGIN_SHARE = 0.25
 """The margin is at most this share of what the commonest class leaves to guess: with 96 % of one class, 1 point."""
 _DRAWS_AT_ONCE = 2_000_000
@@ -92,10 +91,6 @@ class ProbeResult:
     sentence: str
     skipped: str = ""
 
-    def to_dict(self) -> dict[str, object]:
-        """Plain values for JSON."""
-        return asdict(self)
-
 
 def score_probe(probe: Probe, table: pd.DataFrame, seed: int = 0, resamples: int = RESAMPLES) -> ProbeResult:
     """Scores a probe under both kinds of split.
@@ -109,15 +104,26 @@ def score_probe(probe: Probe, table: pd.DataFrame, seed: int = 0, resamples: int
     Returns:
         The result; skipped, with the reason, where the probe says so or a class has fewer than two groups.
     """
-    folds = _folds(table)
+    groups = table.groupby("label")["group_id"].nunique()
+    folds = int(min(FOLDS, groups.min())) if len(groups) > 1 else 0
+    majority = float(table["label"].value_counts(normalize=True).max())
+    margin = min(MARGIN, MARGIN_SHARE * (1.0 - majority))
+    facts = (probe.name, probe.kind, probe.sees, len(table), table["group_id"].nunique())
     reason = probe.skipped or ("" if folds >= 2 else "two classes with two groups each are needed")
     if reason or probe.features is None:
-        return _skipped(probe, table, reason or "the dataset has none of it")
+        reason = reason or "the dataset has none of it"
+        sentence = f"{probe.sees}: not scored, {reason}."
+        return ProbeResult(*facts, 0, *(None,) * 6, majority, margin, False, sentence, reason)
     # Small trees on a busy machine: threads that wait for one another cost ten times the work.
     with threadpool_limits(1, user_api="openmp"):
         right = [_hits(probe, table, folds, seed, grouped) for grouped in (False, True)]
-    intervals = _intervals(table["group_id"], right, resamples, seed)
-    return _result(probe, table, folds, [float(hits.mean()) for hits in right], intervals)
+    image, group = (float(hits.mean()) for hits in right)
+    of_image, of_group, of_leak = _intervals(table["group_id"], right, resamples, seed)
+    interval, chance = (of_leak, 0.0) if probe.kind == "leak" else (of_group, majority)
+    finding = interval[0] - chance > margin
+    sentence = _sentence(probe, image, group, interval, majority, margin, finding)
+    scores = (image, of_image, group, of_group, image - group, of_leak)
+    return ProbeResult(*facts, folds, *scores, majority, margin, finding, sentence)  # type: ignore[arg-type]
 
 
 def nearest_neighbour(seed: int) -> ClassifierMixin:
@@ -126,10 +132,7 @@ def nearest_neighbour(seed: int) -> ClassifierMixin:
 
 
 def boosted_trees(seed: int) -> ClassifierMixin:
-    """Gradient-boosted trees as scikit-learn sets them, without early stopping.
-
-    Early stopping would put aside a part of the training images without regard to groups.
-    """
+    """Gradient-boosted trees; early stopping would put aside a part of the training images without regard to groups."""
     return HistGradientBoostingClassifier(early_stopping=False, random_state=seed)
 
 
@@ -145,12 +148,6 @@ def commonest_label(seed: int) -> ClassifierMixin:
     """A decision tree over categories (columns of text), the 100 most frequent of each column; unseen ones are none."""
     categories = OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=100)
     return make_pipeline(categories, DecisionTreeClassifier(random_state=seed))
-
-
-def _folds(table: pd.DataFrame) -> int:
-    """As many as every class can fill with groups, at most ``FOLDS``; 0 where there is one class only."""
-    groups = table.groupby("label")["group_id"].nunique()
-    return int(min(FOLDS, groups.min())) if len(groups) > 1 else 0
 
 
 def _hits(probe: Probe, table: pd.DataFrame, folds: int, seed: int, grouped: bool) -> np.ndarray:
@@ -178,85 +175,28 @@ def _intervals(group_ids: pd.Series, right: list[np.ndarray], resamples: int, se
         vectorized=True,
         paired=True,
         axis=-1,
-        confidence_level=LEVEL,
+        confidence_level=0.95,
         method="percentile",
         random_state=np.random.default_rng(seed),
     ).confidence_interval
     return [(float(low), float(high)) for low, high in zip(limits.low, limits.high, strict=True)]
 
 
-def _result(
-    probe: Probe, table: pd.DataFrame, folds: int, accuracies: list[float], intervals: list[Interval]
-) -> ProbeResult:
-    image, group = accuracies
-    majority, margin = _majority(table), _margin(_majority(table))
-    low = intervals[2][0] if probe.kind == "leak" else intervals[1][0] - majority
-    result = ProbeResult(
-        name=probe.name,
-        kind=probe.kind,
-        sees=probe.sees,
-        images=len(table),
-        groups=table["group_id"].nunique(),
-        folds=folds,
-        image_level=image,
-        image_interval=intervals[0],
-        group_level=group,
-        group_interval=intervals[1],
-        leak=image - group,
-        leak_interval=intervals[2],
-        majority=majority,
-        margin=margin,
-        finding=low > margin,
-        sentence="",
-    )
-    return _with_sentence(result)
-
-
-def _skipped(probe: Probe, table: pd.DataFrame, reason: str) -> ProbeResult:
-    images, groups, majority = len(table), table["group_id"].nunique(), _majority(table)
-    nothing = (None,) * 6
-    facts = (probe.name, probe.kind, probe.sees, images, groups, 0, *nothing, majority, _margin(majority), False)
-    return ProbeResult(*facts, sentence=f"{probe.sees}: not scored, {reason}.", skipped=reason)
-
-
-def _majority(table: pd.DataFrame) -> float:
-    return float(table["label"].value_counts(normalize=True).max())
-
-
-def _margin(majority: float) -> float:
-    return min(MARGIN, MARGIN_SHARE * (1.0 - majority))
-
-
-def _with_sentence(result: ProbeResult) -> ProbeResult:
-    text = _leak_sentence(result) if result.kind == "leak" else _shortcut_sentence(result)
-    return replace(result, sentence=text)
-
-
-def _leak_sentence(result: ProbeResult) -> str:
-    low, high = _points(result.leak_interval)
-    verdict = "images of one group tell each other's label" if result.finding else "no leak beyond the margin"
+def _sentence(
+    probe: Probe, image: float, group: float, interval: Interval, majority: float, margin: float, finding: bool
+) -> str:
+    by_image, by_group, commonest = (f"{100 * share:.1f} %" for share in (image, group, majority))
+    limits = f"95 % interval {100 * interval[0]:.1f} to {100 * interval[1]:.1f}"
+    if probe.kind == "leak":
+        verdict = "images of one group tell each other's label" if finding else "no leak beyond the margin"
+        return (
+            f"{probe.sees} alone: {by_image} of labels right with image-level splits, {by_group} where groups stay "
+            f"together, a difference of {100 * (image - group):.1f} points ({limits}); the commonest class is "
+            f"{commonest}: {verdict}."
+        )
+    chance = f"no more than chance by the margin of {100 * margin:.1f} points"
+    verdict = "it tells the label without the breast" if finding else chance
     return (
-        f"{result.sees} alone: {_percent(result.image_level)} of labels right with image-level splits, "
-        f"{_percent(result.group_level)} where groups stay together, a difference of {100 * (result.leak or 0.0):.1f} "
-        f"points (95 % interval {low} to {high}); the commonest class is {_percent(result.majority)}: {verdict}."
+        f"{probe.sees} alone: {by_group} of labels right where groups stay together ({limits}), {by_image} with "
+        f"image-level splits, against {commonest} for the commonest class: {verdict}."
     )
-
-
-def _shortcut_sentence(result: ProbeResult) -> str:
-    low, high = _points(result.group_interval)
-    chance = f"no more than chance by the margin of {100 * result.margin:.1f} points"
-    verdict = "it tells the label without the breast" if result.finding else chance
-    return (
-        f"{result.sees} alone: {_percent(result.group_level)} of labels right where groups stay together "
-        f"(95 % interval {low} to {high}), {_percent(result.image_level)} with image-level splits, against "
-        f"{_percent(result.majority)} for the commonest class: {verdict}."
-    )
-
-
-def _percent(share: float | None) -> str:
-    return f"{100 * (share or 0.0):.1f} %"
-
-
-def _points(interval: Interval | None) -> tuple[str, str]:
-    low, high = interval or (0.0, 0.0)
-    return f"{100 * low:.1f}", f"{100 * high:.1f}"
