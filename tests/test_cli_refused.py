@@ -62,7 +62,7 @@ REFUSED = {
     "run --figure 3 --rows mmdcnt": "Did you mean 'mmdcnet'?",
     "run --table 1 --recipe plian": "Did you mean 'plain'?",
     "run --table 2 --weights imagnet": "Did you mean 'imagenet'?",
-    "run --table 2 --rows vgg16 --weights empty": "the file vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5 for vgg16",
+    "run --table 2 --rows vgg16 --weights empty": "the file vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
     "run --table 1 --dataset-root Data": "(no such folder). Did you mean 'data'?",
     "run --table 1 --dataset-root empty": "root='empty' (an empty",
     "run --table 2 --dataset-root file": "root='file' (a file",
