@@ -57,8 +57,10 @@ def _run(options: argparse.Namespace) -> int:
     from mmdc_tf.experiments.run_lock import clear_run, only_run
     from mmdc_tf.io import require_writable
 
-    name, profile = _source(table, options), _profile_name(options)
-    output = options.output or Path("runs") / f"{name}-{profile}"
+    real = options.dataset_root is not None
+    name = (options.dataset or table.dataset) if real else table.phantom
+    options.profile = options.profile or ("full" if real else "quick")
+    output = options.output or Path("runs") / f"{name}-{options.profile}"
     if options.executor == arguments.RAY:  # other machines have other working folders
         output = output.expanduser().resolve()
         options.dataset_root = options.dataset_root and options.dataset_root.expanduser().resolve()
@@ -66,20 +68,18 @@ def _run(options: argparse.Namespace) -> int:
     with only_run(output / table.name):
         clear_run(output, table.name)
         import_tensorflow()
-        return _train(_plan(table, rows, options, output), options.fresh, _workers(options))
+        return _train(_plan(table, rows, name, options, output), options.fresh, _workers(options))
 
 
 def _print_rows(table: PaperTable) -> None:
-    print(f"{table.title} ({table.dataset})")
-    for extra in (False, True):
-        some = [row for row in table.rows if row.extra == extra]
-        if extra:
-            print("  (accuracy, precision, recall, F1 as published, in per cent)")
-        if extra and some:
-            print("extra: in no table of the paper, trained where named by --rows")
-        for row in some:
-            numbers = " ".join(f"{value:6.2f}" for value in row.paper) if row.paper else " " * 27
-            print(f"  {row.name:24} {numbers}  {row.label}, {row.citation}")
+    listed: dict[bool, list[str]] = {False: [], True: []}
+    for row in table.rows:
+        numbers = " ".join(f"{value:6.2f}" for value in row.paper) if row.paper else " " * 27
+        listed[row.extra].append(f"  {row.name:24} {numbers}  {row.label}, {row.citation}")
+    print(f"{table.title} ({table.dataset})", *listed[False], sep="\n")
+    print("  (accuracy, precision, recall, F1 as published, in per cent)")
+    if listed[True]:
+        print("extra: in no table of the paper, trained where named by --rows", *listed[True], sep="\n")
 
 
 def _rows(table: PaperTable, options: argparse.Namespace) -> tuple[Row, ...]:
@@ -114,24 +114,15 @@ def _require_fitting(table: PaperTable, rows: tuple[Row, ...], options: argparse
         )
 
 
-def _source(table: PaperTable, options: argparse.Namespace) -> str:
-    """The name of the dataset: the user's, or the table's phantom."""
-    return table.phantom if options.dataset_root is None else options.dataset or table.dataset
-
-
-def _profile_name(options: argparse.Namespace) -> str:
-    return options.profile or ("quick" if options.dataset_root is None else "full")
-
-
-def _plan(table: PaperTable, rows: tuple[Row, ...], options: argparse.Namespace, output: Path) -> Plan:
+def _plan(table: PaperTable, rows: tuple[Row, ...], name: str, options: argparse.Namespace, output: Path) -> Plan:
     from mmdc_tf.experiments.grid import Plan
     from mmdc_tf.preprocessing.recipes import recipe_for
     from mmdc_tf.training.recipe import load_profile
 
-    real, name = options.dataset_root is not None, _source(table, options)
+    real = options.dataset_root is not None
     overriding = ("folds", "image_size", "epochs", "batch_size", "feature_views")
-    profile = load_profile(_profile_name(options), **{name: getattr(options, name) for name in overriding})
-    dataset = _dataset(table, rows, options, output)
+    profile = load_profile(options.profile, **{option: getattr(options, option) for option in overriding})
+    dataset = _dataset(table, rows, name, options, output)
     plan = Plan(
         table=table,
         rows=rows,
@@ -165,7 +156,7 @@ def _cache(options: argparse.Namespace) -> CacheSettings | None:
     return CacheSettings(given or default_folder(), options.cache_limit)
 
 
-def _dataset(table: PaperTable, rows: tuple[Row, ...], options: argparse.Namespace, output: Path) -> Dataset:
+def _dataset(table: PaperTable, rows: tuple[Row, ...], name: str, options: argparse.Namespace, output: Path) -> Dataset:
     """The real dataset, or the phantom written into the run's folder."""
     from mmdc_tf.datasets.catalogue import load_dataset, load_table_alone
     from mmdc_tf.datasets.check import require_readable
@@ -174,7 +165,6 @@ def _dataset(table: PaperTable, rows: tuple[Row, ...], options: argparse.Namespa
     from mmdc_tf.datasets.values import with_positive_class
     from mmdc_tf.experiments.grid import row_inputs
 
-    name = _source(table, options)
     if options.without_images:
         if seeing := [row.name for row in rows if "image" in row_inputs(row, table)]:
             raise ConfigurationError(
