@@ -134,7 +134,7 @@ def resolve_weights(name: str, weights: str) -> Path | None:
     file = Path(weights).expanduser() / backbone.weights_file
     if not file.is_file():
         raise WeightsError(
-            f"Expected imagenet, none or a folder with the file {backbone.weights_file} for {name}. "
+            f"Expected the file {backbone.weights_file} for {name}. "
             f"Received: --weights {weights} without it. Put the official keras-applications files there, or use "
             "--weights none (random initialisation)."
         )
