@@ -1,6 +1,6 @@
 """Counts lines and files of the package's folders, tests and benchmarks against their budgets, and fails above one.
 
-    python .ci/budgets.py
+python .ci/budgets.py
 """
 
 from __future__ import annotations

@@ -96,7 +96,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say(f"Expected a standard output that takes text. Received: one that does not ({reason}).")
         return EXIT_BAD_INPUT
     finally:
-        _leave_output()
+        try:
+            sys.stdout.flush()
+        except OSError:  # it is given up: Python would try again when it ends, and print a trace
+            if sys.stdout is sys.__stdout__:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def run_experiments() -> int:
@@ -144,15 +148,6 @@ def _reason(error: Exception) -> str | None:
             f"({error.strerror}). {advice}, and give the same command again; what is finished stays."
         )
     return None
-
-
-def _leave_output() -> None:
-    """Gives up what standard output does not take: Python would try again when it ends, and print a trace."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        if sys.stdout is sys.__stdout__:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _say(line: str) -> None:

@@ -50,12 +50,7 @@ class TrainingDivergedError(RuntimeError):
 
 
 def one_line(error: BaseException, longest: int | None = None) -> str:
-    """The message of an error on one line, as plain text: without a terminal's colours.
-
-    Args:
-        error: any.
-        longest: characters that are kept; None for all.
-    """
+    """The message of an error as ``plain_line``; ``longest`` characters of it, None for all."""
     return plain_line(str(error))[:longest]
 
 
@@ -82,7 +77,7 @@ def did_you_mean(name: str, known: Iterable[str], otherwise: str, cutoff: float 
         name: what was given; upper and lower case do not matter.
         known: the names.
         otherwise: what to do where no name is near.
-        cutoff: how near is near, in [0, 1], as in ``difflib.get_close_matches``.
+        cutoff: as in ``difflib.get_close_matches``.
     """
     written = {one.lower(): one for one in known}
     near = difflib.get_close_matches(name.lower(), list(written), n=1, cutoff=cutoff)

@@ -2,36 +2,62 @@
 
 from __future__ import annotations
 
-import ast
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from mmdc_tf.cli import main
 
 PROJECT = Path(__file__).parents[1]
+HEAVY = ("tensorflow", "keras", "matplotlib", "gradio", "onnx")
+EACH_OF_THEM = f"""
+import contextlib, io, json, sys
+from mmdc_tf.cli import main
+ended = []
+for words in json.load(sys.stdin):
+    before = set(sys.modules)
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        try:
+            code = main(words)
+        except SystemExit as stop:
+            code = stop.code
+    ended.append([code, out.getvalue(), err.getvalue(), sorted(set({HEAVY!r}) & set(sys.modules) - before)])
+print(json.dumps(ended))
+"""
 
 
-def refused(capsys, *arguments: str | Path) -> str:
-    """The one line on the error stream of a command that ends with exit code 2."""
+def ended(capsys, *arguments: object) -> tuple[int, str, str]:
+    """Exit code, output and error stream of a command."""
+    capsys.readouterr()
     try:
-        code = main([str(argument) for argument in arguments])
+        code = main(list(map(str, arguments)))
     except SystemExit as stop:
         code = stop.code
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def refused(capsys, *arguments: object) -> str:
+    """The one line on the error stream of a command that ends with exit code 2."""
+    code, _, error = ended(capsys, *arguments)
     assert code == 2
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
-    assert error.startswith("mmdc-tf")
-    assert "Traceback" not in error
+    assert error.count("\n") == 1 and error.startswith("mmdc-tf")
     return error
 
 
-def imported_by_help(command: str, names: set[str]) -> list[str]:
-    """Which of these modules ``mmdc-tf COMMAND --help`` imports."""
-    code = (
-        "import sys, contextlib, mmdc_tf.cli\n"
-        f"with contextlib.suppress(SystemExit): mmdc_tf.cli.main([{command!r}, '--help'])\n"
-        f"print(sorted({names!r} & set(sys.modules)))"
+def in_a_process(commands: list[list[str]], folder: Path) -> list[list[Any]]:
+    """Code, output, error stream and the heavy modules that each command imported first, in one fresh process."""
+    done = subprocess.run(
+        [sys.executable, "-c", EACH_OF_THEM],
+        input=json.dumps(commands),
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        timeout=240,
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PROJECT, timeout=60)
-    return ast.literal_eval(done.stdout.splitlines()[-1])
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])

@@ -15,15 +15,16 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from mmdc_tf.datasets.aligned_similarity import aligned_similarity
-from mmdc_tf.datasets.copies import CONFIRMED_SSIM, join_pairs, shifted_pairs
-from mmdc_tf.datasets.hash_pairs import Pairs, pair_blocks
+from mmdc_tf.datasets.copies import CONFIRMED_SSIM, aligned_similarity, shifted_pairs
 from mmdc_tf.datasets.integrity import (
     NEAR_TWIN_BITS,
+    Pairs,
     connected_clusters,
     is_textured,
     join_near_twins,
+    join_pairs,
     looks_of,
+    pair_blocks,
     read_grey,
     require_bits,
 )

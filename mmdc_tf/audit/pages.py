@@ -18,7 +18,7 @@ from mmdc_tf.audit.probes import ProbeResult
 from mmdc_tf.audit.report import AuditReport
 from mmdc_tf.datasets.images import read_image
 from mmdc_tf.datasets.opencv import cv2
-from mmdc_tf.datasets.phantom_folder import NOTICE
+from mmdc_tf.datasets.schema import NOTICE
 from mmdc_tf.evaluation.text import FILTERS
 from mmdc_tf.io import page_templates, picture_address, write_text
 from mmdc_tf.version import __version__

@@ -14,8 +14,7 @@ from mmdc_tf.audit.probe_features import leak_probes, read_probe_images, shortcu
 from mmdc_tf.audit.probes import ProbeResult
 from mmdc_tf.datasets.copies import CONFIRMED_SSIM
 from mmdc_tf.datasets.integrity import NEAR_TWIN_BITS, require_bits
-from mmdc_tf.datasets.phantom_folder import NOTICE, is_phantom
-from mmdc_tf.datasets.schema import TWIN_UNIT, Dataset
+from mmdc_tf.datasets.schema import NOTICE, TWIN_UNIT, Dataset
 from mmdc_tf.errors import RESEARCH_USE, ConfigurationError, counted
 
 TABLE_ALONE = "Only the table was read: nothing is known of copies and of shortcuts in the pixels."
@@ -142,7 +141,7 @@ def run_audit(
     leaks, shortcuts = leak_probes(dataset, images, seed), shortcut_probes(dataset, images, seed)
     metadata = audit_metadata(dataset)
     sections = sections_of(dataset, twins, leaks, shortcuts, metadata)
-    return AuditReport(dataset, is_phantom(dataset), max_bits, seed, twins, leaks, shortcuts, metadata, sections)
+    return AuditReport(dataset, dataset.is_phantom, max_bits, seed, twins, leaks, shortcuts, metadata, sections)
 
 
 def sections_of(

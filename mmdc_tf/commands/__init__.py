@@ -5,12 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from mmdc_tf.preprocessing.progress import Progress
 
 EXIT_OK, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERNAL, EXIT_INTERRUPTED = 0, 1, 2, 70, 130
 
@@ -34,7 +30,7 @@ def import_tensorflow() -> None:
 
 
 @contextlib.contextmanager
-def scan_bar() -> Iterator[Progress]:
+def scan_bar() -> Iterator[Callable[[int, int], None]]:
     """A bar on the error stream, on terminals only; gives what is to be called with the scans done and all scans."""
     from tqdm import tqdm
 

@@ -80,7 +80,7 @@ def add_protocol(add: Callable[..., Any], default: str | None) -> None:
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
-    """Adds ``--model``, which ``mmdc_tf.serving.model_place.model_file`` reads."""
+    """Adds ``--model``, which ``mmdc_tf.serving.card.model_file`` reads."""
     words = "a model.keras file, or the training's folder"
     parser.add_argument("--model", type=Path, required=True, metavar="M", help=words)
 
@@ -215,7 +215,12 @@ def require_executor(options: argparse.Namespace) -> None:
 
 
 def executor(options: argparse.Namespace, option: str, memory: int) -> Executor:
-    """Where work is done: ``option`` says how many processes, ``memory`` the bytes that Ray keeps for a task."""
+    """Where work is done, from the options of ``add_executor``.
+
+    Args:
+        option: that says how many processes of this machine.
+        memory: bytes that Ray keeps for a task.
+    """
     from mmdc_tf.datasets.jobs import Executor
 
     if options.executor == LOCAL:

@@ -71,9 +71,10 @@ def _audit_dataset(options: argparse.Namespace) -> bool:
     from mmdc_tf.io import require_writable
     from mmdc_tf.serving.output import printable
 
+    dataset = _dataset(options)
     require_writable(options.output)  # minutes of work come before the first file is written
     max_bits = NEAR_TWIN_BITS if options.max_bits is None else options.max_bits
-    report = run_audit(_dataset(options), max_bits, options.seed, show_progress=sys.stderr.isatty())
+    report = run_audit(dataset, max_bits, options.seed, show_progress=sys.stderr.isatty())
     written = write_audit(report, options.output, options.typed)
     lines = [*_summary(report), f"written: {', '.join(map(str, written))}"]
     lines += ["exit code 0 because of --allow"] if report.unfit and options.allow else []

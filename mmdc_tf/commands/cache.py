@@ -12,7 +12,7 @@ from mmdc_tf.commands.arguments import add_debug, positive
 from mmdc_tf.errors import counted
 
 if TYPE_CHECKING:
-    from mmdc_tf.training.feature_folder import EntryInfo
+    from mmdc_tf.training.feature_store import Entry
 
 NAMED = {"Dataset": "dataset", "Backbone": "backbone", "Cut": "cut", "Image size": "image_size", "Recipe": "recipe"}
 
@@ -30,16 +30,15 @@ def add_cache(parser: argparse.ArgumentParser) -> None:
         add_debug(action)
 
 
-def _entries(options: argparse.Namespace) -> tuple[Path, list[EntryInfo]]:
-    from mmdc_tf.training.feature_folder import list_entries
-    from mmdc_tf.training.feature_store import default_folder
+def _entries(options: argparse.Namespace) -> tuple[Path, list[Entry]]:
+    from mmdc_tf.training.feature_store import default_folder, list_entries
 
     folder = (options.cache_dir or default_folder()).expanduser().resolve()
     return folder, list_entries(folder)
 
 
 def _list(options: argparse.Namespace) -> int:
-    from mmdc_tf.training.feature_folder import readable
+    from mmdc_tf.training.feature_store import readable
 
     folder, entries = _entries(options)
     total = sum(entry.bytes for entry in entries)
@@ -54,47 +53,45 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _clear(options: argparse.Namespace) -> int:
-    from mmdc_tf.training.feature_folder import clear, readable
+    from mmdc_tf.training.feature_store import clear, readable
 
     folder, entries = _entries(options)
     if not entries:
         print(f"no features are stored in {folder}")
         return EXIT_OK
     cleared = clear(folder, options.older_than)
-    print(f"freed {readable(cleared.bytes)} in {folder}: {counted(cleared.entries, 'view')} of datasets")
-    if cleared.in_use:
-        print(f"note: in use by a running process, and left: {counted(cleared.in_use, 'view')}")
+    print(f"freed {readable(sum(cleared))} in {folder}: {counted(len(cleared), 'view')} of datasets")
     return EXIT_OK
 
 
-def _for_programs(entry: EntryInfo) -> dict[str, object]:
+def _for_programs(entry: Entry) -> dict[str, object]:
     return {
         "path": str(entry.path),
-        "facts": entry.layout.facts,
-        "dtype": entry.layout.dtype,
+        "facts": entry.facts,
+        "dtype": entry.dtype,
         "images_done": entry.images_done,
-        "images_total": entry.layout.count,
+        "images_total": entry.count,
         "bytes": entry.bytes,
         "last_used": entry.used.isoformat(timespec="seconds"),
     }
 
 
-def _table(entries: list[EntryInfo]) -> str:
+def _table(entries: list[Entry]) -> str:
     """A line for the entries that differ in the view only, in order of the last use."""
     import pandas as pd
 
-    from mmdc_tf.training.feature_folder import readable
+    from mmdc_tf.training.feature_store import readable
 
-    groups: dict[str, list[EntryInfo]] = {}
+    groups: dict[str, list[Entry]] = {}
     for entry in entries:
-        shared = {name: value for name, value in entry.layout.facts.items() if name != "view"}
-        groups.setdefault(json.dumps(entry.layout.content | {"facts": shared}, sort_keys=True), []).append(entry)
+        shared = {name: value for name, value in entry.facts.items() if name != "view"}
+        groups.setdefault(json.dumps(entry.content | {"facts": shared}, sort_keys=True), []).append(entry)
     lines = [
         {
-            **{title: some[0].layout.facts.get(name, "-") for title, name in NAMED.items()},
-            "Type": some[0].layout.dtype,
+            **{title: some[0].facts.get(name, "-") for title, name in NAMED.items()},
+            "Type": some[0].dtype,
             "Views": len(some),
-            "Images x views": f"{sum(one.images_done for one in some):,}/{sum(one.layout.count for one in some):,}",
+            "Images x views": f"{sum(one.images_done for one in some):,}/{sum(one.count for one in some):,}",
             "Disk": readable(sum(one.bytes for one in some)),
             "Last used": f"{max(one.used for one in some).astimezone():%Y-%m-%d %H:%M}",
         }

@@ -14,7 +14,7 @@ from mmdc_tf.errors import RESEARCH_USE
 
 if TYPE_CHECKING:
     from mmdc_tf.datasets.schema import Dataset
-    from mmdc_tf.preprocessing.lesion_survey import LesionSurvey
+    from mmdc_tf.preprocessing.lesions import LesionSurvey
 
 WITH_MASKS = ("mini-ddsm", "folder")
 """Datasets of mammograms, whose recipes cut."""
@@ -47,7 +47,7 @@ def _check(options: argparse.Namespace) -> int:
 def _lesions(options: argparse.Namespace) -> int:
     from mmdc_tf.datasets.catalogue import list_dataset
     from mmdc_tf.io import write_table
-    from mmdc_tf.preprocessing.lesion_survey import survey_lesions
+    from mmdc_tf.preprocessing.lesions import survey_lesions
 
     dataset = list_dataset(options.dataset, options.root)
     with scan_bar() as progress:
@@ -62,8 +62,7 @@ def _lesions(options: argparse.Namespace) -> int:
 
 def _lesion_report(dataset: Dataset, survey: LesionSurvey) -> dict[str, Any]:
     """What ``--json`` prints: shares in [0, 1], None where there is none; scans are those that could be read."""
-    from mmdc_tf.datasets.phantom_folder import is_phantom
-    from mmdc_tf.preprocessing.lesion_survey import ENOUGH
+    from mmdc_tf.preprocessing.lesions import ENOUGH
 
     def known(share: float) -> float | None:
         return share if share == share else None  # JSON has no NaN
@@ -82,7 +81,7 @@ def _lesion_report(dataset: Dataset, survey: LesionSurvey) -> dict[str, Any]:
     return {
         "title": dataset.info.title,
         "root": str(dataset.root),
-        "synthetic": is_phantom(dataset),
+        "synthetic": dataset.is_phantom,
         "research_use": RESEARCH_USE,
         "measure": MEASURE,
         "masks": masks.where(masks.notna(), None).to_dict("records"),
@@ -97,7 +96,7 @@ def _lesion_report(dataset: Dataset, survey: LesionSurvey) -> dict[str, Any]:
 def _lesion_text(report: dict[str, Any], survey: LesionSurvey) -> str:
     import pandas as pd
 
-    from mmdc_tf.datasets.phantom_folder import NOTICE
+    from mmdc_tf.datasets.schema import NOTICE
 
     def told(value: float | int | None) -> str:
         return "-" if pd.isna(value) else f"{value:,}" if isinstance(value, int) else f"{100 * value:.2f}"

@@ -32,16 +32,14 @@ def _demo(options: argparse.Namespace) -> int:
         raise ConfigurationError(
             "Expected gradio, which draws the page. Received: no such package. Install it: pip install 'mmdc_tf[demo]'."
         )
-    from mmdc_tf.serving.model_place import model_file
+    from mmdc_tf.serving.card import model_file
 
     file = model_file(options.model)
     from mmdc_tf.serving.card import read_card
-    from mmdc_tf.serving.demo_memory import share_one_heap
-    from mmdc_tf.serving.demo_server import ended_by_signals, listen, private_folder
+    from mmdc_tf.serving.demo_server import listen, private_folder
 
     card = read_card(file)
-    share_one_heap()
-    with ended_by_signals(), listen(options.port) as listener, private_folder() as folder:
+    with listen(options.port) as listener, private_folder() as folder:
         import_tensorflow()
         from mmdc_tf.serving.demo import make_app
         from mmdc_tf.serving.demo_answers import Answers

@@ -36,7 +36,7 @@ def add_explain(parser: argparse.ArgumentParser) -> None:
 
 
 def _known(name: str, text: str) -> float | None:
-    from mmdc_tf.serving.metadata import number
+    from mmdc_tf.serving.predictor import number
 
     try:
         return number(name, text)
@@ -45,7 +45,7 @@ def _known(name: str, text: str) -> float | None:
 
 
 def _explain(options: argparse.Namespace) -> int:
-    from mmdc_tf.serving.model_place import model_file
+    from mmdc_tf.serving.card import model_file
 
     file = model_file(options.model)
     require_one(options.images)
@@ -100,7 +100,7 @@ def _explain_one(
     from mmdc_tf.explain.heat_scores import heat_score, read_lesion
     from mmdc_tf.preprocessing.scan_folder import masks_in
     from mmdc_tf.report.figures import write_png
-    from mmdc_tf.serving.heat_figure import heat_figure, score_text
+    from mmdc_tf.serving.explanation import heat_figure, score_text
 
     def complain(text: str) -> None:
         problems.append(" ".join(text.split()))

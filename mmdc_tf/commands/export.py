@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,30 +30,27 @@ def add_export(parser: argparse.ArgumentParser) -> None:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from mmdc_tf.serving.model_place import CARD, model_file
+    from mmdc_tf.serving.card import CARD, model_file
 
     file = model_file(options.model)
     require_one(options.images)
     from mmdc_tf.io import require_writable
     from mmdc_tf.serving.card import read_card
-    from mmdc_tf.serving.export_files import FORMATS, card_place, default_place, require_place, require_possible
+    from mmdc_tf.serving.export import FORMATS, card_place, default_place, require_place, require_possible
     from mmdc_tf.serving.output import printable
-    from mmdc_tf.serving.parity_images import parity_inputs, phantom_images, spread
-    from mmdc_tf.training.feature_folder import readable
+    from mmdc_tf.serving.parity import parity_inputs
+    from mmdc_tf.training.feature_store import readable
 
     form = FORMATS[options.format]
     require_possible(form, options.quantize)
     card, place = read_card(file), options.output or default_place(file, form, options.quantize)
     require_place(place, form, file.with_name(CARD))
-    with tempfile.TemporaryDirectory() as scratch:  # what cannot be read is refused before anything is written
-        images = spread(options.images) if options.images else phantom_images(card, Path(scratch, "phantom"))
-        inputs = parity_inputs(card, images)
+    inputs = parity_inputs(card, options.images)  # what cannot be read is refused before anything is written
     require_writable(place.absolute().parent)
     import_tensorflow()
+    from mmdc_tf.serving.card import load_model
     from mmdc_tf.serving.export import export_model, in_float32
-    from mmdc_tf.serving.loading import load_model
-    from mmdc_tf.serving.parity import compare
-    from mmdc_tf.serving.runtimes import RUNTIMES
+    from mmdc_tf.serving.parity import RUNTIMES, compare
 
     trained, _ = load_model(file, card)
     model = in_float32(trained) if form.suffix else trained

@@ -34,7 +34,7 @@ def add_predict(parser: argparse.ArgumentParser) -> None:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from mmdc_tf.serving.model_place import model_file
+    from mmdc_tf.serving.card import model_file
     from mmdc_tf.serving.output import introduction, json_text, printable, text_table, write_csv
 
     def complain(line: str) -> None:
@@ -71,7 +71,7 @@ def _predict(options: argparse.Namespace) -> int:
 def _listing(options: argparse.Namespace) -> Listing:
     """What is asked for; everything that can be refused before TensorFlow is imported is refused here."""
     from mmdc_tf.serving.listing import list_images
-    from mmdc_tf.serving.metadata import number
+    from mmdc_tf.serving.predictor import number
 
     output = options.output
     if not options.paths and options.table is None:

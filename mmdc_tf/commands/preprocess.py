@@ -35,7 +35,6 @@ def add_preprocess(parser: argparse.ArgumentParser) -> None:
 
 def _preprocess(options: argparse.Namespace) -> int:
     from mmdc_tf.preprocessing.batch import preprocess_folder
-    from mmdc_tf.preprocessing.contact_sheet import write_contact_sheet
 
     sheet = options.contact_sheet
     if sheet is not None and sheet.suffix.lower() != ".png":
@@ -49,6 +48,8 @@ def _preprocess(options: argparse.Namespace) -> int:
     _print_result(result, options)
     rows = [row for row in result.rows if not row.failed][: options.contact_count]
     if sheet is not None and rows:
+        from mmdc_tf.preprocessing.contact_sheet import write_contact_sheet
+
         for problem in write_contact_sheet(sheet, rows, options.input, options.output, result.lesion_masks):
             print(f"note: lesion mask, not drawn: {problem}")
         print(f"contact sheet: {sheet}")

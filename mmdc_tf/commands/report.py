@@ -124,7 +124,7 @@ def dataset_of_run(run: dict[str, Any], output: Path, root: Path | None, name: s
         DatasetError: the folder cannot be used.
     """
     from mmdc_tf.datasets.catalogue import load_dataset
-    from mmdc_tf.datasets.deduplicate import treat_near_twins
+    from mmdc_tf.datasets.copies import treat_near_twins
 
     if run["synthetic"]:
         dataset = _phantom(output / run["dataset"])
@@ -146,7 +146,7 @@ def dataset_of_run(run: dict[str, Any], output: Path, root: Path | None, name: s
 def _phantom(folder: Path) -> Dataset:
     """The phantom in the run's folder, as it was drawn."""
     from mmdc_tf.datasets import phantom
-    from mmdc_tf.datasets.phantom_folder import PARAMETERS_FILE
+    from mmdc_tf.datasets.schema import PARAMETERS_FILE
 
     known = {"phantom-mammogram": phantom.phantom_mammograms, "phantom-ultrasound": phantom.phantom_ultrasound}
     parameters = read_json(folder / PARAMETERS_FILE)
@@ -177,7 +177,7 @@ def _score(table: PaperTable, rows: tuple[Any, ...], options: argparse.Namespace
     from mmdc_tf.experiments.robustness import saved_trainings, score_trainings
     from mmdc_tf.experiments.run_folder import run_of
     from mmdc_tf.report.formatting import made_from
-    from mmdc_tf.report.noise_table import write_noise_table
+    from mmdc_tf.report.variants import write_noise_table
 
     folder = options.run / table.name
     run, places = run_of(folder), saved_trainings(folder, rows, PROTOCOL_SETS[options.protocol])

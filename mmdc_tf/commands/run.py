@@ -57,8 +57,10 @@ def _run(options: argparse.Namespace) -> int:
     from mmdc_tf.experiments.run_folder import only_run
     from mmdc_tf.io import require_writable
 
-    name, profile = _source(table, options), _profile_name(options)
-    output = options.output or Path("runs") / f"{name}-{profile}"
+    real = options.dataset_root is not None
+    name = (options.dataset or table.dataset) if real else table.phantom
+    options.profile = options.profile or ("full" if real else "quick")
+    output = options.output or Path("runs") / f"{name}-{options.profile}"
     if options.executor == arguments.RAY:  # other machines have other working folders
         output = output.expanduser().resolve()
         options.dataset_root = options.dataset_root and options.dataset_root.expanduser().resolve()
@@ -66,21 +68,21 @@ def _run(options: argparse.Namespace) -> int:
     with only_run(output / table.name):
         import_tensorflow()
         return _train(
-            _plan(table, rows, options, output), options.fresh, arguments.executor(options, "jobs", TRAINING_MEMORY)
+            _plan(table, rows, name, options, output),
+            options.fresh,
+            arguments.executor(options, "jobs", TRAINING_MEMORY),
         )
 
 
 def _print_rows(table: PaperTable) -> None:
-    print(f"{table.title} ({table.dataset})")
-    for extra in (False, True):
-        some = [row for row in table.rows if row.extra == extra]
-        if extra:
-            print("  (accuracy, precision, recall, F1 as published, in per cent)")
-        if extra and some:
-            print("extra: in no table of the paper, trained where named by --rows")
-        for row in some:
-            numbers = " ".join(f"{value:6.2f}" for value in row.paper) if row.paper else " " * 27
-            print(f"  {row.name:24} {numbers}  {row.label}, {row.citation}")
+    listed: dict[bool, list[str]] = {False: [], True: []}
+    for row in table.rows:
+        numbers = " ".join(f"{value:6.2f}" for value in row.paper) if row.paper else " " * 27
+        listed[row.extra].append(f"  {row.name:24} {numbers}  {row.label}, {row.citation}")
+    print(f"{table.title} ({table.dataset})", *listed[False], sep="\n")
+    print("  (accuracy, precision, recall, F1 as published, in per cent)")
+    if listed[True]:
+        print("extra: in no table of the paper, trained where named by --rows", *listed[True], sep="\n")
 
 
 def _rows(table: PaperTable, options: argparse.Namespace) -> tuple[Row, ...]:
@@ -115,24 +117,15 @@ def _require_fitting(table: PaperTable, rows: tuple[Row, ...], options: argparse
         )
 
 
-def _source(table: PaperTable, options: argparse.Namespace) -> str:
-    """The name of the dataset: the user's, or the table's phantom."""
-    return table.phantom if options.dataset_root is None else options.dataset or table.dataset
-
-
-def _profile_name(options: argparse.Namespace) -> str:
-    return options.profile or ("quick" if options.dataset_root is None else "full")
-
-
-def _plan(table: PaperTable, rows: tuple[Row, ...], options: argparse.Namespace, output: Path) -> Plan:
+def _plan(table: PaperTable, rows: tuple[Row, ...], name: str, options: argparse.Namespace, output: Path) -> Plan:
     from mmdc_tf.experiments.plan import Plan
     from mmdc_tf.preprocessing.recipes import recipe_for
     from mmdc_tf.training.recipe import load_profile
 
-    real, name = options.dataset_root is not None, _source(table, options)
+    real = options.dataset_root is not None
     overriding = ("folds", "image_size", "epochs", "batch_size", "feature_views")
-    profile = load_profile(_profile_name(options), **{name: getattr(options, name) for name in overriding})
-    dataset = _dataset(table, rows, options, output)
+    profile = load_profile(options.profile, **{option: getattr(options, option) for option in overriding})
+    dataset = _dataset(table, rows, name, options, output)
     plan = Plan(
         table=table,
         rows=rows,
@@ -166,16 +159,14 @@ def _cache(options: argparse.Namespace) -> CacheSettings | None:
     return CacheSettings(given or default_folder(), options.cache_limit)
 
 
-def _dataset(table: PaperTable, rows: tuple[Row, ...], options: argparse.Namespace, output: Path) -> Dataset:
+def _dataset(table: PaperTable, rows: tuple[Row, ...], name: str, options: argparse.Namespace, output: Path) -> Dataset:
     """The real dataset, or the phantom written into the run's folder."""
-    from mmdc_tf.datasets.catalogue import load_dataset, load_table_alone
-    from mmdc_tf.datasets.check import require_readable
-    from mmdc_tf.datasets.deduplicate import treat_near_twins
+    from mmdc_tf.datasets.catalogue import load_dataset, load_table_alone, require_readable
+    from mmdc_tf.datasets.copies import treat_near_twins
     from mmdc_tf.datasets.phantom import phantom_mammograms, phantom_ultrasound
     from mmdc_tf.datasets.values import with_positive_class
     from mmdc_tf.experiments.plan import row_inputs
 
-    name = _source(table, options)
     if options.without_images:
         if seeing := [row.name for row in rows if "image" in row_inputs(row, table)]:
             raise ConfigurationError(
@@ -203,12 +194,11 @@ def _train(plan: Plan, fresh: bool, executor: Executor) -> int:
     from mmdc_tf.experiments.plan import FULL_EVIDENCE, make_trainings
     from mmdc_tf.experiments.progress import Progress
     from mmdc_tf.experiments.run import run_trainings
-    from mmdc_tf.report.calibration_figures import write_calibration
-    from mmdc_tf.report.details import write_details
-    from mmdc_tf.report.figures import draw_bars
-    from mmdc_tf.report.metadata_table import write_metadata_table
+    from mmdc_tf.report.details import write_calibration, write_details
+    from mmdc_tf.report.figures import bars, write_png
     from mmdc_tf.report.tables import write_tables
     from mmdc_tf.report.tensorboard import write_test_evidence
+    from mmdc_tf.report.variants import write_metadata_table
 
     def bring_up_to_date(is_over: bool = False) -> pd.DataFrame:
         results = write_tables(plan.table, plan.output)
@@ -216,15 +206,15 @@ def _train(plan: Plan, fresh: bool, executor: Executor) -> int:
             write_test_evidence(plan.table, plan.output, plan.dataset.table, unfinished=is_over, say=tqdm.write)
         return results
 
-    trainings = make_trainings(plan)
-    print(_introduction(plan, trainings))
+    cells = make_trainings(plan)
+    print(_introduction(plan, cells))
     with Progress() as progress:
-        failures = run_trainings(plan, trainings, bring_up_to_date, progress, fresh=fresh, executor=executor)
+        failures = run_trainings(plan, cells, bring_up_to_date, progress, fresh=fresh, executor=executor)
         progress.phase("tables")
         progress.say(f"writing tables, figures and the report into {plan.output}")
         results = bring_up_to_date(is_over=True)
         if plan.table.figure:
-            draw_bars(plan.table, results, plan.shared_config(), plan.output / f"{plan.table.name}.png")
+            write_png(bars(plan.table, results, plan.shared_config()), plan.output / f"{plan.table.name}.png")
         write_details(plan.table, plan.output, results)
         write_metadata_table(plan.table, plan.output)
         write_calibration(plan.table, plan.output)
@@ -234,18 +224,18 @@ def _train(plan: Plan, fresh: bool, executor: Executor) -> int:
     return EXIT_FAILED if failures else EXIT_OK
 
 
-def _introduction(plan: Plan, trainings: list[Training]) -> str:
+def _introduction(plan: Plan, cells: list[Training]) -> str:
     from mmdc_tf.report.formatting import made_from
 
     counts = ", ".join(f"{count} {name}" for name, count in plan.dataset.found_counts.items())
     groups = counted(plan.dataset.table["group_id"].nunique(), plan.dataset.info.group_unit)
-    asked, rows = plan.profile.recipe.image_size, {training.row.name: training.image_size for training in trainings}
+    asked, rows = plan.profile.recipe.image_size, {cell.row.name: cell.image_size for cell in cells}
     other = [f"{name} {size}" for name, size in rows.items() if size != asked]
     lines = [
         plan.table.title,
         *made_from(plan.shared_config()),
         f"{counted(len(plan.dataset.table), 'image')} ({counts}), {groups}",
-        f"{counted(len(plan.rows), 'row')}, {counted(len(trainings), 'training')}",
+        f"{counted(len(plan.rows), 'row')}, {counted(len(cells), 'training')}",
     ]
     lines += [f"in pixels, not {asked}, as the networks need it: {', '.join(other)}"] if other else []
     return "\n".join(lines)
@@ -253,7 +243,7 @@ def _introduction(plan: Plan, trainings: list[Training]) -> str:
 
 def _conclusion(plan: Plan, results: pd.DataFrame) -> str:
     """The finished table, what follows from it, and the files that hold it."""
-    from mmdc_tf.datasets.phantom_folder import NOTICE
+    from mmdc_tf.datasets.schema import NOTICE
     from mmdc_tf.report.conclusion import conclusion, terminal_table
 
     parts = [

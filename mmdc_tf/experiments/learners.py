@@ -27,15 +27,14 @@ from mmdc_tf.models.classifiers import build_classifier
 from mmdc_tf.models.frozen_part import FrozenSplit, split_frozen
 from mmdc_tf.training.callbacks import Checkpoint
 from mmdc_tf.training.classical import classifier_probabilities, fit_classifier
+from mmdc_tf.training.devices import on_one_device, strategy_for
 from mmdc_tf.training.feature_cache import FeatureCache
 from mmdc_tf.training.recipe import TrainingRecipe
 from mmdc_tf.training.trainer import (
     HISTORY_COLUMNS,
     TrainingParts,
     make_deterministic,
-    on_one_device,
     start_again,
-    strategy_for,
     train,
 )
 

@@ -11,12 +11,10 @@ from typing import Any
 import pandas as pd
 
 from mmdc_tf.datasets.catalogue import DECLARED
-from mmdc_tf.datasets.phantom_folder import NOTICE
-from mmdc_tf.datasets.schema import TWIN_UNIT
+from mmdc_tf.datasets.schema import NOTICE, TWIN_UNIT
 from mmdc_tf.datasets.splits import Split, folds_of
 from mmdc_tf.errors import RESEARCH_USE, counted
-from mmdc_tf.evaluation.classes import class_results
-from mmdc_tf.evaluation.metrics import all_metrics
+from mmdc_tf.evaluation.metrics import all_metrics, class_results
 from mmdc_tf.evaluation.predictions import read_predictions
 from mmdc_tf.evaluation.statistics import metric_intervals
 from mmdc_tf.evaluation.subgroups import FEW, FEW_GROUPS, FEW_IMAGES, TITLES, subgroup_results

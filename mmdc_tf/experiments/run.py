@@ -17,7 +17,7 @@ from typing import Any
 import tensorflow as tf
 
 from mmdc_tf.datasets.jobs import Executor, parallel
-from mmdc_tf.datasets.phantom_folder import NOTICE
+from mmdc_tf.datasets.schema import NOTICE
 from mmdc_tf.errors import ConfigurationError, InputError, counted, kind_and_line
 from mmdc_tf.experiments.card import ModelCard
 from mmdc_tf.experiments.learners import CHECKPOINT, LEARNERS, Learner

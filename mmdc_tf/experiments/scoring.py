@@ -10,16 +10,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mmdc_tf.datasets.phantom_folder import NOTICE
+from mmdc_tf.datasets.schema import NOTICE
 from mmdc_tf.datasets.splits import select
 from mmdc_tf.datasets.values import positive_class
 from mmdc_tf.errors import TrainingDivergedError
-from mmdc_tf.evaluation.calibration import fit_temperature, with_temperature
-from mmdc_tf.evaluation.decision import COUNTS, SENSITIVITY, SHARES, outcomes, threshold_at_sensitivity
+from mmdc_tf.evaluation.calibration import (
+    COUNTS,
+    SENSITIVITY,
+    SHARES,
+    fit_temperature,
+    outcomes,
+    threshold_at_sensitivity,
+    with_temperature,
+)
 from mmdc_tf.evaluation.metadata_variants import metadata_variants
-from mmdc_tf.evaluation.metrics import paper_metrics, threshold_metrics
+from mmdc_tf.evaluation.metrics import paper_metrics, probability_metrics, threshold_metrics
 from mmdc_tf.evaluation.predictions import class_names, predictions_table, read_predictions
-from mmdc_tf.evaluation.probability_metrics import probability_metrics
 from mmdc_tf.experiments.learners import Learner
 from mmdc_tf.experiments.plan import Plan, Training
 from mmdc_tf.experiments.rows import Row
@@ -104,7 +110,7 @@ def calibrate(folder: Path, sensitivity: float = SENSITIVITY, positive: str | No
     Returns:
         The content of ``calibration.json``: temperature, positive class, the sensitivity asked for, threshold, and what
         they were fitted on; for ``validation`` and ``test`` each ``n``, ``before`` and ``after`` with nll, ece and
-        brier, and, where there is a positive class, counts and shares (as ``mmdc_tf.evaluation.decision.outcomes``
+        brier, and, where there is a positive class, counts and shares (as ``mmdc_tf.evaluation.calibration.outcomes``
         gives them) ``at_threshold`` and ``at_half``, both on the calibrated
         probability, and ``at_argmax``. ``threshold`` is one of the calibrated probability; without a positive class,
         and where its probabilities are all 0 or 1 (a nearest neighbour's) and leave nothing to choose, it and

@@ -17,12 +17,11 @@ import pandas as pd
 import tensorflow as tf
 from matplotlib.figure import Figure
 
-from mmdc_tf.datasets.phantom_folder import NOTICE
+from mmdc_tf.datasets.schema import NOTICE
 from mmdc_tf.errors import RESEARCH_USE, InputError, counted, kind_and_line
 from mmdc_tf.experiments.plan import FULL_EVIDENCE, Plan, Training
-from mmdc_tf.explain.drawing import UNIFORM, is_uniform, pixels
+from mmdc_tf.explain.drawing import UNIFORM, heat_rows, is_uniform, pixels
 from mmdc_tf.explain.gradcam import grad_cam, grad_cam_layer, model_inputs
-from mmdc_tf.explain.heat_rows import heat_rows
 from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset
 
 FOLDER, TEST, MADE_FROM = "tb", "test", "made_from.json"

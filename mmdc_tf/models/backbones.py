@@ -13,7 +13,6 @@ import keras
 from mmdc_tf.errors import ConfigurationError, WeightsError
 from mmdc_tf.layers import InputScaling
 from mmdc_tf.models.registry import add_entry, look_up
-from mmdc_tf.weight_files import IMAGENET, NONE, require_weights
 
 WEIGHTS_HOST = "https://storage.googleapis.com/"
 
@@ -122,10 +121,18 @@ def resolve_weights(name: str, weights: str) -> Path | None:
         WeightsError: the download failed or the folder lacks the file; never a silent fall-back.
     """
     backbone = get_backbone(name)
-    require_weights(weights, {name: backbone.weights_file})
-    if weights == NONE:
+    if weights == "none":
         return None
-    return _download(backbone) if weights == IMAGENET else Path(weights).expanduser() / backbone.weights_file
+    if weights == "imagenet":
+        return _download(backbone)
+    file = Path(weights).expanduser() / backbone.weights_file
+    if not file.is_file():
+        raise WeightsError(
+            f"Expected the file {backbone.weights_file} for {name}. "
+            f"Received: --weights {weights} without it. Put the official keras-applications files there, or use "
+            "--weights none (random initialisation)."
+        )
+    return file
 
 
 def freeze_through(model: keras.Model, cut: str) -> None:

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmdc_tf.datasets.image_header import jpeg_size
-from mmdc_tf.datasets.images import read_scan, reductions
+from mmdc_tf.datasets.images import jpeg_size, read_scan, reductions
 from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.errors import InputError
 from mmdc_tf.preprocessing.operations import checked_image, column_light, light_of_halves, to_grey

@@ -20,10 +20,10 @@ from mmdc_tf.experiments.run_folder import (
     OK,
     PREDICTIONS,
     Version,
-    cells_of,
     compare_in_folder,
     finished_files,
     run_of,
+    trainings_of,
     version_of,
 )
 from mmdc_tf.io import read_json
@@ -54,7 +54,7 @@ def with_marks(results: pd.DataFrame, folder: Path) -> pd.DataFrame:
     free = _finished(results)
     verdicts: dict[str, str] = {}
     if len(free) > 1:
-        files = {row: finished_files(cells_of(folder / row / LEAK_FREE), PREDICTIONS) for row in free.index}
+        files = {row: finished_files(trainings_of(folder / row / LEAK_FREE), PREDICTIONS) for row in free.index}
         rows = tuple((row, *map(version_of, paths)) for row, paths in files.items())
         verdicts = _verdicts(folder, str(free["accuracy"].idxmax()), rows)
     sides = zip(results["row"], results["protocol"], strict=True)
@@ -196,7 +196,7 @@ def _papers(rows: list[Sides]) -> list[str]:
 def _worth(table: PaperTable, free: pd.DataFrame, folder: Path) -> list[str]:
     """The best of the rows that have a plainer one beside them, compared with that and with age and density alone."""
     rows = [row for row in table.rows if row.name in free.index]
-    inputs = {row.name: set(inputs_of(cells_of(folder / row.name / LEAK_FREE)[0]["folder"])) for row in rows}
+    inputs = {row.name: set(inputs_of(trainings_of(folder / row.name / LEAK_FREE)[0]["folder"])) for row in rows}
     pairs = [(row, plainer) for row in rows if (plainer := _plainer(row, rows, inputs)) is not None]
     if not pairs:
         return []

@@ -15,12 +15,11 @@ from sklearn.calibration import CalibrationDisplay
 from sklearn.metrics import ConfusionMatrixDisplay, PrecisionRecallDisplay, RocCurveDisplay
 
 from mmdc_tf.errors import counted
-from mmdc_tf.evaluation.calibration import BINS
-from mmdc_tf.evaluation.curves import confusion_counts
-from mmdc_tf.evaluation.decision import SHARES, decision_curve
+from mmdc_tf.evaluation.calibration import BINS, SHARES, decision_curve
+from mmdc_tf.evaluation.metrics import confusion_counts
 from mmdc_tf.evaluation.predictions import class_names
-from mmdc_tf.experiments.calibration import CalibratedRow
 from mmdc_tf.experiments.rows import PaperTable, Row
+from mmdc_tf.experiments.scoring import CalibratedRow
 from mmdc_tf.report.figures import ACROSS, BLUE, GREEN, ORANGE, add_legend, framed, named, styled
 from mmdc_tf.report.formatting import PROTOCOL_TITLES, made_from
 

@@ -9,16 +9,14 @@ from typing import Any
 import pandas as pd
 
 from mmdc_tf.datasets.splits import LEAK_FREE, PROTOCOLS
-from mmdc_tf.evaluation.classes import CLASS_SCORES, class_results
-from mmdc_tf.evaluation.decision import COUNTS, SHARES
+from mmdc_tf.evaluation.calibration import COUNTS, SHARES
 from mmdc_tf.evaluation.levels import level_results
+from mmdc_tf.evaluation.metrics import CLASS_SCORES, class_results
 from mmdc_tf.evaluation.subgroups import FEW_GROUPS, FEW_IMAGES, TITLES, subgroup_results
-from mmdc_tf.experiments.calibration import CalibratedRow, calibrated_row
-from mmdc_tf.experiments.results import PLAIN_METRICS
+from mmdc_tf.experiments.results import PLAIN_METRICS, ROW_COLUMNS, labelled
 from mmdc_tf.experiments.rows import PaperTable, Row
-from mmdc_tf.experiments.run_folder import OK, row_predictions, run_of
-from mmdc_tf.experiments.samples import read_samples
-from mmdc_tf.experiments.variants import ROW_COLUMNS, labelled
+from mmdc_tf.experiments.run_folder import OK, read_samples, row_predictions, run_of
+from mmdc_tf.experiments.scoring import CalibratedRow, calibrated_row
 from mmdc_tf.io import write_text
 from mmdc_tf.report.curves import overview
 from mmdc_tf.report.figures import write_png

@@ -17,15 +17,13 @@ from mmdc_tf.datasets.splits import LEAK_FREE
 from mmdc_tf.errors import ConfigurationError, InputError, counted
 from mmdc_tf.evaluation.predictions import choose_examples, class_names, read_predictions
 from mmdc_tf.experiments.rows import PaperTable, Row
-from mmdc_tf.experiments.run_folder import OK, PREDICTIONS, cells_of, finished_cells
-from mmdc_tf.experiments.samples import read_samples
+from mmdc_tf.experiments.run_folder import OK, PREDICTIONS, finished_trainings, read_samples, trainings_of
 from mmdc_tf.explain.drawing import COLOUR_MAP, OPACITY, UNIFORM, is_uniform
 from mmdc_tf.explain.heat_scores import heat_score, read_lesion
 from mmdc_tf.io import picture_address
 from mmdc_tf.preprocessing.scan_folder import masks_in
-from mmdc_tf.serving.card import ModelCard, read_card
+from mmdc_tf.serving.card import CARD, ModelCard, model_file, read_card
 from mmdc_tf.serving.explanation import GRAD_CAM, LAYER_CAM, Explainer, load_explainer
-from mmdc_tf.serving.model_place import CARD, model_file
 
 POINTED, SHOWN_SIDE = 60, 224
 """Test images at most on which the place of the heat is scored; longest side of a picture on the page, in pixels."""
@@ -37,7 +35,7 @@ def find_examples(
     """Images that the best finished network predicted rightly and wrongly in its first leak-free test fold.
 
     The best network is the one with the highest leak-free accuracy among those that take an image; which of its images
-    are shown, ``mmdc_tf.evaluation.examples.choose_examples`` says: one right and one wrong of a group at most.
+    are shown, ``mmdc_tf.evaluation.predictions.choose_examples`` says: one right and one wrong of a group at most.
 
     Args:
         paths: gives the image file of each ``sample_id``; called once a network is found.
@@ -82,7 +80,7 @@ def _best_network(table: PaperTable, results: pd.DataFrame, folder: Path) -> tup
     finished = results[(results["protocol"] == LEAK_FREE) & (results["status"] == OK)]
     rows = {row.name: row for row in table.rows if row.model is not None}
     for name in finished.sort_values("accuracy", ascending=False, kind="stable")["row"]:
-        cells = finished_cells(cells_of(folder / name / LEAK_FREE)) if name in rows else []
+        cells = finished_trainings(trainings_of(folder / name / LEAK_FREE)) if name in rows else []
         if cells and (place := cells[0]["folder"]).joinpath(CARD).is_file():
             card = read_card(model_file(place))
             if "image" in card.inputs:

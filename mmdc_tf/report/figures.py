@@ -17,7 +17,7 @@ from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from mmdc_tf.evaluation.examples import CONFIDENCE
+from mmdc_tf.evaluation.predictions import CONFIDENCE
 from mmdc_tf.experiments.rows import PaperTable
 from mmdc_tf.experiments.run_folder import OK
 from mmdc_tf.explain.drawing import draw_image

@@ -16,14 +16,22 @@ from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 from PIL import Image
 
-from mmdc_tf.datasets.phantom_folder import NOTICE
+from mmdc_tf.datasets.schema import NOTICE
 from mmdc_tf.datasets.splits import LEAK_FREE, PROTOCOLS, Split
 from mmdc_tf.errors import RESEARCH_USE, InputError, counted, one_line
-from mmdc_tf.experiments.command_log import commands_of
 from mmdc_tf.experiments.results import rows_that_ran, table_results
 from mmdc_tf.experiments.rows import PaperTable, tables_in
-from mmdc_tf.experiments.run_folder import FAILED, OK, cells_of, finished_files, row_predictions, row_status, run_of
-from mmdc_tf.experiments.samples import read_samples
+from mmdc_tf.experiments.run_folder import (
+    FAILED,
+    OK,
+    commands_of,
+    finished_files,
+    read_samples,
+    row_predictions,
+    row_status,
+    run_of,
+    trainings_of,
+)
 from mmdc_tf.io import page_templates, picture_address, read_json, write_text, write_with
 from mmdc_tf.report.conclusion import conclusion, with_marks
 from mmdc_tf.report.curves import OVERVIEWS, overview, row_figure
@@ -232,7 +240,7 @@ def _drawn(
 def _histories(table: PaperTable, folder: Path, protocol: str) -> list[tuple[Any, list[pd.DataFrame]]]:
     """The ``history.csv`` of each training of the finished networks."""
     networks = [row for row in table.rows if row.model is not None]
-    files = [finished_files(cells_of(folder / row.name / protocol), "history.csv") for row in networks]
+    files = [finished_files(trainings_of(folder / row.name / protocol), "history.csv") for row in networks]
     return [(row, [*map(pd.read_csv, paths)]) for row, paths in zip(networks, files, strict=True) if paths]
 
 

@@ -24,9 +24,8 @@ from tensorboard.plugins.pr_curve import summary as pr_summary
 from mmdc_tf.datasets.schema import NOTICE
 from mmdc_tf.datasets.splits import PROTOCOLS
 from mmdc_tf.errors import InputError, counted, kind_and_line
-from mmdc_tf.evaluation.examples import choose_examples
 from mmdc_tf.evaluation.metrics import METRICS, metrics_by_fold
-from mmdc_tf.evaluation.predictions import class_names, read_predictions
+from mmdc_tf.evaluation.predictions import choose_examples, class_names, read_predictions
 from mmdc_tf.experiments.rows import PaperTable, Row
 from mmdc_tf.experiments.run_folder import FAILED, OK, PREDICTIONS, run_of, status_of, trainings_of
 from mmdc_tf.experiments.tensorboard import EXPECTED, FOLDER, MADE_FROM, TEST, forget

@@ -10,11 +10,11 @@ import pandas as pd
 
 from mmdc_tf.evaluation.metadata_variants import AS_RECORDED, VARIANTS
 from mmdc_tf.evaluation.predictions import read_predictions
-from mmdc_tf.experiments.metadata_scoring import METADATA_PREDICTIONS
+from mmdc_tf.experiments.results import ROW_COLUMNS, VARIANT_COLUMNS, variant_lines, variant_scores
 from mmdc_tf.experiments.robustness import CONDITIONS, NOISE_PREDICTIONS
 from mmdc_tf.experiments.rows import PaperTable
 from mmdc_tf.experiments.run_folder import PREDICTIONS, run_of
-from mmdc_tf.experiments.variants import ROW_COLUMNS, VARIANT_COLUMNS, variant_lines, variant_scores
+from mmdc_tf.experiments.scoring import METADATA_PREDICTIONS
 from mmdc_tf.io import write_text
 from mmdc_tf.preprocessing.noise import NOISES
 from mmdc_tf.report.figures import noise_curves, write_png
@@ -36,7 +36,7 @@ def write_metadata_table(table: PaperTable, output: Path) -> pd.DataFrame:
 
     Returns:
         One line a row, protocol and variant of the metadata (the column ``metadata``), "as recorded" first; numbers as
-        from ``mmdc_tf.experiments.variants.variant_scores``.
+        from ``mmdc_tf.experiments.results.variant_scores``.
 
     Raises:
         InputError: the two predictions files of a training are not of the same samples.
@@ -60,7 +60,7 @@ def write_noise_table(table: PaperTable, output: Path) -> pd.DataFrame:
     Returns:
         One line a row, protocol, noise and step (the columns ``noise``, ``step`` and ``level``), "clean" (step 0)
         first. ``level`` is in the noise's unit (``mmdc_tf.preprocessing.noise.NOISES``), NaN for clean; the other
-        numbers are as from ``mmdc_tf.experiments.variants.variant_scores``, compared with clean.
+        numbers are as from ``mmdc_tf.experiments.results.variant_scores``, compared with clean.
 
     Raises:
         InputError: a file is not of the same samples throughout.

@@ -11,7 +11,7 @@ import gradio as gr
 from fastapi import FastAPI
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from mmdc_tf.datasets.phantom_folder import write_image
+from mmdc_tf.datasets.phantom import write_image
 from mmdc_tf.datasets.schema import AGE_RANGE
 from mmdc_tf.serving import demo_views as views
 from mmdc_tf.serving.demo_answers import DENSITIES, FAILURES, MOST_SCANS, Answers, sentence

@@ -14,10 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mmdc_tf.datasets.opencv import cv2
-from mmdc_tf.datasets.phantom_cohort import mammogram_patients, ultrasound_scans
-from mmdc_tf.datasets.phantom_folder import NOTICE
-from mmdc_tf.datasets.phantom_mammogram import draw_mammogram
-from mmdc_tf.datasets.phantom_ultrasound import draw_ultrasound
+from mmdc_tf.datasets.phantom import mammogram_patients, ultrasound_scans
+from mmdc_tf.datasets.phantom_images import draw_mammogram, draw_ultrasound
+from mmdc_tf.datasets.schema import NOTICE
 from mmdc_tf.errors import InputError
 from mmdc_tf.preprocessing import PreprocessedScan, State, Step, preprocess_scan
 from mmdc_tf.serving.card import ModelCard, load_model, row_models

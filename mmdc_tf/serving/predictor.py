@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mmdc_tf.datasets.dicom_header import DicomHeader, read_header
+from mmdc_tf.datasets.dicom import DicomHeader, read_header
 from mmdc_tf.datasets.values import RANGES, read_number, refusal
 from mmdc_tf.errors import ConfigurationError, InputError
 from mmdc_tf.preprocessing import PreprocessedScan, preprocess_scan

@@ -109,7 +109,7 @@ def test_training_folders_and_prediction_get_the_same_pixels(jpeg: Path, tmp_pat
 
 
 def test_a_reduced_jpeg_is_refused_for_its_size_as_well(jpeg: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mmdc_tf.datasets.image_header.MAX_PIXELS", HEIGHT * WIDTH - 1)
+    monkeypatch.setattr("mmdc_tf.datasets.opencv.MAX_PIXELS", HEIGHT * WIDTH - 1)
     for recipe in (LESION_SAFE, PAPER):
         with pytest.raises(UnreadableImageError, match="million pixels"):
             preprocess_file(jpeg, recipe, 64)

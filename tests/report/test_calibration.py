@@ -14,8 +14,8 @@ from sklearn.metrics import brier_score_loss, confusion_matrix, log_loss
 from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.evaluation.calibration import with_temperature
 from mmdc_tf.evaluation.predictions import predictions_table
-from mmdc_tf.experiments.calibration import CALIBRATION, VALIDATION, calibrate
 from mmdc_tf.experiments.run_folder import PREDICTIONS
+from mmdc_tf.experiments.scoring import CALIBRATION, VALIDATION, calibrate
 from mmdc_tf.report.curves import overview
 from mmdc_tf.report.details import calibrated_rows, write_calibration
 

@@ -17,9 +17,9 @@ from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.datasets.splits import Split
 from mmdc_tf.errors import ConfigurationError, SplitError
 from mmdc_tf.experiments import rows
-from mmdc_tf.experiments.command_log import remember_command
 from mmdc_tf.experiments.results import table_results
 from mmdc_tf.experiments.rows import Row
+from mmdc_tf.experiments.run_folder import remember_command
 from mmdc_tf.report import html
 from mmdc_tf.report.html import audit_summary, main_grid, numbers_grid, write_report
 from mmdc_tf.report.tables import EXTRA

@@ -19,9 +19,9 @@ from served_model import SIZE, change_card, scan, write_dicom, write_image
 
 pytest.importorskip("gradio")
 
-from mmdc_tf.datasets.phantom_cohort import mammogram_patients
-from mmdc_tf.datasets.phantom_folder import NOTICE
-from mmdc_tf.datasets.phantom_mammogram import draw_mammogram
+from mmdc_tf.datasets.phantom import mammogram_patients
+from mmdc_tf.datasets.phantom_images import draw_mammogram
+from mmdc_tf.datasets.schema import NOTICE
 from mmdc_tf.errors import RESEARCH_USE, ConfigurationError
 from mmdc_tf.explain.drawing import pixels
 from mmdc_tf.preprocessing import PreprocessedScan, get_recipe, preprocess_file
