@@ -169,7 +169,7 @@ def near_twins(bench: Bench) -> None:
 
 def features(bench: Bench) -> None:
     """An epoch on features of which one of 8 views is drawn."""
-    from mmdc_tf.inputs.features import FrozenFeatures, feature_training_dataset
+    from mmdc_tf.inputs.features import StoredFeatures
 
     dataset = bench.dataset
     count, path = len(dataset.table), bench.folder.with_name("features.bin")
@@ -177,8 +177,8 @@ def features(bench: Bench) -> None:
         file.truncate(STORED * count * int(np.prod(DENSENET_SHAPE)) * 2)  # sparse: it takes no room on the disk
     views = np.memmap(path, np.float16, "r", shape=(STORED, count, *DENSENET_SHAPE))
     rows = {name: row for row, name in enumerate(dataset.table["sample_id"])}
-    stored = FrozenFeatures(tuple((view,) for view in views), rows)
-    batches = feature_training_dataset(dataset.table, stored, bench.settings(dataset), 0, mixing=0.2)
+    stored = StoredFeatures([[view] for view in views], rows, mixing=0.2)
+    batches = stored.training(dataset.table, bench.settings(dataset), seed=0)
     bench.iterate("an epoch on stored features", batches, count)
 
 
