@@ -61,7 +61,7 @@ def test_a_run_trains_on_all_devices_and_its_model_predicts_on_one(output):
         assert (status["status"], status["devices"], status["frozen_features"]) == ("ok", 2, "stored")
         assert config["devices"] == "all"
         model = keras.models.load_model(folder / "model.keras")  # in this process there is no strategy
-        predictions = pd.read_csv(folder / "predictions.csv").filter(like="p_")
+        predictions = pd.read_csv(folder / "predictions.csv").filter(regex="^p_")
         assert np.isfinite(predictions.to_numpy()).all()
         images = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype("float32")
         np.testing.assert_allclose(model({"image": images}).numpy().sum(axis=1), 1, atol=1e-5)
