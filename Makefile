@@ -32,6 +32,7 @@ lint: $(VENV)/installed
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+	$(BIN)/python .ci/budgets.py
 
 define install
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"mmdc_tf needs Python 3.11 or newer. Received: {v.major}.{v.minor}. Use: make PYTHON=python3.12 $(MAKECMDGOALS)")'

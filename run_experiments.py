@@ -3,7 +3,7 @@
 import sys
 
 try:
-    from mmdc_tf.cli import run_experiments
+    from mmdc_tf.cli import main
 except ModuleNotFoundError as missing:
     print(
         f"mmdc-tf: Expected the packages that this project needs. Received: no {missing.name} in {sys.executable}. "
@@ -13,4 +13,4 @@ except ModuleNotFoundError as missing:
     sys.exit(2)
 
 if __name__ == "__main__":
-    sys.exit(run_experiments())
+    sys.exit(main(["run", *sys.argv[1:]]))

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-# folder: (files, lines), upper bounds; lines with docstrings. Going over one is a reason to look for what a library
-# does or nobody uses, never to cram lines.
-BUDGETS = {
+# folder: (files, lines) with docstrings. A folder that is above is a reason to look for what a library does or nobody
+# uses, never to cram lines.
+TARGETS = {
     "mmdc_tf/*.py": (4, 450),
     "mmdc_tf/datasets": (26, 2900),
     "mmdc_tf/preprocessing": (10, 1500),
@@ -30,6 +30,7 @@ BUDGETS = {
     "tests": (None, 13000),
     "benchmarks": (8, 1500),
 }
+CEILINGS: dict[str, tuple[int | None, int]] = {}
 
 
 def count(folder: str) -> tuple[int, int]:
@@ -40,15 +41,17 @@ def count(folder: str) -> tuple[int, int]:
 
 
 def main() -> int:
-    """Prints the table; 1 where a budget is exceeded."""
-    above = 0
-    print(f"{'folder':24}{'files':>7}{'of':>6}{'lines':>8}{'of':>8}")
-    for folder, (most_files, most_lines) in BUDGETS.items():
+    """Prints the table; 1 where a ceiling is exceeded."""
+    above = []
+    print(f"{'folder':24}{'files':>7}{'target':>8}{'lines':>8}{'target':>8}")
+    for folder, (few_files, few_lines) in TARGETS.items():
         files, lines = count(folder)
-        is_above = lines > most_lines or (most_files is not None and files > most_files)
-        above += is_above
-        print(f"{folder:24}{files:7}{most_files or '–':>6}{lines:8}{most_lines:8}{'  above' if is_above else ''}")
-    return int(above > 0)
+        most_files, most_lines = CEILINGS.get(folder, (few_files, few_lines))
+        if lines > most_lines or (most_files is not None and files > most_files):
+            above.append(f"{folder}: at most {most_files or 'any number of'} files and {most_lines} lines")
+        print(f"{folder:24}{files:7}{few_files or '–':>8}{lines:8}{few_lines:8}")
+    print(*above, sep="\n", end="\n" if above else "")
+    return int(bool(above))
 
 
 if __name__ == "__main__":

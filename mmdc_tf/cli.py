@@ -90,32 +90,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.debug:
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "0"
     try:
-        return _outcome(options)
-    except OSError as error:  # of standard output: all others end the command
-        reason = "closed by its reader" if isinstance(error, BrokenPipeError) else error.strerror
-        _say(f"Expected a standard output that takes text. Received: one that does not ({reason}).")
-        return EXIT_BAD_INPUT
-    finally:
-        try:
-            sys.stdout.flush()
-        except OSError:  # it is given up: Python would try again when it ends, and print a trace
-            if sys.stdout is sys.__stdout__:
-                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-
-
-def run_experiments() -> int:
-    """``run_experiments.py``: the same as ``mmdc-tf run``."""
-    return main(["run", *sys.argv[1:]])
-
-
-def _outcome(options: argparse.Namespace) -> int:
-    """Calls a command; one that fails ends with one line and an exit code, and ``--debug`` prints the trace."""
-    try:
         code = options.command(options)
         sys.stdout.flush()
         return code
-    except BrokenPipeError:
-        raise
+    except KeyboardInterrupt:
+        further = "; the same command continues where it stopped" if getattr(options, "continues", False) else ""
+        _say(f"interrupted{further}")
+        return EXIT_INTERRUPTED
     except Exception as error:
         if options.debug:
             traceback.print_exception(error)
@@ -124,16 +105,20 @@ def _outcome(options: argparse.Namespace) -> int:
             return EXIT_BAD_INPUT
         _say(f"internal error: {type(error).__name__}: {one_line(error)}. Please report it, with what --debug prints.")
         return EXIT_INTERNAL
-    except KeyboardInterrupt:
-        further = "; the same command continues where it stopped" if getattr(options, "continues", False) else ""
-        _say(f"interrupted{further}")
-        return EXIT_INTERRUPTED
+    finally:
+        try:
+            sys.stdout.flush()
+        except OSError:  # it is given up: Python would try again when it ends, and print a trace
+            if sys.stdout is sys.__stdout__:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _reason(error: Exception) -> str | None:
     """What the user or the system can mend; None for an error of this package."""
     if isinstance(error, InputError):
         return one_line(error)
+    if isinstance(error, BrokenPipeError):
+        return "Expected a standard output that takes text. Received: one that is closed by its reader."
     if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("mmdc_tf"):
         # nearly always the system's Python, with the environment not activated
         return (

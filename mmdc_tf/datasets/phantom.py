@@ -55,7 +55,7 @@ PHANTOM_ULTRASOUND = DatasetInfo(
     licence="Apache-2.0, as mmdc_tf",
     synthetic=True,
 )
-DRAWING_VERSION = 2
+DRAWING_VERSION = 3
 """Raised whenever the drawing changes, so that folders of an older drawing are written again."""
 NOTICE_TEXT = f"""{NOTICE}
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 WIDTH_PER_HEIGHT = 0.62
 LEAST_SIDE = 64
-LESION_RADIUS = (0.056, 0.082)
+LESION_RADIUS = (0.08, 0.11)
 BORDER_SHARES = {"none": 0.45, "black": 0.35, "white": 0.20}
 """How often a film has a frame of each kind along its upper and lower edges."""
 TWIN_SHIFT = 0.006
