@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mmdc_tf.experiments.plan import Plan, Training
     from mmdc_tf.training.feature_store import CacheSettings
 
-PHANTOM_PATIENTS = 96
+PHANTOM_PATIENTS = 84
 PHANTOM_IMAGES = 192
 TRAINING_MEMORY = 4 * 10**9
 """Bytes that Ray keeps for a training."""
