@@ -83,7 +83,6 @@ def test_the_cut_follows_the_weights_unless_one_is_asked_for(plan, weights, cut,
         # what may be added to a run
         ({"protocols": ("paper",), "seeds": 3, "output": Path("elsewhere"), "tensorboard": "full"}, set()),
     ],
-    ids=str,
 )
 def test_whatever_changes_the_numbers_changes_the_shared_configuration(plan, change, named):
     before, after = plan.shared_config(), replace(plan, **change).shared_config()
