@@ -160,7 +160,7 @@ def test_the_pointing_game_of_a_trained_model_is_above_chance(tmp_path):
     own = np.eye(len(heats), dtype=bool)
     assert len(heats) >= 30
     area, chance = np.mean([lesion.mean() for lesion in lesions]), hits[~own].mean()
-    assert area < chance < 0.5
+    assert area < chance < 0.6, "lesions of a ninth of the image, mostly in one place"
     assert binomtest(int(hits[own].sum()), len(heats), chance, alternative="greater").pvalue < 1e-6
     assert inside[own].mean() > 1.5 * inside[~own].mean()
 
