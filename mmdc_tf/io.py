@@ -6,9 +6,9 @@ import base64
 import contextlib
 import errno
 import json
-import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,8 +38,9 @@ def write_with(path: Path, write: Callable[[Path], object]) -> None:
     Raises:
         OSError: the folder cannot be made or written to; it names ``path``.
     """
-    # short, since the file's own name may be as long as allowed; with its suffix, which says how it is written
-    temporary = path.with_name(f"{PREFIX}{os.getpid()}{path.suffix}")
+    # short, since the file's own name may be as long as allowed; with its suffix, which says how it is written; random,
+    # since on a shared disk processes of two machines may have one number
+    temporary = path.with_name(f"{PREFIX}{uuid.uuid4().hex}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)

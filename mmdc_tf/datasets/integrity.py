@@ -65,11 +65,6 @@ def looks_of(paths: Iterable[str | Path]) -> Looks:
     )
 
 
-def perceptual_hashes(paths: Iterable[str | Path]) -> np.ndarray:
-    """The hashes of ``looks_of``, bool (n, 256)."""
-    return looks_of(paths).hashes
-
-
 def join_near_twins(paths: Sequence[str | Path], hashes: np.ndarray, max_bits: int = NEAR_TWIN_BITS) -> np.ndarray:
     """Joins images whose hashes are near, directly or through others, into clusters (single linkage).
 
@@ -138,12 +133,6 @@ def _distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     for left, right in zip(one, other, strict=True):
         total += np.bitwise_count(left[:, None] ^ right[None, :])
     return total
-
-
-def unique_hashes(hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The place of each different hash's first copy, int64 (u,) in order, and for each of n hashes its place there."""
-    inverse = pd.factorize(pd.Series([one.tobytes() for one in hashes], dtype=object))[0].astype(np.int64)
-    return np.unique(inverse, return_index=True)[1], inverse
 
 
 def is_textured(hashes: np.ndarray) -> np.ndarray:

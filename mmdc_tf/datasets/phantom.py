@@ -1,7 +1,7 @@
 """The built-in phantoms: synthetic data in the layouts of Mini-DDSM and BUSI, from a seed. Not a reproduction.
 
-They let every command run where there are no real data. Here stand who is in them and their folders;
-``phantom_images`` draws.
+They let every command run where there are no real data. Here stand the patients of the mammograms and the folders of
+both; ``phantom_images`` draws mammograms, ``phantom_ultrasound`` has the rest.
 """
 
 from __future__ import annotations
@@ -21,18 +21,10 @@ from scipy.special import ndtri
 from mmdc_tf.datasets.busi import load_busi
 from mmdc_tf.datasets.mini_ddsm import load_mini_ddsm
 from mmdc_tf.datasets.opencv import cv2
-from mmdc_tf.datasets.phantom_images import draw_mammogram, draw_ultrasound
-from mmdc_tf.datasets.schema import (
-    NOTICE,
-    NOTICE_FILE,
-    PARAMETERS_FILE,
-    SIDES,
-    TWIN_UNIT,
-    VIEWS,
-    Dataset,
-    DatasetInfo,
-)
-from mmdc_tf.errors import ConfigurationError, DatasetError
+from mmdc_tf.datasets.phantom_images import draw_mammogram, quota, require_cohort
+from mmdc_tf.datasets.phantom_ultrasound import draw_ultrasound, ultrasound_scans
+from mmdc_tf.datasets.schema import NOTICE, NOTICE_FILE, PARAMETERS_FILE, SIDES, TWIN_UNIT, VIEWS, Dataset, DatasetInfo
+from mmdc_tf.errors import DatasetError
 from mmdc_tf.io import new_folder
 
 PHANTOM_MAMMOGRAM = DatasetInfo(
@@ -93,10 +85,6 @@ texture. The sites go with the label as in Mini-DDSM's own table, and the site i
 """
 UNKNOWN_AGE_SHARE, UNKNOWN_DENSITY_SHARE, WHITE_STRIP_SHARE = 0.05, 0.03, 0.12
 """Shares of patients, patients and scans."""
-ULTRASOUND_SHARES = {"benign": 0.45, "malignant": 0.30, "normal": 0.25}
-MIN_ULTRASOUND_IMAGES = 12
-AMBIGUOUS_ULTRASOUND_SHARE, NEAR_TWIN_SHARE, COLOURED_SHARE = 0.15, 0.30, 0.05
-"""Shares of subjects with a lesion, of images that are pairs of one subject imaged twice, and of all images."""
 
 
 @dataclass(frozen=True)
@@ -121,23 +109,6 @@ class PhantomPatient:
     age_known: bool = True
     density_known: bool = True
     white_strips: frozenset[tuple[str, str]] = frozenset()
-
-
-class UltrasoundSubject(NamedTuple):
-    """What an ultrasound image shows: a seed, and a lesion "none", "smooth", "irregular" or "ambiguous"."""
-
-    seed: int
-    lesion: str
-
-
-class UltrasoundScan(NamedTuple):
-    """One image of the ultrasound phantom; ``exposure`` is 0, or 1 for a subject's second image, its near-twin."""
-
-    label: str
-    number: int
-    subject: UltrasoundSubject
-    exposure: int
-    coloured: bool
 
 
 def phantom_mammograms(root: str | Path, patients: int = 36, height: int = 256, seed: int = 0) -> Dataset:
@@ -212,12 +183,10 @@ def mammogram_patients(patients: int = 36, seed: int = 0) -> tuple[PhantomPatien
 
     Shares are quotas, rounded up to at least one, so that the smallest phantom has an unknown age and density too.
     """
-    _require(patients, len(MAMMOGRAM_ODDS), "patients", seed)
+    require_cohort(patients, len(MAMMOGRAM_ODDS), "patients", seed)
     rng = np.random.default_rng([seed, 1])
-    unknown_age, unknown_density = (
-        _quota(rng, patients, share) for share in (UNKNOWN_AGE_SHARE, UNKNOWN_DENSITY_SHARE)
-    )
-    strips = _quota(rng, patients * len(VIEWS) * len(SIDES), WHITE_STRIP_SHARE)
+    unknown_age, unknown_density = (quota(rng, patients, share) for share in (UNKNOWN_AGE_SHARE, UNKNOWN_DENSITY_SHARE))
+    strips = quota(rng, patients * len(VIEWS) * len(SIDES), WHITE_STRIP_SHARE)
     lesions = {status: _lesions(rng, odds, patients) for status, odds in MAMMOGRAM_ODDS.items()}
     ages = {status: _ages(rng, odds, patients) for status, odds in MAMMOGRAM_ODDS.items()}
     scans, drawn = list(product(VIEWS, SIDES)), []
@@ -233,38 +202,6 @@ def mammogram_patients(patients: int = 36, seed: int = 0) -> tuple[PhantomPatien
     return tuple(drawn)
 
 
-def ultrasound_scans(images: int = 120, seed: int = 0) -> tuple[UltrasoundScan, ...]:
-    """Who is in the ultrasound phantom, at least 12 images, by label and number; near-twins stand apart, as in BUSI."""
-    _require(images, MIN_ULTRASOUND_IMAGES, "images", seed)
-    rng = np.random.default_rng([seed, 2])
-    ends = np.round(images * np.cumsum([0.0, *ULTRASOUND_SHARES.values()])).astype(int)
-    coloured = _quota(rng, images, COLOURED_SHARE)
-    scans = []
-    for label, first, end in zip(ULTRASOUND_SHARES, ends[:-1], ends[1:], strict=True):
-        count = int(end - first)
-        repeats = round(NEAR_TWIN_SHARE * count / 2)
-        lesions = _ultrasound_lesions(rng, label, count - repeats)
-        subjects = [UltrasoundSubject(int(rng.integers(2**31)), lesion) for lesion in lesions]
-        exposures = [*((subject, 0) for subject in subjects), *((subject, 1) for subject in subjects[:repeats])]
-        for turn, place in enumerate(rng.permutation(count)):
-            subject, exposure = exposures[place]
-            scans.append(UltrasoundScan(label, turn + 1, subject, exposure, int(first) + turn in coloured))
-    return tuple(scans)
-
-
-def _require(count: int, least: int, unit: str, seed: int) -> None:
-    if count < least or seed < 0:
-        raise ConfigurationError(
-            f"Expected at least {least} phantom {unit} and a seed of 0 or more. "
-            f"Received: {unit}={count}, seed={seed}. Ask for more {unit} or another seed."
-        )
-
-
-def _quota(rng: np.random.Generator, count: int, share: float) -> frozenset[int]:
-    """Places of a random ``share`` of ``count`` things, at least one."""
-    return frozenset(int(place) for place in rng.permutation(count)[: max(1, round(share * count))])
-
-
 def _lesions(rng: np.random.Generator, odds: ClassOdds, patients: int) -> list[str]:
     """The lesions of one class's patients, in random order, the ambiguous ones in their exact share."""
     count = math.ceil(patients / len(MAMMOGRAM_ODDS))
@@ -278,14 +215,6 @@ def _ages(rng: np.random.Generator, odds: ClassOdds, patients: int) -> list[int]
     mean, deviation = odds.age
     quantiles = mean + deviation * ndtri((rng.permutation(count) + 0.5) / count)
     return [round(float(age)) for age in np.clip(quantiles, 25, 92)]
-
-
-def _ultrasound_lesions(rng: np.random.Generator, label: str, count: int) -> list[str]:
-    if label == "normal":
-        return ["none"] * count
-    ambiguous = _quota(rng, count, AMBIGUOUS_ULTRASOUND_SHARE)
-    plain = {"benign": "smooth", "malignant": "irregular"}[label]
-    return ["ambiguous" if place in ambiguous else plain for place in range(count)]
 
 
 def _write_scan(folder: Path, patient: PhantomPatient, view: str, side: str, height: int) -> dict[str, object]:

@@ -1,9 +1,8 @@
-"""Drawing one image of a phantom from its seed: not a reproduction of any patient or dataset, fitted to no real image.
+"""Drawing one mammogram of the phantom, and what both phantoms draw with: not a reproduction, fitted to no real image.
 
 A mammogram is a half-ellipse with skin, fat, gland, strands, in MLO views a muscle, and a lesion; the four views of a
-patient share the texture's statistics, as real ones do. Ultrasound has layers of skin, fat, gland and muscle, speckle,
-attenuation with depth, and a dark lesion with the signs that textbooks give for each class. Lengths are in units of
-the image height, layers float32 (H, W) about [0, 1], and random numbers are drawn in one order whatever the size.
+patient share the texture's statistics, as real ones do. Lengths are in units of the image height, layers float32
+(H, W) about [0, 1], and random numbers are drawn in one order whatever the size.
 """
 
 from __future__ import annotations
@@ -17,15 +16,13 @@ from mmdc_tf.datasets.schema import SIDES, VIEWS
 from mmdc_tf.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from mmdc_tf.datasets.phantom import PhantomPatient, UltrasoundSubject
+    from mmdc_tf.datasets.phantom import PhantomPatient
 
 WIDTH_PER_HEIGHT = 0.62
 LEAST_SIDE = 64
 LESION_RADIUS = (0.08, 0.11)
 BORDER_SHARES = {"none": 0.45, "black": 0.35, "white": 0.20}
 """How often a film has a frame of each kind along its upper and lower edges."""
-TWIN_SHIFT = 0.006
-"""Greatest shift of a repeated ultrasound image, as a share of its size."""
 _GLAND_THRESHOLD = {1: 1.5, 2: 0.7, 3: 0.0, 4: -0.8}  # by BI-RADS density
 _LIKENESS = 0.95  # share of the tissue's variance that the views of a patient have in common
 
@@ -47,21 +44,14 @@ class Mammogram(NamedTuple):
     strip_mask: np.ndarray
 
 
-class Ultrasound(NamedTuple):
-    """A drawn ultrasound image, uint8 (S, S, 3) RGB, and its mask, uint8 (S, S), 255 on the lesion."""
-
-    image: np.ndarray
-    lesion_mask: np.ndarray
-
-
-class _Lesion(NamedTuple):
+class Lesion(NamedTuple):
     """How much of each pixel is lesion, with its spicules; and, bool, what a reader would outline."""
 
     weight: np.ndarray
     core: np.ndarray
 
 
-class _Outline(NamedTuple):
+class Outline(NamedTuple):
     """Half axes; amplitudes (shares of the radius) and phases of the 2nd, 3rd … harmonic; the rim over which the lesion
     fades (share of the radius); directions of the spicules, and how far they go (multiple of the radius)."""
 
@@ -104,7 +94,7 @@ def draw_mammogram(patient: PhantomPatient, view: str, side: str, height: int = 
     shape = (height, round(WIDTH_PER_HEIGHT * height))
     anatomy = _anatomy(patient, view, rng)
     reach = _breast_reach(anatomy, shape)
-    breast = _grid(*shape)[0] < reach
+    breast = pixel_grid(*shape)[0] < reach
     lesion = _lesion_in_breast(patient, anatomy, rng, shape)
     image = _tissue(patient, anatomy, breast, reach, rng)
     if patient.lesion != "none":
@@ -121,49 +111,7 @@ def draw_mammogram(patient: PhantomPatient, view: str, side: str, height: int = 
         strip = _add_white_strip(image, side, rng)
     hidden = _add_border(image, rng) | strip
     masks = (np.uint8(255) * layer for layer in (breast & ~hidden, core & ~hidden, strip))
-    return Mammogram(_eight_bit(image), *masks)
-
-
-def draw_ultrasound(
-    subject: UltrasoundSubject, size: int = 128, exposure: int = 0, coloured: bool = False
-) -> Ultrasound:
-    """Draws one image of a phantom subject; the same arguments give the same bytes.
-
-    A smooth lesion is an oval wider than tall with brighter tissue below it, an irregular one taller than wide with a
-    jagged outline and a shadow below it, an ambiguous one round with neither.
-
-    Args:
-        subject: what is imaged.
-        size: height and width in pixels, at least 64.
-        exposure: 0 for the first image; 1, 2 … for its near-twins: a small shift, another gain and new noise.
-        coloured: True for a scan with coloured calipers.
-
-    Raises:
-        ConfigurationError: a size below 64 or a negative exposure.
-    """
-    if size < LEAST_SIDE or exposure < 0:
-        raise ConfigurationError(
-            f"Expected size >= {LEAST_SIDE} and exposure >= 0. Received: size={size}, exposure={exposure}. "
-            "Correct the value."
-        )
-    rng = np.random.default_rng([subject.seed, 21])
-    echo = _layers(rng, size)
-    lesion, centre = _lesion_in_gland(subject, rng, size)
-    below = cv2.GaussianBlur(lesion.weight.max(axis=0, keepdims=True), (0, 0), size / 60)
-    below = below * _step(_grid(size, size)[1], centre[1], centre[1] + 0.12)
-    change = {"smooth": 0.7, "irregular": -0.7}.get(subject.lesion, 0.0)
-    echo = echo * (1.0 + change * below * rng.uniform(0.7, 1.0))
-    image, core = _speckled(echo * (1.0 - lesion.weight * rng.uniform(0.8, 0.92)), rng), lesion.core
-    if exposure:
-        image, core = _again(image, core, np.random.default_rng([subject.seed, 22, exposure]))
-    pixels = cv2.cvtColor(_eight_bit(image), cv2.COLOR_GRAY2RGB)
-    if coloured:
-        arm = max(2, size // 40)
-        for offset in (-0.15, 0.15):  # two yellow crosses beside the lesion's place, a green tick at the edge
-            place = round((centre[0] + offset) * size), round(centre[1] * size)
-            cv2.drawMarker(pixels, place, (255, 220, 0), cv2.MARKER_CROSS, 2 * arm, 1)
-        cv2.rectangle(pixels, (2, size // 2), (2 + arm, size // 2 + arm), (0, 230, 60), -1)
-    return Ultrasound(pixels, np.uint8(255) * core)
+    return Mammogram(eight_bit(image), *masks)
 
 
 def burn_label(image: np.ndarray, breast: np.ndarray, text: str, rng: Random) -> None:
@@ -182,31 +130,44 @@ def burn_label(image: np.ndarray, breast: np.ndarray, text: str, rng: Random) ->
     image += np.where(breast, 0.0, ink / 255.0) * (rng.choice([0.3, 0.95]) - image)
 
 
-def _eight_bit(image: np.ndarray) -> np.ndarray:
+def require_cohort(count: int, least: int, unit: str, seed: int) -> None:
+    if count < least or seed < 0:
+        raise ConfigurationError(
+            f"Expected at least {least} phantom {unit} and a seed of 0 or more. "
+            f"Received: {unit}={count}, seed={seed}. Ask for more {unit} or another seed."
+        )
+
+
+def quota(rng: Random, count: int, share: float) -> frozenset[int]:
+    """Places of a random ``share`` of ``count`` things, at least one."""
+    return frozenset(int(place) for place in rng.permutation(count)[: max(1, round(share * count))])
+
+
+def eight_bit(image: np.ndarray) -> np.ndarray:
     return np.round(255 * np.clip(image, 0, 1)).astype(np.uint8)
 
 
-def _grid(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+def pixel_grid(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     """x (1, W) and y (H, 1) of the pixels' centres, float32."""
     x, y = ((np.arange(count, dtype=np.float32) + 0.5) / height for count in (width, height))
     return x[None, :], y[:, None]
 
 
-def _noise(rng: Random, shape: tuple[int, int], cells: tuple[int, int]) -> np.ndarray:
+def smooth_noise(rng: Random, shape: tuple[int, int], cells: tuple[int, int]) -> np.ndarray:
     """A smooth random field of so many bumps down and across: mean about 0, standard deviation about 1."""
     bumps = rng.standard_normal((cells[0] + 3, cells[1] + 3)).astype(np.float32)
     field = cv2.resize(bumps, shape[::-1], interpolation=cv2.INTER_CUBIC)
     return (field - field.mean()) / max(float(field.std()), 1e-6)
 
 
-def _step(values: np.ndarray, low: float, high: float) -> np.ndarray:
+def smooth_step(values: np.ndarray, low: float, high: float) -> np.ndarray:
     """0 below ``low``, 1 above ``high`` and a cubic ramp between."""
     ramp = np.clip((values - low) / (high - low), 0.0, 1.0)
     return ramp * ramp * (3.0 - 2.0 * ramp)
 
 
-def _drawn_lesion(outline: _Outline, centre: tuple[float, float], shape: tuple[int, int]) -> _Lesion:
-    x, y = _grid(*shape)
+def drawn_lesion(outline: Outline, centre: tuple[float, float], shape: tuple[int, int]) -> Lesion:
+    x, y = pixel_grid(*shape)
     dx, dy = (x - centre[0]) / outline.radius_x, (y - centre[1]) / outline.radius_y
     distance, angle = np.sqrt(dx * dx + dy * dy), np.arctan2(dy, dx)
     edge, rays = np.ones_like(angle), np.zeros_like(angle)
@@ -216,13 +177,13 @@ def _drawn_lesion(outline: _Outline, centre: tuple[float, float], shape: tuple[i
         turn = angle - float(direction)
         offset = np.where(np.cos(turn) > 0, np.abs(np.sin(turn)) * distance, np.inf)
         rays = np.maximum(rays, np.exp(-((offset / 0.09) ** 2)))
-    rays = rays * (1.0 - _step(distance, 0.6 * outline.reach, outline.reach))
-    body = 1.0 - _step(distance / edge, 1.0 - outline.softness, 1.0 + outline.softness)
-    return _Lesion(np.maximum(body, rays).astype(np.float32), distance / edge < 1.0)
+    rays = rays * (1.0 - smooth_step(distance, 0.6 * outline.reach, outline.reach))
+    body = 1.0 - smooth_step(distance / edge, 1.0 - outline.softness, 1.0 + outline.softness)
+    return Lesion(np.maximum(body, rays).astype(np.float32), distance / edge < 1.0)
 
 
-def _no_lesion(shape: tuple[int, int]) -> _Lesion:
-    return _Lesion(np.zeros(shape, np.float32), np.zeros(shape, bool))
+def no_lesion(shape: tuple[int, int]) -> Lesion:
+    return Lesion(np.zeros(shape, np.float32), np.zeros(shape, bool))
 
 
 def _anatomy(patient: PhantomPatient, view: str, rng: Random) -> _Anatomy:
@@ -238,10 +199,10 @@ def _anatomy(patient: PhantomPatient, view: str, rng: Random) -> _Anatomy:
 
 def _breast_reach(anatomy: _Anatomy, shape: tuple[int, int]) -> np.ndarray:
     """How far the breast reaches from the chest wall, at x = 0, in each row: (H, 1)."""
-    _, y = _grid(*shape)
+    _, y = pixel_grid(*shape)
     height = (y - anatomy.centre) / anatomy.half_height
     ellipse = anatomy.depth * np.sqrt(np.clip(1.0 - height**2, 0.0, 1.0))
-    tail = anatomy.axilla * (1.0 - _step(y, anatomy.centre - 0.15, anatomy.centre + 0.15))
+    tail = anatomy.axilla * (1.0 - smooth_step(y, anatomy.centre - 0.15, anatomy.centre + 0.15))
     return np.cbrt(ellipse**3 + tail**3) + 0.016 * np.exp(-(((y - anatomy.centre) / 0.02) ** 2))  # with the nipple
 
 
@@ -250,20 +211,20 @@ def _tissue(
 ) -> np.ndarray:
     """Fat, gland behind the nipple, strands, muscle at the chest wall, thinner towards the skin; 0 off the breast."""
     shape, own = breast.shape, np.random.default_rng([patient.seed, 12])
-    x, y = _grid(*shape)
+    x, y = pixel_grid(*shape)
     fat, strand_strength, share = own.uniform(0.25, 0.45), own.uniform(0.0, 0.14), own.uniform(0.1, 0.9)
     fields = []
     for count in (own.integers(4, 12), own.integers(12, 30), own.integers(18, 50)):
-        shared, other = (_noise(source, shape, (int(count), int(count) // 3 + 1)) for source in (own, rng))
+        shared, other = (smooth_noise(source, shape, (int(count), int(count) // 3 + 1)) for source in (own, rng))
         fields.append(_LIKENESS**0.5 * shared + (1.0 - _LIKENESS) ** 0.5 * other)
     coarse, fine, strands = fields
     across = (x / np.maximum(reach, 0.05) - 0.5) / 0.5
     prior = 1.2 - 1.6 * (across**2 + ((y - anatomy.centre) / anatomy.half_height) ** 2)
     threshold = _GLAND_THRESHOLD[patient.density]
-    gland = _step(share * coarse + (1.0 - share) * fine + prior, threshold - 1.1, threshold + 1.1)
+    gland = smooth_step(share * coarse + (1.0 - share) * fine + prior, threshold - 1.1, threshold + 1.1)
     lines = np.exp(-((strands / 0.25) ** 2))
     inside = fat + 0.02 * coarse + 0.012 * fine + 0.17 * gland + strand_strength * lines * (0.4 + gland)
-    muscle = _step(anatomy.muscle_width * (1.0 - (y / anatomy.muscle_length) ** 1.3) - x, -0.008, 0.012)
+    muscle = smooth_step(anatomy.muscle_width * (1.0 - (y / anatomy.muscle_length) ** 1.3) - x, -0.008, 0.012)
     inside = inside * (1.0 - muscle) + (0.53 + 0.1 * inside) * muscle
     padded = cv2.copyMakeBorder(breast.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_REPLICATE)  # the edges are no skin
     depth = cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1] / shape[0]
@@ -271,10 +232,10 @@ def _tissue(
     return inside * thickness * rng.uniform(0.93, 1.07)
 
 
-def _lesion_in_breast(patient: PhantomPatient, anatomy: _Anatomy, rng: Random, shape: tuple[int, int]) -> _Lesion:
+def _lesion_in_breast(patient: PhantomPatient, anatomy: _Anatomy, rng: Random, shape: tuple[int, int]) -> Lesion:
     """Of one shape in all views of a patient, and nearly in one place; an ambiguous one looks alike in every class."""
     if patient.lesion == "none":
-        return _no_lesion(shape)
+        return no_lesion(shape)
     own = np.random.default_rng([patient.seed, 13])
     across, down = own.uniform(0.42, 0.58), own.uniform(-0.35, 0.30)
     lobes, count, reach = {
@@ -285,16 +246,16 @@ def _lesion_in_breast(patient: PhantomPatient, anatomy: _Anatomy, rng: Random, s
     radius, aspect = own.uniform(*LESION_RADIUS), own.uniform(0.95, 1.1)
     sizes, phases = own.uniform(0.4, 1.0, 4) * lobes, own.uniform(0, 2 * np.pi, 4)
     spicules, softness = own.uniform(0, 2 * np.pi, count), float(own.uniform(0.12, 0.25))
-    outline = _Outline(radius / aspect, radius * aspect, sizes, phases, softness, spicules, float(reach))
+    outline = Outline(radius / aspect, radius * aspect, sizes, phases, softness, spicules, float(reach))
     down = np.clip(down + rng.uniform(-0.06, 0.06), -0.35, 0.30)
     x = across * anatomy.depth * np.sqrt(1.0 - down**2)
-    return _drawn_lesion(outline, (float(x), float(anatomy.centre + down * anatomy.half_height)), shape)
+    return drawn_lesion(outline, (float(x), float(anatomy.centre + down * anatomy.half_height)), shape)
 
 
 def _with_noise(image: np.ndarray, rng: Random) -> np.ndarray:
     """With the scanner's background level, faint vertical streaks and grain."""
     level = rng.uniform(0.02, 0.05)
-    streaks = 0.004 * _noise(rng, image.shape, (1, 60))
+    streaks = 0.004 * smooth_noise(rng, image.shape, (1, 60))
     grain = rng.standard_normal(image.shape, dtype=np.float32) * np.float32(0.012)
     return image + level + streaks + grain
 
@@ -321,58 +282,3 @@ def _add_white_strip(image: np.ndarray, side: str, rng: Random) -> np.ndarray:
         covered[height - round(height * rng.uniform(0.14, 0.18)) :] = True
     image[covered] = rng.uniform(0.95, 1.0)
     return covered
-
-
-def _layers(rng: Random, size: int) -> np.ndarray:
-    """Echo strength of skin, fat, gland and muscle with wavy borders and bright septa."""
-    shape = (size, size)
-    _, y = _grid(*shape)
-    wave = 0.025 * _noise(rng, (1, size), (1, 4))
-    fat_end, gland_end = rng.uniform(0.18, 0.32) + wave, rng.uniform(0.5, 0.75) - 1.4 * wave
-    fat, gland, muscle = rng.uniform(0.24, 0.34), rng.uniform(0.42, 0.58), rng.uniform(0.16, 0.26)
-    in_gland, in_muscle = _step(y - fat_end, -0.02, 0.02), _step(y - gland_end, -0.02, 0.02)
-    echo = fat + (gland - fat) * in_gland + (muscle - gland) * in_muscle
-    echo = echo * (1.0 + 0.28 * _noise(rng, shape, (6, 5)) + 0.16 * _noise(rng, shape, (14, 9)))
-    septa = np.exp(-((_noise(rng, shape, (int(rng.integers(10, 16)), 4)) / 0.13) ** 2))
-    fascia = np.exp(-(((y - gland_end) / 0.012) ** 2))
-    echo = np.maximum(echo, 0.03) + 0.28 * septa * (1.0 - 0.5 * in_muscle) + 0.3 * fascia
-    skin = 1.0 - _step(y, rng.uniform(0.03, 0.05), 0.06)
-    return (echo * (1.0 - skin) + 0.75 * skin).astype(np.float32)
-
-
-def _lesion_in_gland(subject: UltrasoundSubject, rng: Random, size: int) -> tuple[_Lesion, tuple[float, float]]:
-    """The lesion and its centre."""
-    centre = float(rng.uniform(0.33, 0.67)), float(rng.uniform(0.36, 0.5))
-    if subject.lesion == "none":
-        return _no_lesion((size, size)), centre
-    radius = rng.uniform(0.09, 0.14)
-    aspect, lobes = {
-        "smooth": (rng.uniform(1.4, 1.8), 0.02),
-        "ambiguous": (rng.uniform(0.95, 1.1), 0.06),
-        "irregular": (rng.uniform(0.68, 0.85), 0.12),
-    }[subject.lesion]
-    stretch = float(np.sqrt(aspect))
-    sizes, phases = rng.uniform(0.5, 1.0, 7) * lobes, rng.uniform(0, 2 * np.pi, 7)
-    return _drawn_lesion(
-        _Outline(radius * stretch, radius / stretch, sizes, phases, 0.12), centre, (size, size)
-    ), centre
-
-
-def _speckled(echo: np.ndarray, rng: Random) -> np.ndarray:
-    """Attenuation with depth, Rayleigh speckle wider than high, compression and gain."""
-    waves = rng.standard_normal((2, *echo.shape)).astype(np.float32)
-    speckle = np.hypot(*(cv2.GaussianBlur(wave, (0, 0), sigmaX=1.4, sigmaY=0.7) for wave in waves))
-    speckle /= speckle.mean()
-    attenuated = echo * np.exp(-rng.uniform(0.4, 1.3) * _grid(*echo.shape)[1])
-    dropout = 1.0 + 0.1 * _noise(rng, (1, echo.shape[1]), (1, 8))
-    return rng.uniform(0.85, 1.1) * (attenuated * dropout * (0.5 + 0.5 * speckle)).clip(0) ** 0.75
-
-
-def _again(image: np.ndarray, core: np.ndarray, rng: Random) -> tuple[np.ndarray, np.ndarray]:
-    shift = rng.uniform(-TWIN_SHIFT, TWIN_SHIFT, 2) * image.shape[0]
-    move = np.array([[1, 0, shift[0]], [0, 1, shift[1]]], np.float32)
-    size = image.shape[::-1]
-    moved = cv2.warpAffine(image, move, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-    mask = cv2.warpAffine(core.astype(np.uint8), move, size, flags=cv2.INTER_NEAREST) > 0
-    noise = 0.01 * rng.standard_normal(image.shape)
-    return moved * rng.uniform(0.92, 1.08) + noise, mask

@@ -8,7 +8,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 
 from mmdc_tf.errors import InputError
-from mmdc_tf.evaluation.metrics import BINS, SMALLEST_PROBABILITY, confidence_gaps, log_losses, truth_and_probabilities
+from mmdc_tf.evaluation.metrics import SMALLEST_PROBABILITY, log_losses, truth_and_probabilities
 from mmdc_tf.evaluation.predictions import class_names
 
 TEMPERATURES = (0.05, 100.0)
@@ -71,29 +71,6 @@ def with_temperature(predictions: pd.DataFrame, temperature: float) -> pd.DataFr
     calibrated = predictions.copy()
     calibrated[[f"p_{name}" for name in class_names(predictions)]] = apply_temperature(probabilities, temperature)
     return calibrated
-
-
-def reliability_bins(predictions: pd.DataFrame, bins: int = BINS) -> pd.DataFrame:
-    """How often a guess is right, by how sure it is: the bins that the expected calibration error is made of.
-
-    Args:
-        predictions: ``y_true`` and p_<class> for each class.
-        bins: their number; of equal width, a bin holds its upper edge and not its lower one (Guo et al. 2017).
-
-    Returns:
-        One line a bin: ``low`` and ``high`` edge, ``n`` predictions, mean ``confidence`` (the highest probability) and
-        ``accuracy``, fractions in [0, 1], NaN in an empty bin.
-
-    Raises:
-        InputError: the table does not fit, as in ``truth_and_probabilities``.
-    """
-    truth, probabilities = truth_and_probabilities(predictions)
-    index, gaps = confidence_gaps(truth, probabilities, bins)
-    confidence = probabilities.max(axis=1)
-    edges = np.linspace(0.0, 1.0, bins + 1)
-    samples = pd.DataFrame({"confidence": confidence, "accuracy": confidence - gaps}).groupby(index)
-    counts, means = samples.size().reindex(range(bins), fill_value=0), samples.mean().reindex(range(bins))
-    return pd.DataFrame({"low": edges[:-1], "high": edges[1:], "n": counts, **means})
 
 
 def threshold_at_sensitivity(y_positive: np.ndarray, p_positive: np.ndarray, sensitivity: float = SENSITIVITY) -> float:

@@ -89,9 +89,6 @@ def _head(tokens: keras.KerasTensor, class_count: int, width: int, dropout: floa
     return dense_probabilities(joined, class_count, width, dropout)
 
 
-EMBEDDING_WIDTH = 128  # of the clinical features, as in MMDCNet
-
-
 @register_model("ablation", inputs=("image", "metadata"))
 def ablation(
     settings: ModelSettings,
@@ -134,7 +131,7 @@ def ablation(
     """
     images, metadata = image_input(settings), metadata_input()
     pooled = _pooled_features(images, settings, backbone, layer, attention)
-    clinical = clinical_embedding(metadata, clinical_width, clinical_dropout, EMBEDDING_WIDTH)
+    clinical = clinical_embedding(metadata, clinical_width, clinical_dropout, TOKEN_WIDTH)
     joined = keras.layers.Concatenate(name="joined")([pooled, clinical])
     outputs = dense_probabilities(joined, settings.class_count, head_width, head_dropout)
     return keras.Model({"image": images, "metadata": metadata}, outputs, name=f"ablation_{backbone}")

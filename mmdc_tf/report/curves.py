@@ -15,8 +15,8 @@ from sklearn.calibration import CalibrationDisplay
 from sklearn.metrics import ConfusionMatrixDisplay, PrecisionRecallDisplay, RocCurveDisplay
 
 from mmdc_tf.errors import counted
-from mmdc_tf.evaluation.calibration import BINS, SHARES, decision_curve
-from mmdc_tf.evaluation.metrics import confusion_counts
+from mmdc_tf.evaluation.calibration import SHARES, decision_curve
+from mmdc_tf.evaluation.metrics import BINS, confusion_counts
 from mmdc_tf.evaluation.predictions import class_names
 from mmdc_tf.experiments.rows import PaperTable, Row
 from mmdc_tf.experiments.scoring import CalibratedRow

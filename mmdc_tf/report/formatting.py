@@ -18,12 +18,20 @@ import pandas as pd
 from mmdc_tf.datasets.schema import NOTICE
 from mmdc_tf.errors import RESEARCH_USE, counted
 from mmdc_tf.experiments.results import PLAIN_METRICS
-from mmdc_tf.io import write_table
+from mmdc_tf.io import read_json, write_table
 
 PROTOCOL_TITLES = {"paper": "Paper protocol", "image-level": "Image-level folds", "leak-free": "Leak-free"}
 METRIC_TITLES = {"accuracy": "accuracy", "precision": "precision", "recall": "recall", "f1": "F1"}
 PLAIN = (*PLAIN_METRICS, "nll", "temperature")  # the first word of a column: no percentage
 PLAIN_DECIMALS, PERCENT_DECIMALS = 3, 2
+FACTS = {
+    "python": "Python",
+    "platform": "Platform",
+    "cores": "Cores",
+    "git_revision": "Git revision",
+    "dataset_fingerprint": "Dataset fingerprint",
+    "written": "Trainings started",
+}
 
 
 def notice_of(run: Mapping[str, Any]) -> str:
@@ -54,6 +62,20 @@ def made_from(run: dict[str, Any]) -> list[str]:
     if run.get("precision", "float32") != "float32":
         lines.append(f"Computed in {run['precision']}.")
     return [*lines, RESEARCH_USE]
+
+
+def environment_lines(folder: Path) -> list[tuple[str, str]]:
+    """Name and value of each fact in the ``environment.json`` files; where trainings differ, each value once."""
+    values: dict[str, set[str]] = {}
+    for path in folder.glob("*/*/fold*-seed*/environment.json"):
+        facts = read_json(path) or {}
+        parts = [facts, *(part for part in facts.values() if isinstance(part, dict))]
+        for name, value in ((name, value) for part in parts for name, value in part.items()):
+            if value is not None and not isinstance(value, dict):
+                values.setdefault(name, set()).add(str(value))
+    started = values.get("written", set())
+    values |= {"written": {f"{min(started)} to {max(started)}"}} if len(started) > 1 else {}
+    return [(FACTS.get(name, name), " or ".join(sorted(found))) for name, found in values.items()]
 
 
 def page(title: str, run: dict[str, Any], parts: Iterable[str], below: Sequence[str] = ()) -> str:

@@ -37,7 +37,7 @@ from mmdc_tf.report.conclusion import conclusion, with_marks
 from mmdc_tf.report.curves import OVERVIEWS, overview, row_figure
 from mmdc_tf.report.details import STATISTICS, calibrated_rows, decided
 from mmdc_tf.report.figures import bars, dot_plot, write_png
-from mmdc_tf.report.formatting import METRIC_TITLES, PROTOCOL_TITLES, interval, made_from, number
+from mmdc_tf.report.formatting import METRIC_TITLES, PROTOCOL_TITLES, environment_lines, interval, made_from, number
 from mmdc_tf.report.tables import EXTRA, shown
 from mmdc_tf.version import __version__
 
@@ -45,14 +45,6 @@ REPORT, FIGURES = "report.html", "figures"
 CONFIDENTIAL = "This page shows images of the dataset: it is as confidential as the dataset itself."
 MOST_PANELS = 8
 """Rows in one figure: two lines of panels, which stay readable on a printed page."""
-FACTS = {
-    "python": "Python",
-    "platform": "Platform",
-    "cores": "Cores",
-    "git_revision": "Git revision",
-    "dataset_fingerprint": "Dataset fingerprint",
-    "written": "Trainings started",
-}
 Paths = Callable[[PaperTable], Mapping[str, str]]
 """From a table to the image file of each ``sample_id``; raises ``InputError`` where the images are not at hand."""
 
@@ -285,17 +277,3 @@ def audit_summary(folder: Path, run: dict[str, Any]) -> dict[str, Any] | None:
         "leaks": leaks,
         "found": next((one for one in audits if one.get("fingerprint") == run["dataset_fingerprint"]), None),
     }
-
-
-def environment_lines(folder: Path) -> list[tuple[str, str]]:
-    """Name and value of each fact in the ``environment.json`` files; where trainings differ, each value once."""
-    values: dict[str, set[str]] = {}
-    for path in folder.glob("*/*/fold*-seed*/environment.json"):
-        facts = read_json(path) or {}
-        parts = [facts, *(part for part in facts.values() if isinstance(part, dict))]
-        for name, value in ((name, value) for part in parts for name, value in part.items()):
-            if value is not None and not isinstance(value, dict):
-                values.setdefault(name, set()).add(str(value))
-    started = values.get("written", set())
-    values |= {"written": {f"{min(started)} to {max(started)}"}} if len(started) > 1 else {}
-    return [(FACTS.get(name, name), " or ".join(sorted(found))) for name, found in values.items()]

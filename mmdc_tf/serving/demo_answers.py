@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mmdc_tf.datasets.opencv import cv2
-from mmdc_tf.datasets.phantom import mammogram_patients, ultrasound_scans
-from mmdc_tf.datasets.phantom_images import draw_mammogram, draw_ultrasound
+from mmdc_tf.datasets.phantom import draw_mammogram, draw_ultrasound, mammogram_patients, ultrasound_scans
 from mmdc_tf.datasets.schema import NOTICE
 from mmdc_tf.errors import InputError
 from mmdc_tf.preprocessing import PreprocessedScan, State, Step, preprocess_scan

@@ -173,7 +173,7 @@ class Entry:
         if not largest <= most:
             raise ConfigurationError(
                 f"Expected features of at most {most:g}, the largest value of {self.dtype}. Received: {largest:g}. Use "
-                "other weights, or --no-cache."
+                "other weights, or --cache-dir none."
             )
         return output.astype(self.dtype)
 

@@ -11,13 +11,13 @@ from scipy.sparse.csgraph import connected_components
 
 from mmdc_tf.datasets import integrity
 from mmdc_tf.datasets.busi import list_busi
-from mmdc_tf.datasets.integrity import join_near_twins, pair_blocks, perceptual_hashes, unique_hashes
+from mmdc_tf.datasets.integrity import join_near_twins, looks_of, pair_blocks
 from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.errors import ConfigurationError, UnreadableImageError
 
 
 def clusters_of(paths, max_bits=40):
-    return join_near_twins(paths, perceptual_hashes(paths), max_bits)
+    return join_near_twins(paths, looks_of(paths).hashes, max_bits)
 
 
 def distances(hashes):
@@ -81,12 +81,6 @@ def test_copies_are_joined_without_comparing_them(monkeypatch):
     assert searched == [9]
 
 
-def test_different_hashes_keep_their_order():
-    hashes = np.array([[1, 1], [0, 1], [1, 1], [0, 0], [0, 1]], bool)
-    first, inverse = unique_hashes(hashes)
-    assert (list(first), list(inverse)) == ([0, 1, 3], [0, 1, 0, 2, 1])
-
-
 def test_copies_are_near_and_other_images_far(tmp_path):
     image = texture(1)
     copies = [
@@ -95,7 +89,7 @@ def test_copies_are_near_and_other_images_far(tmp_path):
         cv2.cvtColor(image, cv2.COLOR_GRAY2BGR),
         (image // 2 + 20).astype(np.uint8),
     ]
-    hashes = perceptual_hashes(write_all(tmp_path, [*copies, texture(2)]))
+    hashes = looks_of(write_all(tmp_path, [*copies, texture(2)])).hashes
     assert (hashes.shape, hashes.dtype) == ((5, 256), bool)
     assert hashes.sum(axis=1)[[0, 4]].tolist() == [128, 128]
     apart = distances(hashes)
@@ -106,7 +100,7 @@ def test_copies_are_near_and_other_images_far(tmp_path):
 
 def test_the_limit_itself_still_joins(tmp_path):
     paths = write_all(tmp_path, [texture(1), cv2.addWeighted(texture(1), 0.8, texture(2), 0.2, 0)])
-    bits = int(distances(perceptual_hashes(paths))[0, 1])
+    bits = int(distances(looks_of(paths).hashes)[0, 1])
     assert bits > 0
     assert list(clusters_of(paths, max_bits=bits)) == [0, 0]
     assert list(clusters_of(paths, max_bits=bits - 1)) == [0, 1]
@@ -115,7 +109,7 @@ def test_the_limit_itself_still_joins(tmp_path):
 def test_twins_of_twins_join_and_clusters_are_numbered_by_first_appearance(tmp_path):
     steps = [cv2.addWeighted(texture(1), 1 - w, texture(2), w, 0) for w in np.linspace(0, 1, 21)]
     paths = write_all(tmp_path, [texture(3), *steps, texture(4), texture(3)])
-    assert distances(perceptual_hashes(paths))[1, 21] > 80
+    assert distances(looks_of(paths).hashes)[1, 21] > 80
     assert list(clusters_of(paths)) == [0, *[1] * 21, 2, 0]
 
 
@@ -136,7 +130,7 @@ def test_no_image_unreadable_images_and_impossible_limits(tmp_path):
 
 
 def test_busi_has_the_known_number_of_near_twins(real_data):
-    hashes = perceptual_hashes(list_busi(real_data / "busi").table["image_path"])
+    hashes = looks_of(list_busi(real_data / "busi").table["image_path"]).hashes
     nearest = (distances(hashes) + 256 * np.eye(len(hashes), dtype=int)).min(axis=1)
     assert len(hashes) == 780
     assert (nearest <= 20).sum() == 216

@@ -26,11 +26,11 @@ from mmdc_tf.datasets.phantom import (
     mammogram_patients,
     phantom_mammograms,
     phantom_ultrasound,
-    ultrasound_scans,
     write_phantom_mammograms,
     write_phantom_ultrasound,
 )
-from mmdc_tf.datasets.phantom_images import draw_mammogram, draw_ultrasound
+from mmdc_tf.datasets.phantom_images import draw_mammogram
+from mmdc_tf.datasets.phantom_ultrasound import draw_ultrasound, ultrasound_scans
 from mmdc_tf.datasets.schema import SIDES, VIEWS, Dataset
 from mmdc_tf.errors import ConfigurationError, DatasetError
 

@@ -12,7 +12,6 @@ from sklearn import metrics as sk
 from statsmodels.stats.inter_rater import cohens_kappa
 
 from mmdc_tf.errors import InputError
-from mmdc_tf.evaluation.curves import class_curves
 from mmdc_tf.evaluation.metrics import (
     ALL_METRICS,
     METRICS,
@@ -244,9 +243,8 @@ def test_each_fold_and_seed_is_scored_on_its_own():
     ],
 )
 def test_what_does_not_fit_is_refused(truth, probabilities, message):
-    for score in (probability_metrics, class_curves):
-        with pytest.raises(InputError, match=message):
-            score(frame(truth, truth, probabilities))
+    with pytest.raises(InputError, match=message):
+        probability_metrics(frame(truth, truth, probabilities))
 
 
 def test_classes_worked_by_hand():
@@ -271,19 +269,3 @@ def test_classes_against_scikit_learn_and_their_mean_is_the_tables_macro_average
         np.testing.assert_allclose(results[name], np.mean([scores[place] for scores in each], axis=0))
         assert results[name].mean() == pytest.approx(metrics_by_fold(table)[name].mean())
     assert results["support"].tolist() == table["y_true"].value_counts()[list(CLASSES)].tolist()
-
-
-def test_the_curves_of_a_class_by_hand():
-    """Found in order a b a b a. Of the 3 · 2 pairs of an a and a b the a has more in 2 + 1 + 0 = 3."""
-    p_a = np.array([0.9, 0.8, 0.7, 0.3, 0.2])
-    table = guessed("ababa", np.stack([p_a, 1 - p_a, 0 * p_a], axis=1))
-    one, other = class_curves(table)  # no sample of c
-    assert (one.class_name, other.class_name) == ("a", "b")
-    assert (one.auc, one.share) == (pytest.approx(3 / 6), pytest.approx(3 / 5))
-    assert one.average_precision == pytest.approx((1 + 2 / 3 + 3 / 5) / 3)
-    assert (one.false_positive_rate[0], one.true_positive_rate[0]) == (0, 0)
-    assert (one.false_positive_rate[-1], one.true_positive_rate[-1]) == (1, 1)
-    assert np.trapezoid(one.true_positive_rate, one.false_positive_rate) == pytest.approx(one.auc)
-    assert (one.recall[0], one.precision[0]) == (1, pytest.approx(3 / 5))
-    assert (one.recall[-1], one.precision[-1]) == (0, 1)
-    assert class_curves(table[table["y_true"] == "a"]) == []

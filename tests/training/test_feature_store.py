@@ -90,7 +90,7 @@ def test_numbers_are_rounded_to_the_dtype(folder):
 
 @pytest.mark.parametrize(
     ("value", "message"),
-    [(-123456.0, "Received: 123456. .* --no-cache"), (np.nan, "Received: nan"), (np.inf, "Received: inf")],
+    [(-123456.0, "Received: 123456. .* --cache-dir none"), (np.nan, "Received: nan"), (np.inf, "Received: inf")],
 )
 def test_what_float16_does_not_hold_is_refused(folder, value, message):
     with pytest.raises(ConfigurationError, match=message):
