@@ -3,13 +3,17 @@
 from mmdc_tf.models import bcdnet, mmdcnet
 from mmdc_tf.models.backbones import BACKBONES, feature_map, freeze_through, resolve_weights
 from mmdc_tf.models.comparators import convolutional, densenets, several_inputs, sw_forknet, transformers
+from mmdc_tf.models.public import BCDNet, MMDCNet, build
 from mmdc_tf.models.registry import MODELS, ModelSettings, build_model, register_model
 
 __all__ = [
     "BACKBONES",
     "MODELS",
+    "BCDNet",
+    "MMDCNet",
     "ModelSettings",
     "bcdnet",
+    "build",
     "build_model",
     "convolutional",
     "densenets",
