@@ -19,6 +19,7 @@ from mmdc_tf.commands.cache import add_cache
 from mmdc_tf.commands.compare import add_compare
 from mmdc_tf.commands.datasets import add_datasets
 from mmdc_tf.commands.demo import add_demo
+from mmdc_tf.commands.evaluate import add_evaluate
 from mmdc_tf.commands.explain import add_explain
 from mmdc_tf.commands.export import add_export
 from mmdc_tf.commands.predict import add_predict
@@ -34,6 +35,7 @@ COMMANDS = {
     "report": (add_report, "write a run as one page with its figures"),
     "robustness": (add_robustness, "score the finished rows of a run on noisy test images"),
     "predict": (add_predict, "what a trained model says of new images, files or folders"),
+    "evaluate": (add_evaluate, "score a trained model on a data set that it has never seen"),
     "explain": (add_explain, "draw where a trained model looks, scored against lesion masks"),
     "demo": (add_demo, "try a trained model on a page in the browser"),
     "export": (add_export, "write a trained model as SavedModel, ONNX or TFLite"),

@@ -1,0 +1,66 @@
+"""``mmdc-tf evaluate`` from end to end: models of one row on a data set that they were not made from."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from command_line import ended
+from served_model import write_model
+
+import mmdc_tf
+from mmdc_tf.errors import RESEARCH_USE
+
+CARD = {"class_names": ["benign", "malignant", "normal"], "positive_class": "malignant", "modality": "ultrasound"}
+
+
+@pytest.fixture
+def row(tiny_backbone, tmp_path):
+    """The folder of a row with the models of two folds."""
+    folder = tmp_path / "run" / "table1" / "bcdnet" / "leak-free"
+    for fold in (0, 1):
+        write_model(folder / f"fold{fold}-seed0", "bcdnet", card=CARD, backbone=tiny_backbone)
+    return folder
+
+
+def test_each_model_their_mean_and_the_ensemble(row, busi, capsys):
+    code, out, _ = ended(capsys, "evaluate", "--model", row, "--dataset", "busi", "--root", busi)
+    assert code == 0
+    assert "18 images; not searched for copies" in out and RESEARCH_USE in out
+    scores = pd.read_csv(row / "external-busi.csv").set_index("model")
+    assert list(scores.index) == [
+        "fold0-seed0",
+        "fold1-seed0",
+        "mean of the models' scores",
+        "mean of their probabilities",
+    ]
+    # the two models are the same, and so are all four lines
+    np.testing.assert_allclose(scores["accuracy"], scores["accuracy"].iloc[0])
+    np.testing.assert_allclose(scores["auc_ci_low"], scores["auc_ci_low"].iloc[0], atol=1e-6)
+    one = pd.read_csv(row / "external-busi-predictions.csv").query("model == 'fold0-seed0'").set_index("sample_id")
+    predictor = mmdc_tf.load_predictor(row / "fold0-seed0")
+    expected = predictor.predict([busi / "benign" / "benign (1).png"])[0]
+    found = one.loc["benign/benign (1)", ["p_benign", "p_malignant", "p_normal"]]
+    np.testing.assert_allclose(found.astype(float), list(expected.probabilities.values()), atol=1e-4)
+    called = one["p_malignant"] >= 0.3
+    truth = one["y_true"] == "malignant"
+    assert scores.loc["fold0-seed0", "sensitivity"] == pytest.approx((called & truth).sum() / truth.sum(), abs=1e-6)
+
+
+def test_copies_of_the_training_data_are_left_out(row, busi, tmp_path, capsys):
+    own = tmp_path / "own"
+    for name in ("benign", "malignant", "normal"):
+        (own / name).mkdir(parents=True)
+        for number in (1, 2):
+            shutil.copy(busi / name / f"{name} ({number}).png", own / name)
+    run = '{"synthetic": false, "dataset": "busi"}'
+    (row.parents[1] / "run.json").write_text(run, encoding="utf-8")
+    options = ["--dataset", "busi", "--root", busi, "--training-root", own, "--output", tmp_path / "out"]
+    code, out, _ = ended(capsys, "evaluate", "--model", row / "fold0-seed0", *options)
+    assert code == 0
+    assert "12 images; 6 images left out that look like one of the model's own data" in out
+    assert pd.read_csv(tmp_path / "out" / "external-busi.csv")["n_images"].tolist() == [12]
+    code, _, err = ended(capsys, "evaluate", "--model", row, *options[:4], "--training-root", busi)
+    assert code == 2 and "Expected a data set that the model was not made from" in err
