@@ -86,7 +86,7 @@ def restricted(predictions: pd.DataFrame, classes: SharedClasses, positive: str 
     own = kept[f"p_{positive}"] if positive is not None else np.nan
     shares = kept[columns].to_numpy(dtype=float)
     shares = shares / np.maximum(shares.sum(axis=1, keepdims=True), np.finfo(float).tiny)
-    kept = kept.drop(columns=[name for name in kept if name.startswith("p_")])
+    kept = kept.drop(columns=[name for name in kept if str(name).startswith("p_")])
     kept[columns] = shares
     chosen = np.asarray(classes.names, dtype=object)[shares.argmax(axis=1)]
     return kept.assign(y_true=kept["y_true"].map(classes.labels), y_pred=chosen).assign(**{SCORE: own})
