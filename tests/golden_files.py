@@ -48,18 +48,19 @@ TINY_RUN = ["--image-size", "64", "--epochs", "1", "--folds", "2", "--seed", "1"
 KEPT = ("predictions.csv", "split.json")
 
 
-def inputs_of(model: keras.Model) -> dict[str, np.ndarray]:
+def all_inputs() -> dict[str, np.ndarray]:
     """Four samples: noise images, and ages and densities of which some are unknown."""
     rng = np.random.default_rng(7)
-    made = {
-        "image": rng.uniform(0, 255, (4, 32, 32, 3)).astype("float32"),
-        "metadata": np.array([[52, 2], [np.nan, 3], [71, np.nan], [np.nan, np.nan]], "float32"),
-        "other_view": np.concatenate([rng.uniform(0, 255, (3, 32, 32, 3)), np.full((1, 32, 32, 3), np.nan)]).astype(
-            "f4"
-        ),
-    }
-    made["other_view"][-1] = np.nan
-    return {name: made[name] for name in model.input}
+    images = rng.uniform(0, 255, (4, 32, 32, 3)).astype("float32")
+    other = np.full((4, 32, 32, 3), np.nan, "float32")
+    other[:3] = rng.uniform(0, 255, (3, 32, 32, 3))
+    metadata = np.array([[52, 2], [np.nan, 3], [71, np.nan], [np.nan, np.nan]], "float32")
+    return {"image": images, "metadata": metadata, "other_view": other}
+
+
+def inputs_of(model: keras.Model) -> dict[str, np.ndarray]:
+    """Those of ``all_inputs`` that it takes."""
+    return {name: value for name, value in all_inputs().items() if name in model.input}
 
 
 def kept_of(run: Path) -> list[Path]:

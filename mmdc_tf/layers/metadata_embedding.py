@@ -89,9 +89,13 @@ class MetadataEmbedding(layers.Layer):
         known = ops.isfinite(values)
         # Unknown values are replaced before the product: a NaN that only a later `where` hides still makes
         # the kernel's gradient NaN (0 · NaN).
-        scaled = (ops.where(known, values, self.mean) - self.mean) / self.standard_deviation
+        mean, unknown = (
+            ops.convert_to_tensor(self.mean),
+            ops.convert_to_tensor(self.unknown),
+        )  # JAX's `where` asks for it
+        scaled = (ops.where(known, values, mean) - mean) / self.standard_deviation
         vectors = scaled[:, :, None] * self.kernel + self.bias
-        chosen = ops.where(known[:, :, None], vectors, self.unknown)
+        chosen = ops.where(known[:, :, None], vectors, unknown)
         flat = ops.reshape(chosen, (-1, self.kernel.shape[0] * self.width))
         return ops.cast(flat, self.compute_dtype)
 
