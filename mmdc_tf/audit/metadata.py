@@ -11,6 +11,7 @@ from scipy.stats import chi2_contingency
 from scipy.stats.contingency import association
 
 from mmdc_tf.datasets.files import sha256_of
+from mmdc_tf.datasets.outlines import LabelCeiling, label_ceiling
 from mmdc_tf.datasets.schema import DENSITY_RANGE, Dataset
 from mmdc_tf.errors import UnreadableImageError
 
@@ -42,6 +43,8 @@ def audit_metadata(dataset: Dataset) -> dict[str, Any]:
         - ``repeated_views``: ``patient``, ``view``, ``side``, ``sample_ids`` of views that a patient has more than
           once: repeats or duplicates.
         - ``identical_files``: ``sample_ids``, ``labels`` of images that are the same to the byte.
+        - ``label_ceiling``: how right a reader of single images can be (``mmdc_tf.datasets.outlines``); only where
+          lesions are outlined.
         - ``associations``: of age and of density with the label, as from ``_association``.
         - ``finding``: True where a value is out of range, a patient disagrees with herself, or files are identical.
         - ``sentences``: all of this in plain English.
@@ -64,7 +67,10 @@ def audit_metadata(dataset: Dataset) -> dict[str, Any]:
         "associations": [_association(table, patients, of) for of in ("age", "density")],
     }
     facts["finding"] = bool(facts["out_of_range"] or facts["disagreements"] or facts["identical_files"])
-    return {**facts, "sentences": _sentences(facts, dataset.has_images)}
+    ceiling = label_ceiling(dataset)
+    if ceiling is not None:
+        facts["label_ceiling"] = {**ceiling._asdict(), "accuracy": ceiling.accuracy}
+    return {**facts, "sentences": [*_sentences(facts, dataset.has_images), *_ceiling_sentences(ceiling)]}
 
 
 def _range(values: pd.Series) -> dict[str, float | None]:
@@ -168,6 +174,20 @@ def _sentences(facts: dict[str, Any], compared: bool) -> list[str]:
         f"Views that a patient has more than once: {len(facts['repeated_views']):,}.",
         files if compared else "Files were not compared: read without images.",
         *(_association_sentence(**one) for one in facts["associations"]),
+    ]
+
+
+def _ceiling_sentences(ceiling: LabelCeiling | None) -> list[str]:
+    if ceiling is None or ceiling.right == ceiling.images:
+        return []
+    unmarked = ", ".join(f"{count:,} {name}" for name, count in ceiling.unmarked.items())
+    return [
+        f"Images of breasts in which no view has an outline, labelled by the patient: {unmarked}; of their "
+        f"{ceiling.patients:,} patients {ceiling.marked_elsewhere:,} have an outline in the other breast. A reader of "
+        "single images who sees every outlined lesion and calls a breast without one normal is right on "
+        f"{ceiling.accuracy:.1%} of all images: what a model scores above that does not come from a lesion in the "
+        "image. Assumed: no outline, no lesion; one can also be missing for other reasons, and age, density and "
+        "scanner tell something of the label. --labels breast or outlined takes such images out of their class."
     ]
 
 

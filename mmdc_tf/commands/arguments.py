@@ -15,7 +15,20 @@ from mmdc_tf.errors import ConfigurationError, did_you_mean_path
 if TYPE_CHECKING:
     from mmdc_tf.datasets.jobs import Executor
 
-DATASETS = ("busi", "mini-ddsm", "folder")
+DATASETS = (
+    "busi",
+    "bus-bra",
+    "breast-usg",
+    "mini-ddsm",
+    "mini-mias",
+    "cbis-ddsm",
+    "inbreast",
+    "vindr-mammo",
+    "rsna-2022",
+    "cmmd",
+    "cdd-cesm",
+    "folder",
+)
 PROTOCOL_SETS = {
     "paper": ("paper",),
     "image-level": ("image-level",),
@@ -25,6 +38,7 @@ PROTOCOL_SETS = {
 }
 """The protocols that each value of ``--protocol`` names."""
 LOCAL, RAY = "local", "ray"
+OFFICIAL = "official"
 FOR_RAY = ("ray_address", "task_cpus", "task_gpus")
 
 
@@ -44,6 +58,11 @@ positive = number(int, lambda number: number >= 1, "a whole number of at least 1
 whole = number(int, lambda number: number >= 0, "a whole number")
 share = number(float, lambda number: 0 < number <= 1, "a number above 0 and at most 1")
 at_least_zero = number(float, lambda number: 0 <= number < math.inf, "a number of at least 0")
+
+
+def folds(text: str) -> int | str:
+    """A number of folds, or ``OFFICIAL``."""
+    return OFFICIAL if text.strip().lower() == OFFICIAL else positive(text)
 
 
 def names(text: str) -> list[str]:
@@ -137,6 +156,11 @@ def _add_data(group: Any) -> None:
     )
     add("--near-twins", choices=("keep", "drop-conflicts", "one-per-cluster"), default="keep", help=words)
     words = (
+        "of a lesion patient's breast in which nothing is outlined: her own, as published; by breast: normal; "
+        "outlined: left out; default: patient"
+    )
+    add("--labels", choices=("patient", "breast", "outlined"), default="patient", help=words)
+    words = (
         "preprocessing: lesion-safe (the default for mammograms), paper (Otsu and the largest contour, as published) "
         "or plain; for BUSI plain (the default) or ultrasound (with CLAHE)"
     )
@@ -156,7 +180,8 @@ def _add_rows(group: Any) -> None:
     add("--rows", type=names, help=words)
     add("--list", action="store_true", help="print the rows and the published numbers, and stop")
     add_protocol(add, None)
-    add("--folds", type=positive, help="folds of the leak-free and image-level protocols; default: the profile's")
+    words = "of the leak-free and image-level protocols, or official: those of the publisher; default: the profile's"
+    add("--folds", type=folds, help=words)
     add("--seeds", type=positive, default=1, help="trainings a fold, with different seeds; default: 1")
     add("--seed", type=whole, default=0, help="seed of the splits and of the first training; default: 0")
 

@@ -1,4 +1,4 @@
-"""``mmdc-tf datasets check`` and ``lesions``: look at a dataset before using it."""
+"""``mmdc-tf datasets list``, ``check`` and ``lesions``: which there are, and a look at one before using it."""
 
 from __future__ import annotations
 
@@ -24,6 +24,9 @@ MEASURE = "share of a mask's pixels above 127 inside the region kept; a reader's
 def add_datasets(parser: argparse.ArgumentParser) -> None:
     """Adds the actions of ``mmdc-tf datasets``."""
     actions = parser.add_subparsers(required=True, metavar="ACTION")
+    listing = actions.add_parser("list", help="the published data sets that can be read")
+    listing.set_defaults(command=_list)
+    add_debug(listing)
     check = actions.add_parser("check", help="count and verify")
     lesions = actions.add_parser("lesions", help="how much of each lesion the recipes for mammograms keep")
     words = "also write the table into this file, a line a mask"
@@ -34,6 +37,13 @@ def add_datasets(parser: argparse.ArgumentParser) -> None:
         action.add_argument("--root", type=Path, required=True, help="the dataset's folder")
         action.add_argument("--json", action="store_true", help="for programs")
         add_debug(action)
+
+
+def _list(_options: argparse.Namespace) -> int:
+    from mmdc_tf.datasets.catalogue import format_catalogue
+
+    print(format_catalogue())
+    return EXIT_OK
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -125,6 +125,7 @@ def dataset_of_run(run: dict[str, Any], output: Path, root: Path | None, name: s
     """
     from mmdc_tf.datasets.catalogue import load_dataset
     from mmdc_tf.datasets.copies import treat_near_twins
+    from mmdc_tf.datasets.outlines import with_labels
 
     if run["synthetic"]:
         dataset = _phantom(output / run["dataset"])
@@ -134,6 +135,7 @@ def dataset_of_run(run: dict[str, Any], output: Path, root: Path | None, name: s
         )
     else:
         dataset = load_dataset(name or run["dataset"], root)
+    dataset = with_labels(dataset, run.get("labels", "patient"))
     dataset = treat_near_twins(dataset, run.get("near_twins", "keep"))  # runs of earlier versions do not say
     if dataset.fingerprint != run["dataset_fingerprint"]:
         raise ConfigurationError(

@@ -58,7 +58,7 @@ def _run(options: argparse.Namespace) -> int:
     from mmdc_tf.io import require_writable
 
     real = options.dataset_root is not None
-    name = (options.dataset or table.dataset) if real else table.phantom
+    name = _dataset_name(table, options) if real else table.phantom
     options.profile = options.profile or ("full" if real else "quick")
     output = options.output or Path("runs") / f"{name}-{options.profile}"
     if options.executor == arguments.RAY:  # other machines have other working folders
@@ -72,6 +72,16 @@ def _run(options: argparse.Namespace) -> int:
             options.fresh,
             arguments.executor(options, "jobs", TRAINING_MEMORY),
         )
+
+
+def _dataset_name(table: PaperTable, options: argparse.Namespace) -> str:
+    """What the folder holds: as named, or as its layout says; the table's own data set where neither does."""
+    from mmdc_tf.datasets.catalogue import recognise
+
+    if options.dataset is None and (found := recognise(options.dataset_root)) not in (None, table.dataset):
+        print(f"note: by its layout {options.dataset_root} is {found} (--dataset names another)")
+        return str(found)
+    return options.dataset or table.dataset
 
 
 def _print_rows(table: PaperTable) -> None:
@@ -118,14 +128,18 @@ def _require_fitting(table: PaperTable, rows: tuple[Row, ...], options: argparse
 
 
 def _plan(table: PaperTable, rows: tuple[Row, ...], name: str, options: argparse.Namespace, output: Path) -> Plan:
+    from mmdc_tf.datasets.splits import official_folds
     from mmdc_tf.experiments.plan import Plan
     from mmdc_tf.preprocessing.recipes import recipe_for
     from mmdc_tf.training.recipe import load_profile
 
     real = options.dataset_root is not None
     overriding = ("folds", "image_size", "epochs", "batch_size", "feature_views")
-    profile = load_profile(options.profile, **{option: getattr(options, option) for option in overriding})
     dataset = _dataset(table, rows, name, options, output)
+    is_official = options.folds == arguments.OFFICIAL
+    given = {option: getattr(options, option) for option in overriding}
+    profile = load_profile(options.profile, **given | ({"folds": official_folds(dataset)} if is_official else {}))
+    dataset = dataset if is_official else replace(dataset, official=None)
     plan = Plan(
         table=table,
         rows=rows,
@@ -139,6 +153,7 @@ def _plan(table: PaperTable, rows: tuple[Row, ...], name: str, options: argparse
         seeds=options.seeds,
         output=output,
         near_twins=options.near_twins,
+        labels=options.labels,
         sensitivity=options.sensitivity,
         cache=_cache(options),
         precision=options.precision,
@@ -163,6 +178,7 @@ def _dataset(table: PaperTable, rows: tuple[Row, ...], name: str, options: argpa
     """The real dataset, or the phantom written into the run's folder."""
     from mmdc_tf.datasets.catalogue import load_dataset, load_table_alone, require_readable
     from mmdc_tf.datasets.copies import treat_near_twins
+    from mmdc_tf.datasets.outlines import with_labels
     from mmdc_tf.datasets.phantom import phantom_mammograms, phantom_ultrasound
     from mmdc_tf.datasets.values import with_positive_class
     from mmdc_tf.experiments.plan import row_inputs
@@ -181,7 +197,8 @@ def _dataset(table: PaperTable, rows: tuple[Row, ...], name: str, options: argpa
         dataset = phantom_mammograms(output / name, patients=PHANTOM_PATIENTS, seed=options.seed)
     else:
         dataset = phantom_ultrasound(output / name, images=PHANTOM_IMAGES, seed=options.seed)
-    dataset = with_positive_class(treat_near_twins(dataset, options.near_twins), options.positive_class)
+    dataset = treat_near_twins(with_labels(dataset, options.labels), options.near_twins)
+    dataset = with_positive_class(dataset, options.positive_class)
     for note in dataset.notes:
         print(f"note: {note}")
     return dataset

@@ -36,6 +36,7 @@ BUSI = DatasetInfo(
     ),
     licence="see the data page",
     homepage="https://scholar.cu.edu.eg/?q=afahmy/pages/dataset",
+    offers=("masks",),
 )
 
 _IMAGE_FOLDERS, _MASK_FOLDERS = {"image", "images"}, {"mask", "masks"}

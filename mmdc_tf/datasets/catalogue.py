@@ -5,18 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
+from mmdc_tf.datasets.breast_usg import BREAST, load_breast_usg
+from mmdc_tf.datasets.bus_bra import BUS_BRA, load_bus_bra
 from mmdc_tf.datasets.busi import BUSI, list_busi, load_busi
+from mmdc_tf.datasets.cbis_ddsm import CBIS_DDSM, load_cbis_ddsm
+from mmdc_tf.datasets.cdd_cesm import CDD_CESM, load_cdd_cesm
+from mmdc_tf.datasets.cmmd import CMMD, load_cmmd
+from mmdc_tf.datasets.files import sub_folders
 from mmdc_tf.datasets.folder import load_folder
 from mmdc_tf.datasets.images import read_image
+from mmdc_tf.datasets.inbreast import INBREAST, load_inbreast
 from mmdc_tf.datasets.mini_ddsm import MINI_DDSM, list_mini_ddsm, load_mini_ddsm
+from mmdc_tf.datasets.mini_mias import MINI_MIAS, load_mini_mias
 from mmdc_tf.datasets.phantom import PHANTOM_MAMMOGRAM, PHANTOM_ULTRASOUND
+from mmdc_tf.datasets.rsna_2022 import RSNA_2022, load_rsna_2022
 from mmdc_tf.datasets.schema import NOTICE, Dataset, DatasetInfo
 from mmdc_tf.datasets.values import positive_note
+from mmdc_tf.datasets.vindr_mammo import VINDR_MAMMO, load_vindr_mammo
 from mmdc_tf.errors import ConfigurationError, DatasetError, UnreadableImageError, did_you_mean
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
@@ -31,26 +42,36 @@ class Reader(NamedTuple):
         load: with its groups.
         listing: without decoding an image, where grouping would: each image is a group of its own.
         table: every line of the dataset's table, images or not, where it holds more than the folders say.
+        signature: the name of its table in lower case, as a pattern, by which a folder is recognised.
     """
 
     load: Callable[[Path], Dataset]
     listing: Callable[[Path], Dataset] | None = None
     table: Callable[[Path], Dataset] | None = None
+    signature: str = ""
 
 
 DATASETS = {
     "busi": Reader(load_busi, listing=list_busi),
-    "mini-ddsm": Reader(load_mini_ddsm, table=list_mini_ddsm),
-    "folder": Reader(load_folder),
+    "mini-ddsm": Reader(load_mini_ddsm, table=list_mini_ddsm, signature="datawmask.*"),
+    "bus-bra": Reader(load_bus_bra, signature="bus_data.csv"),
+    "breast-usg": Reader(load_breast_usg, signature="breast-lesions-usg-clinical-data*.xlsx"),
+    "mini-mias": Reader(load_mini_mias, signature="info.txt"),
+    "cbis-ddsm": Reader(load_cbis_ddsm, signature="mass_case_description_train_set.csv"),
+    "inbreast": Reader(load_inbreast, signature="inbreast.csv"),
+    "vindr-mammo": Reader(load_vindr_mammo, signature="breast-level_annotations.csv"),
+    "rsna-2022": Reader(load_rsna_2022, signature="train.csv"),
+    "cmmd": Reader(load_cmmd, signature="cmmd_clinicaldata_revision.xlsx"),
+    "cdd-cesm": Reader(load_cdd_cesm, signature="radiology*manual*annotations*.xlsx"),
+    "folder": Reader(load_folder, signature="samples.*"),
 }
-DECLARED: dict[str, DatasetInfo] = {
-    info.name: info for info in (BUSI, MINI_DDSM, PHANTOM_MAMMOGRAM, PHANTOM_ULTRASOUND)
-}
+PUBLISHED = (BUSI, BUS_BRA, BREAST, MINI_DDSM, MINI_MIAS, CBIS_DDSM, INBREAST, VINDR_MAMMO, RSNA_2022, CMMD, CDD_CESM)
+DECLARED: dict[str, DatasetInfo] = {info.name: info for info in (*PUBLISHED, PHANTOM_MAMMOGRAM, PHANTOM_ULTRASOUND)}
 """What is known of a dataset whether or not it is on this machine; of a user's own folder nothing is."""
 
 
 def load_dataset(name: str, root: str | Path) -> Dataset:
-    """Reads ``"busi"``, ``"mini-ddsm"`` or ``"folder"``; a note says where its counts differ from the declared ones.
+    """Reads one of ``DATASETS``; a note says where its counts differ from the declared ones.
 
     Raises:
         ConfigurationError: the name is unknown.
@@ -80,6 +101,21 @@ def load_table_alone(name: str, root: str | Path) -> Dataset:
             f"Received: dataset={name!r}. Leave --without-images out."
         )
     return _checked(read(Path(root)))
+
+
+def recognise(root: str | Path) -> str | None:
+    """Which data set a folder holds, by the name of its table there or up to two folders below; None for no such table.
+
+    BUSI has no table: its layout is that of its class folders.
+    """
+    folders = [Path(root).expanduser()]
+    for _ in range(3):
+        names = [path.name.lower() for folder in folders if folder.is_dir() for path in folder.iterdir()]
+        for dataset, reader in DATASETS.items():
+            if reader.signature and any(fnmatch(name, reader.signature) for name in names):
+                return dataset
+        folders = [inner for folder in folders if folder.is_dir() for inner in sub_folders(folder)]
+    return None
 
 
 def _reader(name: str) -> Reader:
@@ -228,3 +264,26 @@ def _why_unreadable(path: str) -> str:
         reason = str(error).partition(f"{path} (")[2].partition(").")[0]
         return reason or str(error)
     return ""
+
+
+def format_catalogue() -> str:
+    """The published data sets that can be read, a line each, as aligned plain text."""
+    lines = [("name", "images", "patients", "labels", "also", "licence", "size")]
+    for info in PUBLISHED:
+        count = sum(info.expected_counts.values())
+        labels = ", ".join(info.class_names)
+        patients = _count(info.patients, "-")
+        lines.append(
+            (
+                info.name,
+                f"{count:,}" if count else "-",
+                patients,
+                labels,
+                ", ".join(info.offers),
+                info.licence,
+                info.size,
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    texts = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    return "\n".join([*texts, "", "Your own images: --dataset folder, with a table samples.csv (data/README.md)."])

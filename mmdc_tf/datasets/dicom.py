@@ -37,6 +37,10 @@ _AGE = re.compile(r"0*([1-9]\d{0,2})\s*([DWMY]?)")
 _PER_YEAR = {"D": 365.25, "W": 365.25 / 7, "M": 12.0, "Y": 1.0, "": 1.0}
 
 
+VIEW_CODES = {"399162004": "CC", "R-10242": "CC", "399368009": "MLO", "R-10226": "MLO"}
+"""SNOMED CT and the older SNOMED RT codes (PS3.16, CID 4014)."""
+
+
 @dataclass(frozen=True)
 class DicomHeader:
     """What is of use for a prediction. There is no density: no attribute of an image holds it (PS3.6, as in pydicom).
@@ -251,7 +255,9 @@ def read_header(path: str | Path) -> DicomHeader:
         keywords = ("Modality", "PatientAge", "ImageLaterality", "Laterality", "ViewPosition")
         values = (dataset.get(keyword) for keyword in keywords)
         modality, age, *sides, view = ("" if value is None else str(value).strip().upper() for value in values)
-        return DicomHeader(modality, age_in_years(age), sides[0] or sides[1], view, age)
+        codes = dataset.get("ViewCodeSequence") or ()
+        named = next((VIEW_CODES[code] for one in codes if (code := str(one.get("CodeValue", ""))) in VIEW_CODES), "")
+        return DicomHeader(modality, age_in_years(age), sides[0] or sides[1], view or named, age)
     except Exception as error:  # pydicom raises errors of many classes
         raise UnreadableImageError(
             f"Expected a DICOM file with a readable header. Received: {path} ({type(error).__name__}). "

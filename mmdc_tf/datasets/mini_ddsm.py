@@ -34,6 +34,8 @@ MINI_DDSM = DatasetInfo(
     licence="see the data page",
     homepage="https://www.kaggle.com/datasets/cheddad/miniddsm2",
     digitizer_from_name=True,
+    patients=1952,
+    offers=("age", "density", "masks"),
 )
 
 TABLE_NAMES = ("DataWMask.xlsx", "DataWMask.csv")

@@ -47,6 +47,9 @@ class DatasetInfo:
         synthetic: True for phantoms: everything made from them says "phantom: not a reproduction".
         digitizer_from_name: True where the letter that starts a file name is the site and digitizer of the image.
         positive_class: the class that decisions are about, where a user named it; None for the one that is recognised.
+        patients: in the complete dataset; None where it names none.
+        offers: what it has besides images and labels: "age", "density", "masks", "official folds".
+        size: of the download, where it matters.
     """
 
     name: str
@@ -61,6 +64,9 @@ class DatasetInfo:
     synthetic: bool = False
     digitizer_from_name: bool = False
     positive_class: str | None = None
+    patients: int | None = None
+    offers: tuple[str, ...] = ()
+    size: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,6 +78,8 @@ class Dataset:
         root: the folder that was read.
         notes: one clear line each for what a user must know (absent images, skipped files, other counts than declared).
         has_images: False where only the table was read and no image need exist.
+        site: ``sample_id`` → hospital or device of an image, "" where unknown; None where the data set does not say.
+        official: ``sample_id`` → number of the publisher's test fold, -1 for images that only train; None without any.
     """
 
     info: DatasetInfo
@@ -79,6 +87,8 @@ class Dataset:
     root: Path
     notes: tuple[str, ...] = ()
     has_images: bool = True
+    official: pd.Series | None = None
+    site: pd.Series | None = None
 
     @property
     def found_counts(self) -> dict[str, int]:

@@ -139,22 +139,52 @@ def _paper_split(dataset: Dataset, seed: int) -> Split:
 
 
 def _leak_free_splits(dataset: Dataset, folds: int, seed: int) -> Iterator[Split]:
+    table = dataset.table
+    if dataset.official is not None:
+        for fold, parts in enumerate(_official_folds(table, dataset.official)):
+            yield _split(dataset, fold, folds, seed, *parts)
+        return
     if folds < 2:
         raise SplitError(
             f"Expected at least 2 folds. Received: folds={folds}. Use --folds 5, or fewer for a quick look."
         )
-    table = dataset.table
     # With two folds, half of the groups is left to be divided again, into training and validation.
     least = 4 if folds == 2 else folds
     _require_enough(table.groupby("label")["group_id"].nunique(), least, dataset.info.group_unit + "s", dataset)
-    for fold, (rest, test) in enumerate(_group_folds(table, folds, seed)):
-        inner = table.iloc[rest]
-        train, validation = _training_and_validation(inner, seed)
-        parts = (inner.iloc[train], inner.iloc[validation], table.iloc[test])
-        split = Split(LEAK_FREE, fold, folds, seed, dataset.info.name, *(tuple(part["sample_id"]) for part in parts))
-        check_groups_disjoint(split, table.set_index("sample_id")["group_id"])
-        _require_every_class(split, dataset)
-        yield split
+    for fold, parts in enumerate(_group_folds(table, folds, seed)):
+        yield _split(dataset, fold, folds, seed, *parts)
+
+
+def _split(dataset: Dataset, fold: int, folds: int, seed: int, rest: np.ndarray, test: np.ndarray) -> Split:
+    """One leak-free split, its validation part taken from ``rest``."""
+    table, inner = dataset.table, dataset.table.iloc[rest]
+    train, validation = _training_and_validation(inner, seed)
+    parts = (inner.iloc[train], inner.iloc[validation], table.iloc[test])
+    split = Split(LEAK_FREE, fold, folds, seed, dataset.info.name, *(tuple(part["sample_id"]) for part in parts))
+    check_groups_disjoint(split, table.set_index("sample_id")["group_id"])
+    _require_every_class(split, dataset)
+    return split
+
+
+def _official_folds(table: pd.DataFrame, official: pd.Series) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The publisher's own: places of what trains and validates, and of what tests."""
+    fold = official.loc[table["sample_id"]].to_numpy()
+    for number in range(fold.max() + 1):
+        yield np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+
+
+def official_folds(dataset: Dataset) -> int:
+    """How many test folds its publisher defines.
+
+    Raises:
+        SplitError: none.
+    """
+    if dataset.official is None:
+        raise SplitError(
+            f"Expected a data set with official folds. Received: folds='official' for {dataset.info.title}, which has "
+            "none. Give a number of folds."
+        )
+    return int(dataset.official.max()) + 1
 
 
 def _image_level_splits(dataset: Dataset, leak_free: list[Split], seed: int) -> list[Split]:

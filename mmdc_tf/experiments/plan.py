@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from mmdc_tf.datasets.outlines import AS_PUBLISHED
 from mmdc_tf.datasets.schema import Dataset
 from mmdc_tf.datasets.splits import Split, make_splits
 from mmdc_tf.evaluation.calibration import SENSITIVITY
@@ -41,6 +42,7 @@ class Plan:
         seeds: trainings a fold.
         output: the run's folder.
         near_twins: how they were treated: a name in ``mmdc_tf.datasets.copies.NEAR_TWIN_TREATMENTS``.
+        labels: of breasts without an outline: a name in ``mmdc_tf.datasets.outlines.LABELS``.
         sensitivity: for cancer, that the stored decision threshold reaches on the validation part, in (0, 1].
         cache: where the features of frozen parts are kept; None trains rows with a frozen part by the usual loop.
         precision: Keras' dtype policy for the networks: ``"float32"`` or ``"mixed_bfloat16"``.
@@ -62,6 +64,7 @@ class Plan:
     seeds: int
     output: Path
     near_twins: str = "keep"
+    labels: str = AS_PUBLISHED
     sensitivity: float = SENSITIVITY
     cache: CacheSettings | None = None
     precision: str = "float32"
@@ -90,12 +93,14 @@ class Plan:
             **({"dataset_title": title} if info.name == "folder" else {}),
             "dataset_fingerprint": self.dataset.fingerprint,
             "near_twins": self.near_twins,
+            **({} if self.labels == AS_PUBLISHED else {"labels": self.labels}),
             "synthetic": info.synthetic,
             "group_unit": info.group_unit,
             "class_names": list(info.class_names),
             **_recipe_config("preprocessing", self.preprocessing),
             "profile": self.profile.name,
             "folds": self.profile.folds,
+            **({} if self.dataset.official is None else {"official_folds": True}),
             "training": asdict(self.profile.recipe),
             "weights": self.weights,
             "cut": self.cut,
