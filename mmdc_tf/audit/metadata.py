@@ -20,6 +20,7 @@ PLAUSIBLE_AGE = (18, 100)
 AGE_BANDS = {"under 40": 0, "40 to 49": 40, "50 to 59": 50, "60 to 69": 60, "70 and over": 70}
 """Name → least age in years."""
 COLUMNS_THAT_MAY_BE_EMPTY = ("patient_id", "age", "density", "view", "side", "lesion_masks")
+LEAST_SITE_GAP, LEAST_SITE_IMAGES = 0.5, 20
 LEAST_EXPECTED = 5.0
 """The chi-square approximation is held to be good where every expected count is at least this (W. Cochran, 1952)."""
 
@@ -43,6 +44,8 @@ def audit_metadata(dataset: Dataset) -> dict[str, Any]:
         - ``repeated_views``: ``patient``, ``view``, ``side``, ``sample_ids`` of views that a patient has more than
           once: repeats or duplicates.
         - ``identical_files``: ``sample_ids``, ``labels`` of images that are the same to the byte.
+        - ``missing_by_site``: ``column``, ``site`` and its ``share`` without a value, ``other`` and ``other_share``,
+          where the two shares differ by ``LEAST_SITE_GAP`` or more: a model's "unknown" would then tell the site.
         - ``label_ceiling``: how right a reader of single images can be (``mmdc_tf.datasets.outlines``); only where
           lesions are outlined.
         - ``associations``: of age and of density with the label, as from ``_association``.
@@ -70,7 +73,28 @@ def audit_metadata(dataset: Dataset) -> dict[str, Any]:
     ceiling = label_ceiling(dataset)
     if ceiling is not None:
         facts["label_ceiling"] = {**ceiling._asdict(), "accuracy": ceiling.accuracy}
+    facts["missing_by_site"] = [] if dataset.site is None else _missing_by_site(table, dataset.site)
     return {**facts, "sentences": [*_sentences(facts, dataset.has_images), *_ceiling_sentences(ceiling)]}
+
+
+def _missing_by_site(table: pd.DataFrame, site: pd.Series) -> list[dict[str, object]]:
+    """Of each column, the sites with the largest and the smallest share without a value; small sites do not count."""
+    sites = table["sample_id"].map(site)
+    large = sites[sites.groupby(sites).transform("size") >= LEAST_SITE_IMAGES]
+    found: list[dict[str, object]] = []
+    for column in ("age", "density"):
+        shares = table.loc[large.index, column].isna().groupby(large).mean()
+        if len(shares) > 1 and shares.max() - shares.min() >= LEAST_SITE_GAP:
+            most, least = shares.idxmax(), shares.idxmin()
+            entry = {
+                "column": column,
+                "site": most,
+                "share": shares[most],
+                "other": least,
+                "other_share": shares[least],
+            }
+            found.append(entry)
+    return found
 
 
 def _range(values: pd.Series) -> dict[str, float | None]:

@@ -286,8 +286,14 @@ def _metadata_section(dataset: Dataset, metadata: dict[str, Any]) -> Section:
     looked_at = f"The sample table of {metadata['images']:,} images" + (
         ", and files of equal size byte by byte." if dataset.has_images else ". Files were not compared."
     )
-    findings = (finding,) if across else ()
-    return Section("metadata", "Metadata", looked_at, numbers, findings, tuple(metadata["sentences"]))
+    findings = [finding] if across else []
+    findings += [
+        f"The {one['column']} is unknown for {one['share']:.0%} of the images of site {one['site']} and for "
+        f'{one["other_share"]:.0%} of site {one["other"]}: a model\'s learned "unknown" would tell the site. Leave the '
+        f"{one['column']} out, or train and report within each site."
+        for one in metadata["missing_by_site"]
+    ]
+    return Section("metadata", "Metadata", looked_at, numbers, tuple(findings), tuple(metadata["sentences"]))
 
 
 def _plain(value: Any) -> Any:

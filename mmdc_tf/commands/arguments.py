@@ -199,7 +199,7 @@ def _add_training(group: Any) -> None:
     add("--weights", help=words)
     words = (
         "freeze the backbone up to this layer; auto: the row's cut with pretrained weights, no freezing with random "
-        "ones; none: no freezing; default: auto"
+        "ones; none: no freezing; top: all of it, for laptops: a row in minutes; default: auto"
     )
     add("--cut", default="auto", help=words)
     add("--feature-views", type=positive, help="fixed views of each image that features are kept of; default: 8")

@@ -18,7 +18,7 @@ TITLES = {
     "density": "Breast density (BI-RADS)",
     "view": "View",
     "side": "Side",
-    "digitizer": "Digitizer (the letter that starts the file name)",
+    "digitizer": "Site, device or digitizer",
 }
 """The kinds of subgroups, in order, as people read them."""
 UNKNOWN = "unknown"

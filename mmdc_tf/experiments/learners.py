@@ -22,7 +22,8 @@ from mmdc_tf.experiments.tensorboard import tensorboard_callbacks
 from mmdc_tf.inputs.features import FrozenFeatures
 from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset
 from mmdc_tf.io import read_json, write_with
-from mmdc_tf.models import ModelSettings, build_model, freeze_through, resolve_weights
+from mmdc_tf.models import ModelSettings, build_model, freeze_statistics, freeze_through, resolve_weights
+from mmdc_tf.models.backbones import get_backbone
 from mmdc_tf.models.classifiers import build_classifier
 from mmdc_tf.models.frozen_part import FrozenSplit, split_frozen
 from mmdc_tf.training.callbacks import Checkpoint
@@ -143,6 +144,8 @@ class NetworkLearner(Learner):
                 self.progress.say(
                     f"note: {name} is trained without stored features: what is frozen takes more than one image"
                 )
+        elif self._weights.get(training.backbone) is not None:
+            freeze_statistics(network, get_backbone(training.backbone).gradcam_layer)
         self._architecture = training.architecture
 
     def fit(self, training: Training) -> pd.DataFrame:

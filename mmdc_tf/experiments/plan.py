@@ -20,8 +20,7 @@ from mmdc_tf.preprocessing.recipes import get_recipe
 from mmdc_tf.training.feature_store import CacheSettings
 from mmdc_tf.training.recipe import Profile
 
-AUTOMATIC_CUT = "auto"
-NO_CUT = "none"
+AUTOMATIC_CUT, NO_CUT, TOP_CUT = CUTS = ("auto", "none", "top")
 CURVES, FULL_EVIDENCE = "curves", "full"
 
 
@@ -36,7 +35,8 @@ class Plan:
         preprocessing: the name of the preprocessing recipe.
         profile: training recipe and folds.
         weights: ``"imagenet"``, ``"none"`` or a folder of weight files.
-        cut: ``"auto"`` (the row's cut for pretrained weights, none for random ones), ``"none"``, or a layer's name.
+        cut: ``"auto"`` (the row's cut for pretrained weights, none for random ones), ``"none"``, ``"top"`` (the whole
+            backbone is frozen), or a layer's name.
         protocols: some of ``splits.PROTOCOLS``.
         seed: of the splits, and of the first training.
         seeds: trainings a fold.
@@ -216,11 +216,13 @@ def _recipe_config(key: str, name: str) -> dict[str, Any]:
 def _training(plan: Plan, row: Row, split: Split, seed: int) -> Training:
     # freezing random weights means nothing, so without pretrained weights the whole backbone trains
     automatic = row.cut if plan.weights != "none" else None
+    backbone = row.arguments.get("backbone")
+    top = None if backbone is None else get_backbone(backbone).gradcam_layer
     return Training(
         row=row,
         split=split,
         seed=seed,
-        cut={AUTOMATIC_CUT: automatic, NO_CUT: None}.get(plan.cut, plan.cut),
+        cut={AUTOMATIC_CUT: automatic, NO_CUT: None, TOP_CUT: top}.get(plan.cut, plan.cut),
         image_size=_image_size(plan, row),
         preprocessing=row.preprocessing or plan.preprocessing,
         inputs=row_inputs(row, plan.table),

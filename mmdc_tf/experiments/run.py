@@ -22,7 +22,7 @@ from mmdc_tf.errors import ConfigurationError, InputError, counted, kind_and_lin
 from mmdc_tf.experiments.card import ModelCard
 from mmdc_tf.experiments.learners import CHECKPOINT, LEARNERS, Learner
 from mmdc_tf.experiments.model_card import write_model_card
-from mmdc_tf.experiments.plan import AUTOMATIC_CUT, NO_CUT, Plan, Training
+from mmdc_tf.experiments.plan import CUTS, Plan, Training
 from mmdc_tf.experiments.progress import Lines, Progress
 from mmdc_tf.experiments.run_folder import (
     CALIBRATION,
@@ -81,7 +81,7 @@ def run_trainings(
         with suppress(RuntimeError):  # TensorFlow has begun to use them, in a notebook
             tf.config.set_visible_devices([], "GPU")
     learners = _learners(plan, progress)
-    if plan.cut not in (AUTOMATIC_CUT, NO_CUT):  # a layer's name fits some backbones only
+    if plan.cut not in CUTS:  # a layer's name fits some backbones only
         for training in {one.row.name: one for one in trainings if one.row.model}.values():
             learners["model"].build(training)
             learners["model"].clear()

@@ -149,12 +149,14 @@ def write_samples(dataset: Dataset, folder: Path) -> None:
     """Writes ``samples.csv`` beside ``run.json``, so that results by age, density or view need no dataset.
 
     One line an image with ``SAMPLE_COLUMNS``, and no path. ``digitizer`` is the letter that file names start with,
-    where they say it (``DatasetInfo.digitizer_from_name``); elsewhere "".
+    where they say it (``DatasetInfo.digitizer_from_name``), or the site or device where the data set names it; else "".
     """
     digitizer: pd.Series | str = ""
     if dataset.info.digitizer_from_name:
         names = dataset.table["image_path"].map(lambda path: Path(path).name)
         digitizer = names.str.extract(r"^([A-Z])", expand=False).fillna("")
+    elif dataset.site is not None:
+        digitizer = dataset.table["sample_id"].map(dataset.site)
     write_table(folder / SAMPLES, dataset.table.assign(digitizer=digitizer)[list(SAMPLE_COLUMNS)])
 
 

@@ -150,6 +150,20 @@ def freeze_through(model: keras.Model, cut: str) -> None:
             layer.rate = 0.0
 
 
+def freeze_statistics(model: keras.Model, layer: str) -> None:
+    """Puts the BatchNormalization of a pretrained backbone into inference mode, its scale and shift with it.
+
+    A few images a step give poor statistics; with ImageNet's the same accuracy takes half of the time (docs/recipe.md).
+
+    Args:
+        model: that holds the backbone.
+        layer: the backbone's last.
+    """
+    for one in keras.Model(model.inputs, model.get_layer(layer).output).layers:
+        if isinstance(one, keras.layers.BatchNormalization):
+            one.trainable = False
+
+
 def require_layer(model: keras.Model, cut: str) -> keras.layers.Layer:
     """The layer of this name, up to which a model is frozen.
 

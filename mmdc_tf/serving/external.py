@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,7 @@ def without_copies(dataset: Dataset, training: Dataset) -> tuple[Dataset, str]:
         )
     line = f"{counted(int(copied.sum()), 'image')} left out that look like one of the model's own data"
     table = dataset.table[~copied].reset_index(drop=True)
-    return Dataset(dataset.info, table, dataset.root, dataset.notes), "; ".join([line, *notes])
+    return replace(dataset, table=table), "; ".join([line, *notes])
 
 
 def evaluate_externally(
@@ -135,7 +135,8 @@ def evaluate_externally(
         line = pd.DataFrame([{"model": MEAN, **mean}])
         scores = pd.concat([scores.iloc[:-1], line, scores.iloc[-1:]])
     last = list(kept.values())[-1]
-    facts = dataset.table[["sample_id", "age", "density", "view", "side"]].assign(digitizer="")
+    site = "" if dataset.site is None else dataset.table["sample_id"].map(dataset.site)
+    facts = dataset.table[["sample_id", "age", "density", "view", "side"]].assign(digitizer=site)
     return ExternalResult(
         scores.reset_index(drop=True),
         pd.concat([table.assign(model=name) for name, table in kept.items()], ignore_index=True),

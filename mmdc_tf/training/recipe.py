@@ -26,7 +26,6 @@ LIMITS: dict[str, Limit] = {
     "batch_size": _AT_LEAST_ONE,
     "learning_rate": _ABOVE_ZERO,
     "learning_rate_random": _ABOVE_ZERO,
-    "weight_decay": _AT_LEAST_ZERO,
     "warmup_share": _SHARE,
     "clip_norm": _ABOVE_ZERO,
     "label_smoothing": _SHARE,
@@ -49,7 +48,6 @@ class TrainingRecipe:
         batch_size: images a step.
         learning_rate: the highest, after warm-up, for pretrained weights.
         learning_rate_random: the same for random weights.
-        weight_decay: of AdamW.
         warmup_share: share of all steps with rising learning rate.
         clip_norm: largest global norm of the gradients.
         label_smoothing: in [0, 1).
@@ -74,7 +72,6 @@ class TrainingRecipe:
     batch_size: int
     learning_rate: float
     learning_rate_random: float
-    weight_decay: float
     warmup_share: float
     clip_norm: float
     label_smoothing: float

@@ -211,8 +211,7 @@ def start_again(model: keras.Model, fresh: keras.Model, tail: keras.Model | None
 
 def _compile(model: keras.Model, recipe: TrainingRecipe) -> None:
     with model.distribute_strategy.scope():
-        optimizer = keras.optimizers.AdamW(weight_decay=recipe.weight_decay, global_clipnorm=recipe.clip_norm)
-        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+        optimizer = keras.optimizers.Adam(global_clipnorm=recipe.clip_norm)
         model.compile(
             optimizer,
             loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from mmdc_tf.audit.metadata import audit_metadata
+from mmdc_tf.audit.report import run_audit
 from mmdc_tf.datasets.schema import COLUMNS, Dataset, DatasetInfo
 from mmdc_tf.errors import UnreadableImageError
 
@@ -119,3 +120,31 @@ def test_unknown_ages_and_patients_with_two_labels_stand_outside_the_test():
     assert age["counts"]["unknown"] == {"benign": 0, "cancer": 1}
     assert age["chi_square"] == pytest.approx(0.0)
     assert age["smallest_expected"] == 1.0
+
+
+def test_metadata_that_is_missing_at_one_site_is_a_finding(tmp_path):
+    """As in RSNA 2022, whose second site knows no density: the learned unknown would tell the site."""
+    count = 60
+    table = pd.DataFrame(
+        {
+            "sample_id": [f"s{i}" for i in range(count)],
+            "image_path": [f"{i}.png" for i in range(count)],
+            "label": ["cancer", "benign", "normal"] * (count // 3),
+            "patient_id": [f"p{i}" for i in range(count)],
+            "group_id": [f"p{i}" for i in range(count)],
+            "age": 50.0,
+            "density": [np.nan if i % 2 and i > 1 else 2.0 for i in range(count)],
+            "view": "CC",
+            "side": "LEFT",
+            "lesion_masks": [()] * count,
+        }
+    )
+    site = pd.Series(["1" if i % 2 == 0 else "2" for i in range(count)], index=table["sample_id"])
+    dataset = Dataset(
+        replace(INFO, class_names=("benign", "cancer", "normal")), table, tmp_path, has_images=False, site=site
+    )
+    found = audit_metadata(dataset)["missing_by_site"]
+    assert found == [{"column": "density", "site": "2", "share": 29 / 30, "other": "1", "other_share": 0.0}]
+    report = run_audit(dataset)
+    assert "unknown for 97% of the images of site 2 and for 0% of site 1" in report.sections[-1].findings[-1]
+    assert audit_metadata(replace(dataset, site=None))["missing_by_site"] == []

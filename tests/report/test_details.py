@@ -162,7 +162,7 @@ def test_one_table_a_kind_of_subgroup(written):
     ]
     header, counts, *lines = grid_of(page_of(written), "### View")
     assert header[2:] == ["CC (n = 4; few)", "MLO (n = 4; few)"]
-    assert "Not known in this dataset: Breast density (BI-RADS); Digitizer" in page_of(written)
+    assert "Not known in this dataset: Breast density (BI-RADS); Site" in page_of(written)
 
 
 def test_statistics_are_those_of_the_results(tmp_path):

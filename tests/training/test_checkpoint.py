@@ -115,7 +115,7 @@ def test_what_does_not_fit_is_said_and_not_used(tiny_backbone, tmp_path):
     training = Training("backbone_classifier", tiny_backbone, tmp_path)
     given = recipe(epochs=2, **PLAIN)
     undisturbed = training(given, keep=False)
-    training.cut_off(replace(given, weight_decay=0.2), epoch=1)
+    training.cut_off(replace(given, clip_norm=0.2), epoch=1)
     whole = training.checkpoint.path.read_bytes()
     assert_same(training(given), undisturbed)
     training.checkpoint.path.write_bytes(whole[: len(whole) // 2])

@@ -62,7 +62,6 @@ def test_unknown_names_raise():
         ("batch_size", -1),
         ("learning_rate", float("nan")),
         ("learning_rate_random", -1e-3),
-        ("weight_decay", -0.1),
         ("warmup_share", 1.0),
         ("clip_norm", 0.0),
         ("label_smoothing", 1.0),
@@ -80,7 +79,7 @@ def test_values_out_of_range_raise(field, value):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("epochs", 1), ("weight_decay", 0.0), ("warmup_share", 0.0), ("label_smoothing", 0.0), ("monitor", "val_loss")],
+    [("epochs", 1), ("warmup_share", 0.0), ("label_smoothing", 0.0), ("monitor", "val_loss")],
 )
 def test_values_at_the_edge_are_taken(field, value):
     assert getattr(load_profile("quick", **{field: value}).recipe, field) == value
