@@ -135,7 +135,7 @@ def test_subgroups_of_enough_images_are_listed_and_the_others_counted(copied):
     assert accuracy == f"{100 * (young['y_true'] == young['y_pred']).mean():.1f}"
     assert "70+" not in text
     assert "with fewer than 10 images or 5 patients: 1." in text
-    assert "Not known in this dataset: Breast density (BI-RADS); Digitizer" in text
+    assert "Not known in this dataset: Breast density (BI-RADS); Site" in text
 
 
 @pytest.mark.parametrize("name", TRAININGS)

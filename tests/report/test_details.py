@@ -197,7 +197,7 @@ def test_a_dataset_without_patients(tmp_path):
     assert "Breasts: not named in this dataset." in page
     assert "Patients: not named in this dataset." in page
     assert "### " not in page
-    assert "Not known in this dataset: Age in years; Breast density (BI-RADS); View; Side; Digitizer" in page
+    assert "Not known in this dataset: Age in years; Breast density (BI-RADS); View; Side; Site" in page
 
 
 def test_what_could_not_be_combined_is_counted(tmp_path):
