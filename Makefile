@@ -55,3 +55,10 @@ $(TOOLS)/installed:
 
 clean:
 	rm -rf $(VENV) build *.egg-info
+
+.PHONY: docs
+docs: $(VENV)/documented
+	$(BIN)/mkdocs build
+
+$(VENV)/documented: setup.cfg setup.py pyproject.toml
+	$(call install,.[docs])

@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from mmdc_tf.commands import EXIT_BAD_INPUT, EXIT_INTERNAL, EXIT_INTERRUPTED
+from mmdc_tf.commands import EXIT_BAD_INPUT, EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_OK
 from mmdc_tf.commands.audit import add_audit
 from mmdc_tf.commands.cache import add_cache
 from mmdc_tf.commands.compare import add_compare
@@ -71,6 +71,16 @@ class _Parser(argparse.ArgumentParser):
         return next(filter(None, (did_you_mean(word, options, "") for word in unknown)), "")
 
 
+def parser() -> argparse.ArgumentParser:
+    """All commands with their options."""
+    made = _Parser(prog="mmdc-tf", description=f"MMDCNet and BCDNet for breast imaging. {RESEARCH_USE}")
+    made.add_argument("--version", action="version", version=f"mmdc-tf {__version__}")
+    commands = made.add_subparsers(metavar="COMMAND")
+    for name, (add, what) in COMMANDS.items():
+        add(commands.add_parser(name, help=what))
+    return made
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs ``mmdc-tf``.
 
@@ -82,12 +92,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         SystemExit: an option is unknown or its value is bad (code 2), or help was asked for (code 0).
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
-    parser = _Parser(prog="mmdc-tf", description=f"MMDCNet and BCDNet for breast imaging. {RESEARCH_USE}")
-    parser.add_argument("--version", action="version", version=f"mmdc-tf {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for name, (add, what) in COMMANDS.items():
-        add(commands.add_parser(name, help=what))
-    options = parser.parse_args(words)
+    commands = parser()
+    if not words:
+        commands.print_help()
+        return EXIT_OK
+    options = commands.parse_args(words)
     options.typed = shlex.join(["mmdc-tf", *words])
     if options.debug:
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "0"
