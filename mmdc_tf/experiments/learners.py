@@ -159,11 +159,17 @@ class NetworkLearner(Learner):
             parts,
             recipe,
             training.seed,
-            pretrained=self._weights.get(training.backbone) is not None,
+            pretrained=self._trains_pretrained(training),
             callbacks=[self.progress, *shown],
             features=features,
             checkpoint=Checkpoint(training.folder / CHECKPOINT, say=self.progress.say),
         )
+
+    def _trains_pretrained(self, training: Training) -> bool:
+        """Whether pretrained weights move: behind a backbone that is frozen to its last layer all that moves is new."""
+        if self._weights.get(training.backbone) is None:
+            return False
+        return training.cut != get_backbone(training.backbone).gradcam_layer
 
     def features(self, training: Training, recipe: TrainingRecipe) -> FrozenFeatures | None:
         """What the frozen part gives for all images; None where the whole network is trained."""
