@@ -1,7 +1,7 @@
 """Golden files: what version 0.1.0 saved, scored and split. ``python tests/golden_files.py`` writes missing ones.
 
 A model saved by 0.1.0 must load and predict the same ever after, so what is there is never written again. Runs are
-deleted and written again where the phantom is drawn anew, and only there.
+deleted and written again where the phantom is drawn anew or the training recipe changes, and only there.
 """
 
 from __future__ import annotations
