@@ -13,4 +13,5 @@ except ModuleNotFoundError as missing:
     sys.exit(2)
 
 if __name__ == "__main__":
-    sys.exit(main(["run", *sys.argv[1:]]))
+    words = sys.argv[1:]
+    sys.exit(main(words if words == ["--version"] else ["run", *words]))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import mmdc_tf
+from mmdc_tf.cli import main
 from mmdc_tf.errors import ConfigurationError, InputError
 
 
@@ -80,3 +81,17 @@ def test_the_public_names_are_shown_and_cost_no_tensorflow():
 def test_python_m_is_the_command():
     done = subprocess.run([sys.executable, "-m", "mmdc_tf", "--version"], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == f"mmdc-tf {mmdc_tf.__version__}"
+
+
+def test_the_command_alone_prints_help(capsys):
+    assert main([]) == 0
+    assert "evaluate" in capsys.readouterr().out
+
+
+def test_own_data_need_no_table(busi, tmp_path, capsys):
+    """The rows are those of the modality's table; the folder is named after the data, the size and the epochs."""
+    assert (
+        main(["run", "--dataset-root", str(busi), "--rows", "hog_svm", "--folds", "2", "--output", str(tmp_path)]) == 0
+    )
+    assert "Table I: performance on BUSI" in capsys.readouterr().out
+    assert (tmp_path / "table1.csv").is_file()

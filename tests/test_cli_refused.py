@@ -32,14 +32,13 @@ DONE = {  # what each says that ends well, or in code 1
     "cache clear --cache-dir nowhere": (0, "no features are stored in "),
 }
 REFUSED = {
-    "": "required: COMMAND",
     "train": "invalid choice: 'train'",
     "preproces --input x": "Did you mean 'preprocess'?",
     "datasets": "required: ACTION",
     "datasets check": "required: --dataset, --root",
     "cache lst": "Did you mean 'list'?",
     # run
-    "run": "Expected --table 1, --table 2 or --figure 3. Received: no table.",
+    "run": "Expected --table 1, --table 2 or --figure 3, or data of your own",
     "run --table": "argument --table: expected one argument",
     "run --table 3": "argument --table: invalid choice: 3",
     "run --tabel 2": "mmdc-tf run: unrecognized arguments: --tabel 2. Did you mean '--table'? See mmdc-tf run",

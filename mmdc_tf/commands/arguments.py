@@ -39,6 +39,10 @@ PROTOCOL_SETS = {
 """The protocols that each value of ``--protocol`` names."""
 LOCAL, RAY = "local", "ray"
 OFFICIAL = "official"
+EXAMPLES = """examples:
+  mmdc-tf run --table 2                                                   phantoms, no data needed
+  mmdc-tf run --table 1 --dataset-root BUSI --rows bcdnet_mobilenet       a row on real data, both protocols
+  mmdc-tf run --dataset folder --dataset-root DIR --rows bcdnet_mobilenet --cut top     your own images, in minutes"""
 FOR_RAY = ("ray_address", "task_cpus", "task_gpus")
 
 
@@ -127,12 +131,15 @@ def add_executor(add: Callable[..., Any]) -> None:
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """Adds all options of ``mmdc-tf run``, in groups."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = EXAMPLES
     _add_data(parser.add_argument_group("data"))
     _add_rows(parser.add_argument_group("rows and protocol"))
     _add_training(parser.add_argument_group("training"))
     _add_machines(parser.add_argument_group("where it runs"))
     add = parser.add_argument_group("output").add_argument
-    add("--output", type=Path, help="the run's folder; default: runs/DATASET-PROFILE")
+    words = "the run's folder; default: runs/DATASET-PROFILE, with the size and the epochs where they are given"
+    add("--output", type=Path, help=words)
     words = "start over; an earlier result is renamed, not deleted. Without it an interrupted run is continued"
     add("--fresh", action="store_true", help=words)
     words = (
@@ -146,7 +153,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
 def _add_data(group: Any) -> None:
     add = group.add_argument
     add("--dataset-root", type=Path, help="the dataset's folder; without it the built-in phantom is used")
-    words = "what --dataset-root holds; default: the table's own dataset"
+    words = "what --dataset-root holds; default: as its layout says, else the table's own"
     add("--dataset", choices=DATASETS, help=words)
     words = "use every line of the dataset's table, whether its image is there or not; for rows that take no image"
     add("--without-images", action="store_true", help=words)

@@ -47,11 +47,12 @@ def _run(options: argparse.Namespace) -> int:
         for name in TABLES if chosen is None else (chosen,):
             _print_rows(load_table(name))
         return EXIT_OK
-    if chosen is None:
+    if chosen is None and options.dataset_root is None:
         raise ConfigurationError(
-            "Expected --table 1, --table 2 or --figure 3. Received: no table. See --list for their rows."
+            "Expected --table 1, --table 2 or --figure 3, or data of your own with --dataset-root. Received: neither. "
+            "See --list for the rows."
         )
-    table = load_table(chosen)
+    table = load_table(chosen or _table_of(options))
     rows = _rows(table, options)
     _require_fitting(table, rows, options)
     from mmdc_tf.experiments.run_folder import only_run
@@ -60,7 +61,7 @@ def _run(options: argparse.Namespace) -> int:
     real = options.dataset_root is not None
     name = _dataset_name(table, options) if real else table.phantom
     options.profile = options.profile or ("full" if real else "quick")
-    output = options.output or Path("runs") / f"{name}-{options.profile}"
+    output = options.output or Path("runs") / _run_name(name, options)
     if options.executor == arguments.RAY:  # other machines have other working folders
         output = output.expanduser().resolve()
         options.dataset_root = options.dataset_root and options.dataset_root.expanduser().resolve()
@@ -72,6 +73,23 @@ def _run(options: argparse.Namespace) -> int:
             options.fresh,
             arguments.executor(options, "jobs", TRAINING_MEMORY),
         )
+
+
+def _table_of(options: argparse.Namespace) -> str:
+    """The table whose rows fit the modality of the data set that the folder holds; mammography where none says."""
+    from mmdc_tf.datasets.catalogue import DECLARED, recognise
+
+    name = options.dataset or recognise(options.dataset_root) or "busi"
+    return "table1" if name in DECLARED and DECLARED[name].modality == "ultrasound" else "table2"
+
+
+def _run_name(name: str, options: argparse.Namespace) -> str:
+    """Of the run's folder: the data (your own by their folder), the profile, and the size and epochs if others."""
+    own = options.dataset_root.resolve().name if name == "folder" else name
+    parts = [own, options.profile]
+    parts += [f"{options.image_size}px"] if options.image_size else []
+    parts += [counted(options.epochs, "epoch").replace(" ", "")] if options.epochs else []
+    return "-".join(parts)
 
 
 def _dataset_name(table: PaperTable, options: argparse.Namespace) -> str:

@@ -97,8 +97,11 @@ def environment(fingerprint: str) -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None,
         "packages": {name: _version(name) for name in PACKAGES},
+        "all_packages": {one.name: one.version for one in importlib.metadata.distributions()},
         "git_revision": _git_revision(),
         "dataset_fingerprint": fingerprint,
         "written": _now(),

@@ -79,6 +79,26 @@ class Prediction:
         return {**asdict(self), "flags": list(self.flags)}
 
 
+class Predictions(list[Prediction]):
+    """What a model says of several images, in order."""
+
+    def to_table(self) -> pd.DataFrame:
+        """One line an image: path, predicted_class, decision, age, density, flags and p_<class> (calibrated)."""
+        lines = [
+            {
+                "path": one.path,
+                "predicted_class": one.predicted_class,
+                "decision": one.decision,
+                "age": one.age.value,
+                "density": one.density.value,
+                "flags": "; ".join(one.flags),
+                **{f"p_{name}": value for name, value in one.probabilities.items()},
+            }
+            for one in self
+        ]
+        return pd.DataFrame(lines)
+
+
 def introduction(card: ModelCard, file: Path) -> str:
     """What the model is, in a few lines; the last is the card's notice."""
     lines = [f"model: {file} ({card.name}, recipe {card.recipe.name}, {card.image_size} pixels)"]

@@ -15,7 +15,7 @@ from mmdc_tf.datasets.values import RANGES, read_number, refusal
 from mmdc_tf.errors import ConfigurationError, InputError
 from mmdc_tf.preprocessing import PreprocessedScan, preprocess_scan
 from mmdc_tf.serving.card import ModelCard, load_model
-from mmdc_tf.serving.output import GIVEN, HEADER, NOT_USED, UNKNOWN, MetadataValue, Prediction
+from mmdc_tf.serving.output import GIVEN, HEADER, NOT_USED, UNKNOWN, MetadataValue, Prediction, Predictions
 
 if TYPE_CHECKING:
     import keras
@@ -58,6 +58,11 @@ class Predictor:
         self.model, self.card = model, card
         self._read = read or (lambda path: preprocess_scan(path, card.recipe, card.image_size))
 
+    def __repr__(self) -> str:
+        card = self.card
+        taken, given = ", ".join(card.inputs), ", ".join(card.class_names)
+        return f"<Predictor {card.name}: {taken} ({card.image_size} pixels) → {given}; {card.notice}>"
+
     def predict(
         self,
         path_or_paths: PathLike | Iterable[PathLike],
@@ -65,7 +70,7 @@ class Predictor:
         density: float | Sequence[float | None] | None = None,
         other_view: PathLike | Sequence[PathLike | None] | None = None,
         on_error: Callable[[Path, Exception], object] | None = None,
-    ) -> list[Prediction]:
+    ) -> Predictions:
         """Predicts images, ``BATCH`` at a time.
 
         Args:
@@ -79,7 +84,8 @@ class Predictor:
                 predicted; without it the error is raised.
 
         Returns:
-            One for each image, in order, without those that ``on_error`` was called with.
+            One for each image, in order, without those that ``on_error`` was called with; ``to_table()`` makes a
+            ``pandas.DataFrame`` of them.
 
         Raises:
             InputError: an age or density is out of range or no number, or there are not as many as images.
@@ -94,7 +100,7 @@ class Predictor:
         if isinstance(other_view, (str, Path)):
             other_view = [other_view]  # of a single image: two images do not share one other view
         asked = list(zip(paths, ages, densities, _for_each("other_view", other_view, len(paths)), strict=True))
-        predictions = []
+        predictions = Predictions()
         for start in range(0, len(asked), BATCH):
             samples = []
             for one in asked[start : start + BATCH]:

@@ -269,3 +269,15 @@ def test_the_other_modality_is_flagged_where_dicom_says_so(saved, tmp_path, reci
     folder = change_card(saved("backbone_classifier"), preprocessing=get_recipe(recipe).to_config(), modality=of_card)
     path = write_dicom(tmp_path / "a.dcm", scan(), Modality=modality)
     assert ("wrong_modality" in mmdc_tf.load_predictor(folder).predict(path)[0].flags) is wrong
+
+
+def test_a_predictor_says_what_it_is_and_its_answers_become_a_table(phantom_model, tmp_path):
+    predictor = mmdc_tf.load_predictor(phantom_model)
+    assert "image, metadata (32 pixels) → benign, cancer, normal" in repr(predictor)
+    answers = predictor.predict(
+        [write_image(tmp_path / f"{n}.png", scan(n)) for n in (1, 2)], age=[61, None], density=3
+    )
+    table = answers.to_table()
+    assert list(table["path"]) == [one.path for one in answers]
+    assert table.loc[0, "age"] == 61 and np.isnan(table.loc[1, "age"])
+    np.testing.assert_allclose(table[["p_benign", "p_cancer", "p_normal"]].sum(axis=1), 1)
