@@ -64,3 +64,14 @@ def test_copies_of_the_training_data_are_left_out(row, busi, tmp_path, capsys):
     assert pd.read_csv(tmp_path / "out" / "external-busi.csv")["n_images"].tolist() == [12]
     code, _, err = ended(capsys, "evaluate", "--model", row, *options[:4], "--training-root", busi)
     assert code == 2 and "Expected a data set that the model was not made from" in err
+
+
+def test_the_report_and_the_cards_say_it(row, busi, tmp_path, capsys):
+    card = row / "fold0-seed0" / "model_card.md"
+    limit = "- Tested on images of the dataset that it was trained on: there is no external validation."
+    card.write_text(f"# Model card\n\n## Limits\n\n{limit}\n", encoding="utf-8")
+    for _ in range(2):  # a second time replaces the first
+        assert ended(capsys, "evaluate", "--model", row, "--dataset", "busi", "--root", busi)[0] == 0
+    text = card.read_text(encoding="utf-8")
+    assert limit not in text and text.count("# External validation on BUSI") == 1
+    assert "- External validation: see the end of this card." in text

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 PERCENT = {"accuracy": "Accuracy", "balanced_accuracy": "Balanced accuracy", "f1": "Macro F1"}
 PLAIN = {"auc": "AUC", "ece": "Calibration error"}
+NO_EXTERNAL = "- Tested on images of the dataset that it was trained on: there is no external validation."
 SHARES = {"sensitivity": "Sensitivity", "specificity": "Specificity"}
 
 
@@ -56,7 +57,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         dataset, copies = without_copies(dataset, training)
     print(f"{dataset.info.title}: {counted(len(dataset.table), 'image')}; {copies}")
     result = evaluate_externally(files, dataset, options.recalibrate, options.seed)
-    for path in _write(result, dataset, output, (copies, *result.notes)):
+    for path in _write(result, dataset, output, (copies, *result.notes), files):
         print(f"written: {path}")
     return EXIT_OK
 
@@ -77,7 +78,9 @@ def _training_data(file: Path, root: Path | None) -> Dataset | None:
     return None
 
 
-def _write(result: ExternalResult, dataset: Dataset, output: Path, notes: tuple[str, ...]) -> list[Path]:
+def _write(
+    result: ExternalResult, dataset: Dataset, output: Path, notes: tuple[str, ...], files: list[Path]
+) -> list[Path]:
     """The scores as CSV and Markdown, which is printed; predictions and subgroups as CSV."""
     from mmdc_tf.io import write_table, write_text
 
@@ -92,12 +95,24 @@ def _write(result: ExternalResult, dataset: Dataset, output: Path, notes: tuple[
         ]
     )
     print(text)
+    _add_to_cards(files, dataset.info.title, text + "\n")
     places = [output / f"{name}{end}" for end in (".csv", ".md", "-predictions.csv", "-subgroups.csv")]
     write_table(places[0], result.scores, float_format="%.6g")
     write_text(places[1], text + "\n")
     write_table(places[2], result.predictions, float_format="%.6g")
     write_table(places[3], result.subgroups, float_format="%.6g")
     return places
+
+
+def _add_to_cards(files: list[Path], name: str, text: str) -> None:
+    """Puts the result into the model card beside each model, in place of the line that says that there is none."""
+    from mmdc_tf.io import write_text
+
+    for card in (file.with_name("model_card.md") for file in files):
+        if card.is_file():
+            before = card.read_text(encoding="utf-8").partition(f"\n# External validation on {name}")[0].rstrip("\n")
+            before = before.replace(NO_EXTERNAL, "- External validation: see the end of this card.")
+            write_text(card, f"{before}\n\n{text}")
 
 
 def _table(scores: pd.DataFrame) -> str:

@@ -81,6 +81,7 @@ def write_report(output: Path, place: Path, paths: Paths, examples: int) -> list
     content = {
         "name": output.resolve().name,
         "sections": sections,
+        "external": [path.read_text(encoding="utf-8") for path in sorted(output.rglob("external-*.md"))],
         "phantom": NOTICE if any(synthetic) else "",
         "confidential": CONFIDENTIAL if shows_patients else "",
         "research_use": RESEARCH_USE,
