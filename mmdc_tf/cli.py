@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from mmdc_tf.commands import EXIT_BAD_INPUT, EXIT_INTERNAL, EXIT_INTERRUPTED
+from mmdc_tf.commands import EXIT_BAD_INPUT, EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_OK
 from mmdc_tf.commands.audit import add_audit
 from mmdc_tf.commands.cache import add_cache
 from mmdc_tf.commands.compare import add_compare
@@ -82,10 +82,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else list(arguments)
     parser = _Parser(prog="mmdc-tf", description=f"MMDCNet and BCDNet for breast imaging. {RESEARCH_USE}")
     parser.add_argument("--version", action="version", version=f"mmdc-tf {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(metavar="COMMAND")
     for name, (add, what) in COMMANDS.items():
         add(commands.add_parser(name, help=what))
     options = parser.parse_args(words)
+    if "command" not in options:
+        parser.print_help()
+        return EXIT_OK
     options.typed = shlex.join(["mmdc-tf", *words])
     if options.debug:
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "0"

@@ -250,9 +250,10 @@ def test_lesion_masks_are_counted_left_out_and_outlined(scans, capsys):
     assert "2 scans: 2 written" in out
 
 
-def test_a_cluster_that_does_not_answer_is_one_line(busi, tmp_path, capsys):
+def test_a_cluster_that_does_not_answer_is_one_line(busi, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     command = ("preprocess", "--input", busi, "--output", tmp_path / "png", "--recipe", "ultrasound")
-    error = refused(capsys, *command, "--executor", "ray", "--ray-address", "127.0.0.1:1")
+    error = refused(capsys, *command, "--executor", "ray")
     assert "Expected a Ray cluster that answers. Received: ray_address=127.0.0.1:1" in error
 
 

@@ -21,6 +21,7 @@ from mmdc_tf.preprocessing import get_recipe
 TRAINING = "runs/NAME/table2/vgg16/leak-free/fold0-seed0"
 DONE = {  # what each says that ends well, or in code 1
     **{f"{command} --help": (0, f"usage: mmdc-tf {command}") for command in COMMANDS},
+    "": (0, "usage: mmdc-tf"),
     "--help": (0, "usage: mmdc-tf"),
     "--version": (0, "mmdc-tf 0."),
     "run --help": (0, "where it runs:"),
@@ -32,7 +33,6 @@ DONE = {  # what each says that ends well, or in code 1
     "cache clear --cache-dir nowhere": (0, "no features are stored in "),
 }
 REFUSED = {
-    "": "required: COMMAND",
     "train": "invalid choice: 'train'",
     "preproces --input x": "Did you mean 'preprocess'?",
     "datasets": "required: ACTION",
@@ -67,7 +67,7 @@ REFUSED = {
     "run --table 1 --dataset-root empty": "root='empty' (an empty",
     "run --table 2 --dataset-root file": "root='file' (a file",
     "run --table 2 --output file/below": "Received: output=file/below",
-    "run --table 2 --ray-address head:6379": "Expected --ray-address with --executor ray only",
+    "run --table 2 --task-cpus 2": "Expected --task-cpus with --executor ray only",
     "run --table 2 --executor ray --jobs 2": "Expected --jobs with --executor local only",
     "run --table 2 --jobs 2 --devices all": "Expected --devices all with one training at a time",
     # what reads a run

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import math
+import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,8 +25,12 @@ PROTOCOL_SETS = {
     "all": ("paper", "image-level", "leak-free"),
 }
 """The protocols that each value of ``--protocol`` names."""
+RUN_EXAMPLES = """examples:
+  mmdc-tf run --table 2                                            a first look on the phantom, without data
+  mmdc-tf run --table 1 --dataset-root DIR                         all rows of Table I on BUSI
+  mmdc-tf run --table 2 --dataset-root DIR --rows mmdcnet_alpha,vgg16 --protocol leak-free --output runs/mine"""
 LOCAL, RAY = "local", "ray"
-FOR_RAY = ("ray_address", "task_cpus", "task_gpus")
+FOR_RAY = ("task_cpus", "task_gpus")
 
 
 def number(convert: Callable[[str], Any], fits: Callable[[Any], bool], expected: str) -> Callable[[str], Any]:
@@ -95,19 +100,18 @@ def add_dataset_of_run(parser: argparse.ArgumentParser) -> None:
 
 def add_executor(add: Callable[..., Any]) -> None:
     """Adds ``--executor`` and what belongs to Ray."""
-    words = "where the work is done: on this machine, or on the nodes of a Ray cluster; default: local"
-    add("--executor", choices=(LOCAL, RAY), default=LOCAL, help=words)
     words = (
-        "of the cluster's head node; default: the one in RAY_ADDRESS, or one that is running on this machine, or else "
-        "one that is started here for the time of the command"
+        "where the work is done: on this machine, or on the nodes of a Ray cluster: the one in RAY_ADDRESS, or one "
+        "that is running on this machine, or else one that is started for the time of the command; default: local"
     )
-    add("--ray-address", metavar="HOST:PORT", help=words)
+    add("--executor", choices=(LOCAL, RAY), default=LOCAL, help=words)
     add("--task-cpus", type=positive, help="cores that Ray keeps for a task, and its threads; default: 1")
     add("--task-gpus", type=at_least_zero, help="GPUs, or a share of one, that Ray keeps for a task; default: 0")
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """Adds all options of ``mmdc-tf run``, in groups."""
+    """Adds all options of ``mmdc-tf run``, in groups, and examples."""
+    parser.formatter_class, parser.epilog = argparse.RawDescriptionHelpFormatter, RUN_EXAMPLES
     _add_data(parser.add_argument_group("data"))
     _add_rows(parser.add_argument_group("rows and protocol"))
     _add_training(parser.add_argument_group("training"))
@@ -116,11 +120,6 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     add("--output", type=Path, help="the run's folder; default: runs/DATASET-PROFILE")
     words = "start over; an earlier result is renamed, not deleted. Without it an interrupted run is continued"
     add("--fresh", action="store_true", help=words)
-    words = (
-        "what it shows: full (curves, heatmaps by epoch, the network's graph, and of the test parts trials with "
-        "metrics, PR curves, confusion matrices and examples) or the curves of the trainings alone; default: full"
-    )
-    add("--tensorboard", choices=("full", "curves"), default="full", help=words)
     add_debug(parser)
 
 
@@ -177,7 +176,6 @@ def _add_training(group: Any) -> None:
         "ones; none: no freezing; default: auto"
     )
     add("--cut", default="auto", help=words)
-    add("--feature-views", type=positive, help="fixed views of each image that features are kept of; default: 8")
     words = "for cancer, that the threshold stored with a model reaches on the validation part; default: 0.9"
     add("--sensitivity", type=share, default=0.9, help=words)
     words = "in which networks compute; weights stay float32; default: float32"
@@ -226,7 +224,7 @@ def executor(options: argparse.Namespace, option: str, memory: int) -> Executor:
     if options.executor == LOCAL:
         return Executor(getattr(options, option) or 1, option)
     cpus, gpus = options.task_cpus or 1, options.task_gpus or 0.0
-    return Executor(ray=True, address=options.ray_address, cpus=cpus, gpus=gpus, memory=memory)
+    return Executor(ray=True, address=os.environ.get("RAY_ADDRESS"), cpus=cpus, gpus=gpus, memory=memory)
 
 
 def require_root(root: Path | None) -> None:
