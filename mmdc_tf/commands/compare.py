@@ -56,8 +56,9 @@ def _compare(options: argparse.Namespace) -> int:
     if all(lines is None for _, lines, _ in parts):
         states = "; ".join(f"under {protocol}: {_left_out(left_out)}" for protocol, _, left_out in parts)
         raise ConfigurationError(
-            f"Expected a finished baseline and at least one other finished row. Received: baseline={options.baseline!r} "
-            f"({states}). Train more rows into this run, or choose another --baseline or --protocol."
+            "Expected a finished baseline and at least one other finished row. Received: "
+            f"baseline={options.baseline!r} ({states}). Train more rows into this run, or choose another --baseline or "
+            "--protocol."
         )
     texts = [_write(folder, options.baseline, compared) for folder, compared in found.items()]
     if options.json:
