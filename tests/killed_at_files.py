@@ -14,7 +14,7 @@ import signal
 import sys
 from pathlib import Path
 
-OPTIONS = "--table 2 --rows metadata_only,image_nearest_neighbour --image-size 32 --folds 2 --tensorboard curves"
+OPTIONS = "--table 2 --rows metadata_only,image_nearest_neighbour --image-size 32 --folds 2"
 
 
 def killed_at(number: int) -> None:

@@ -100,8 +100,8 @@ def run(output: Path) -> None:
     command.PHANTOM_IMAGES = 24
     BACKBONES["mobilenet"] = BACKBONES["tiny"]
     row = ["--table", "1", "--rows", "bcdnet_mobilenet", "--cut", "tiny_pool1", "--protocol", "leak-free"]
-    small = ["--image-size", "32", "--epochs", "1", "--folds", "2", "--batch-size", "5", "--feature-views", "2"]
-    places = ["--output", str(output / RUN), "--cache-dir", str(output / "cache"), "--tensorboard", "curves"]
+    small = ["--image-size", "32", "--epochs", "1", "--folds", "2", "--batch-size", "5"]
+    places = ["--output", str(output / RUN), "--cache-dir", str(output / "cache")]
     if cli.main(["run", *row, *small, *places, "--devices", "all"]):
         raise RuntimeError("the run failed")
 

@@ -128,20 +128,6 @@ def test_audit_preprocess_and_the_cache_need_no_tensorflow(tmp_path):
         assert code in (0, 1) and error == "" and set(imported) <= {"matplotlib"}
 
 
-def test_busi(real_data, tmp_path, capsys):
-    """The figures of docs/integrity.md; the numbers of twins were counted independently."""
-    code, out, content = audit(capsys, real_data / "busi", tmp_path, dataset="busi")
-    numbers = content["sections"][0]["numbers"]
-    found = [numbers[name] for name in ("images_in_groups", "images_in_confirmed_groups", "conflicting_pairs")]
-    assert code == 1 and found == [339, 339, 11]
-    pairs = {(pair["sample_a"], pair["sample_b"]): pair for pair in content["near_twins"]["pairs"]}
-    assert pairs["benign/benign (433)", "malignant/malignant (145)"]["identical_bytes"]
-    assert ("benign/benign (131)", "malignant/malignant (51)") in pairs
-    assert unfit(content) == {"near-twins", "leak-probes", "metadata"}
-    assert (tmp_path / "audit.html").read_text(encoding="utf-8").count('class="pair"') == 11
-    assert "339 of 780 images have a near-twin" in out
-
-
 # datasets check, and lesions
 
 
@@ -264,9 +250,10 @@ def test_lesion_masks_are_counted_left_out_and_outlined(scans, capsys):
     assert "2 scans: 2 written" in out
 
 
-def test_a_cluster_that_does_not_answer_is_one_line(busi, tmp_path, capsys):
+def test_a_cluster_that_does_not_answer_is_one_line(busi, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     command = ("preprocess", "--input", busi, "--output", tmp_path / "png", "--recipe", "ultrasound")
-    error = refused(capsys, *command, "--executor", "ray", "--ray-address", "127.0.0.1:1")
+    error = refused(capsys, *command, "--executor", "ray")
     assert "Expected a Ray cluster that answers. Received: ray_address=127.0.0.1:1" in error
 
 

@@ -21,6 +21,7 @@ from mmdc_tf.preprocessing import get_recipe
 TRAINING = "runs/NAME/table2/vgg16/leak-free/fold0-seed0"
 DONE = {  # what each says that ends well, or in code 1
     **{f"{command} --help": (0, f"usage: mmdc-tf {command}") for command in COMMANDS},
+    "": (0, "usage: mmdc-tf"),
     "--help": (0, "usage: mmdc-tf"),
     "--version": (0, "mmdc-tf 0."),
     "run --help": (0, "where it runs:"),
@@ -66,7 +67,7 @@ REFUSED = {
     "run --table 1 --dataset-root empty": "root='empty' (an empty",
     "run --table 2 --dataset-root file": "root='file' (a file",
     "run --table 2 --output file/below": "Received: output=file/below",
-    "run --table 2 --ray-address head:6379": "Expected --ray-address with --executor ray only",
+    "run --table 2 --task-cpus 2": "Expected --task-cpus with --executor ray only",
     "run --table 2 --executor ray --jobs 2": "Expected --jobs with --executor local only",
     "run --table 2 --jobs 2 --devices all": "Expected --devices all with one training at a time",
     # what reads a run
@@ -117,12 +118,13 @@ REFUSED = {
     "demo --model runs/NAM3": "(no such file). Did you mean 'NAME'?",
     "demo --model x --port 65536": "expected a port of at most 65535, received '65536'",
     # what reads data
-    "audit --root data --dataset folder": "Received: neither",
-    "audit --root data --dataset folder --output o --split s": "Received: both",
+    "audit --root data --dataset folder": "one of the arguments --output --split is required",
+    "audit --root data --dataset folder --output o --split s": "--split: not allowed with argument --output",
     "audit --root data --dataset folder --output o --json": "Received: json without it",
     "audit --root data --dataset folder --split nowhere.json": "nowhere.json",
-    "audit --root data --dataset folder --output o --table-only": "Leave --without-images out",
+    "audit --root data --dataset folder --output o --without-images": "Leave --without-images out",
     "audit --root data --dataset busi --output o": "Expected the folders benign",
+    "audit --split values.csv": "Add --dataset and --root",
     "audit --root data --output o": "Expected --dataset and --root. Received: dataset=None, root=data",
     "datasets lesions --dataset folder --root maskless": "Expected lesion masks. Received: root=",
     "datasets lesions --dataset busi --root data": "--dataset",

@@ -86,7 +86,7 @@ def test_the_check_counts_all_of_busi(real_data, capsys):
 
 
 def test_age_and_density_alone_fall_when_patients_stay_together_on_another_seed(tmp_path):
-    options = f"--table 2 --rows {METADATA} --tensorboard curves --seed {SEED} --output {tmp_path}"
+    options = f"--table 2 --rows {METADATA} --seed {SEED} --output {tmp_path}"
     assert main(["run", *options.split()]) == 0
     assert table_of(tmp_path / "table2.csv").loc[(METADATA, "leak-free"), "leak_worth_ci_high"] < -10
 

@@ -48,7 +48,10 @@ def audit_metadata(dataset: Dataset) -> dict[str, Any]:
           where the two shares differ by ``LEAST_SITE_GAP`` or more: a model's "unknown" would then tell the site.
         - ``label_ceiling``: how right a reader of single images can be (``mmdc_tf.datasets.outlines``); only where
           lesions are outlined.
-        - ``associations``: of age and of density with the label, as from ``_association``.
+        - ``associations``: of age and of density with the label: one row a patient, her first known value, since her
+          images are not independent. ``counts`` are value → label → patients; those without the value stand under
+          "unknown", outside the test; ``left_out`` are those with more than one label. Of the chi-square test nothing
+          (None) where fewer than two values or labels occur.
         - ``finding``: True where a value is out of range, a patient disagrees with herself, or files are identical.
         - ``sentences``: all of this in plain English.
 
@@ -150,12 +153,7 @@ def _identical_files(table: pd.DataFrame) -> list[dict[str, list[str]]]:
 
 
 def _association(table: pd.DataFrame, patients: pd.Series, of: str) -> dict[str, Any]:
-    """Patients by a value ("age" or "density") and by label, with Pearson's chi-square test of independence.
-
-    One row a patient, her first known value: images of a patient are not independent. ``counts`` are value → label →
-    patients; those without the value stand under "unknown", outside the test; ``left_out`` are those with more than one
-    label. Of the test nothing (None) where fewer than two values or labels occur.
-    """
+    """Patients by a value ("age" or "density") and by label, with Pearson's chi-square test of independence."""
     by_patient = table.groupby(patients)
     labels, values = by_patient["label"].first(), by_patient[of].first()
     single = by_patient["label"].nunique() == 1
@@ -197,7 +195,7 @@ def _sentences(facts: dict[str, Any], compared: bool) -> list[str]:
         f"Patients whose images disagree: {clashing[0]:,} on age, {clashing[1]:,} on density.",
         f"Views that a patient has more than once: {len(facts['repeated_views']):,}.",
         files if compared else "Files were not compared: read without images.",
-        *(_association_sentence(**one) for one in facts["associations"]),
+        *map(_association_sentence, facts["associations"]),
     ]
 
 
@@ -215,22 +213,13 @@ def _ceiling_sentences(ceiling: LabelCeiling | None) -> list[str]:
     ]
 
 
-def _association_sentence(
-    of: str,
-    patients: int,
-    chi_square: float,
-    degrees: int,
-    p_value: float | None,
-    cramers_v: float,
-    smallest_expected: float,
-    **_: object,
-) -> str:
-    if p_value is None:
-        return f"Label by {of}: not tested, fewer than two values or labels are known."
-    few = smallest_expected < LEAST_EXPECTED
-    rough = f"; rough, since the least expected count is {smallest_expected:.1f}" if few else ""
-    chance = "< 0.0001" if p_value < 1e-4 else f"= {p_value:.4f}"
+def _association_sentence(found: dict[str, Any]) -> str:
+    if found["p_value"] is None:
+        return f"Label by {found['of']}: not tested, fewer than two values or labels are known."
+    least = found["smallest_expected"]
+    rough = f"; rough, since the least expected count is {least:.1f}" if least < LEAST_EXPECTED else ""
+    chance = "< 0.0001" if found["p_value"] < 1e-4 else f"= {found['p_value']:.4f}"
     return (
-        f"Label by {of} of {patients:,} patients: chi-square {chi_square:.1f}, {degrees} degrees of "
-        f"freedom, p {chance}, Cramér's V {cramers_v:.2f}{rough}."
+        f"Label by {found['of']} of {found['patients']:,} patients: chi-square {found['chi_square']:.1f}, "
+        f"{found['degrees']} degrees of freedom, p {chance}, Cramér's V {found['cramers_v']:.2f}{rough}."
     )

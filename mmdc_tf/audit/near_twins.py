@@ -19,7 +19,6 @@ from mmdc_tf.datasets.copies import CONFIRMED_SSIM, aligned_similarity, shifted_
 from mmdc_tf.datasets.integrity import (
     NEAR_TWIN_BITS,
     Pairs,
-    connected_clusters,
     is_textured,
     join_near_twins,
     join_pairs,
@@ -34,20 +33,10 @@ from mmdc_tf.errors import ConfigurationError
 SWEEP_BITS = (0, 10, 20, 30, 40, 50, 60)
 MOST_COMPARED = 2000
 
-PAIR_COLUMNS = (
-    "sample_a",
-    "sample_b",
-    "distance",
-    "ssim",
-    "confirmed",
-    "label_a",
-    "label_b",
-    "conflicting",
-    "group_a",
-    "group_b",
-    "across_groups",
-    "identical_bytes",
-)
+PAIR_COLUMNS = [
+    *("sample_a", "sample_b", "distance", "ssim", "confirmed", "label_a", "label_b", "conflicting"),
+    *("group_a", "group_b", "across_groups", "identical_bytes"),
+]
 
 
 @dataclass(frozen=True)
@@ -79,8 +68,8 @@ class NearTwins:
 
     @property
     def images_in_confirmed_groups(self) -> int:
-        """Images that share their confirmed cluster with another."""
-        return int(self.confirmed_clusters.duplicated(keep=False).sum())
+        """Images that have a confirmed near-twin."""
+        return pd.unique(self.pairs.loc[self.pairs["confirmed"], ["sample_a", "sample_b"]].to_numpy().ravel()).size
 
     @property
     def large_clusters(self) -> list[list[str]]:
@@ -88,13 +77,6 @@ class NearTwins:
         several = self.clusters[self.clusters.duplicated(keep=False)]
         members = [list(part.index) for _, part in several.groupby(several)]
         return sorted(members, key=lambda ids: (-len(ids), ids[0]))
-
-    @property
-    def confirmed_clusters(self) -> pd.Series:
-        """As ``clusters``, joined by the confirmed pairs alone."""
-        confirmed, ids = self.pairs[self.pairs["confirmed"]], pd.Index(self.clusters.index)
-        i, j = (ids.get_indexer(confirmed[name]) for name in ("sample_a", "sample_b"))
-        return _named_after_first(connected_clusters(i, j, len(ids)), ids)
 
 
 def find_near_twins(
@@ -122,9 +104,9 @@ def find_near_twins(
     looks = looks_of(tqdm(paths, desc="hashes", disable=not show_progress))
     joined = join_near_twins(paths, looks.hashes, max_bits)
     shifted, unsearched = shifted_pairs(looks, joined, dataset.info.modality)
-    count, near = candidate_pairs(table, looks.hashes, joined, max_bits, most_compared)
-    beyond = compare_pairs(table, shifted, show_progress).query("confirmed")
-    compared = pd.concat([compare_pairs(table, near, show_progress), beyond]).sort_values(
+    count, near = _candidate_pairs(table, looks.hashes, joined, max_bits, most_compared)
+    beyond = _compare_pairs(table, shifted, show_progress).query("confirmed")
+    compared = pd.concat([_compare_pairs(table, near, show_progress), beyond]).sort_values(
         ["conflicting", "across_groups", "distance"], ascending=[False, False, True], kind="stable", ignore_index=True
     )
     clusters = join_pairs(joined, shifted.i[beyond.index], shifted.j[beyond.index])
@@ -138,7 +120,7 @@ def find_near_twins(
     }
     return NearTwins(
         compared,
-        _named_after_first(clusters, pd.Index(table["sample_id"])),
+        table.set_index("sample_id", drop=False)["sample_id"].groupby(clusters).transform("first").rename("cluster"),
         threshold_sweep(looks.hashes, table["label"]),
         count + len(beyond),
         max_bits,
@@ -146,14 +128,10 @@ def find_near_twins(
     )
 
 
-def candidate_pairs(
+def _candidate_pairs(
     table: pd.DataFrame, hashes: np.ndarray, clusters: np.ndarray, max_bits: int, most: int
 ) -> tuple[int, Pairs]:
-    """Counts the pairs of images within ``max_bits`` and keeps the ``most`` that matter most.
-
-    Conflicting labels come first, then different groups, then small distances. Each flat image is paired with the first
-    of equal pixels alone, by ``clusters`` of ``join_near_twins``. Memory stays bounded however many pairs there are.
-    """
+    """Counts the pairs within ``max_bits``; keeps ``most``, of two labels or groups first. Memory stays bounded."""
     labels, groups = (pd.factorize(table[name])[0] for name in ("label", "group_id"))
     count, kept = 0, Pairs(*np.empty((3, 0), np.int64))
     for block in _all_blocks(hashes, clusters, max_bits):
@@ -165,15 +143,8 @@ def candidate_pairs(
     return count, kept
 
 
-def compare_pairs(table: pd.DataFrame, pairs: Pairs, show_progress: bool = False) -> pd.DataFrame:
-    """Compares pairs of images, places in the sample table, at full size.
-
-    Returns:
-        One row a pair, in the same order, columns ``PAIR_COLUMNS``; ``confirmed`` from ``CONFIRMED_SSIM`` on.
-
-    Raises:
-        UnreadableImageError: an image cannot be decoded.
-    """
+def _compare_pairs(table: pd.DataFrame, pairs: Pairs, show_progress: bool = False) -> pd.DataFrame:
+    """Compares pairs of images, places in the sample table, at full size; columns ``PAIR_COLUMNS``."""
     read = functools.lru_cache(maxsize=64)(read_grey)
     one, other = (table.iloc[places].reset_index(drop=True) for places in (pairs.i, pairs.j))
     paths = list(zip(one["image_path"], other["image_path"], strict=True))
@@ -189,7 +160,7 @@ def compare_pairs(table: pd.DataFrame, pairs: Pairs, show_progress: bool = False
     }
     for name, column in (("sample", "sample_id"), ("label", "label"), ("group", "group_id")):
         facts |= {f"{name}_a": one[column], f"{name}_b": other[column]}
-    return pd.DataFrame(facts, columns=list(PAIR_COLUMNS))
+    return pd.DataFrame(facts, columns=PAIR_COLUMNS)
 
 
 def threshold_sweep(
@@ -243,8 +214,3 @@ def _all_blocks(hashes: np.ndarray, clusters: np.ndarray, max_bits: int) -> Iter
     textured = np.flatnonzero(is_textured(hashes))
     for block in pair_blocks(hashes[textured], max_bits):
         yield Pairs(textured[block.i], textured[block.j], block.distance)
-
-
-def _named_after_first(clusters: np.ndarray, sample_ids: pd.Index) -> pd.Series:
-    ids = pd.Series(sample_ids, index=sample_ids, name="cluster")
-    return ids.groupby(clusters).transform("first")

@@ -1,9 +1,7 @@
 """What the probes are shown: images read once each, and what the table says without the breast.
 
-Images of one patient, or near-twins, on both sides of a split let a model recognise instead of diagnose; the leak
-probes show how much. A shortcut survives group splits: sites, scanners and habits of labelling reach from patient to
-patient. A network may learn it in place of the disease, and fail where the habit is another (R. Geirhos et al.,
-"Shortcut learning in deep neural networks", Nature Machine Intelligence 2, 2020).
+A shortcut survives group splits: sites, scanners and habits of labelling reach from patient to patient (R. Geirhos et
+al., "Shortcut learning in deep neural networks", Nature Machine Intelligence 2, 2020).
 """
 
 from __future__ import annotations
@@ -11,8 +9,8 @@ from __future__ import annotations
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +18,6 @@ from tqdm import tqdm
 
 from mmdc_tf.audit.probes import (
     Probe,
-    ProbeResult,
     boosted_trees,
     commonest_label,
     nearest_neighbour,
@@ -75,7 +72,7 @@ class ProbeImages:
     features: dict[str, np.ndarray]
 
 
-def leak_probes(dataset: Dataset, images: ProbeImages | None, seed: int = 0) -> list[ProbeResult]:
+def leak_probes(dataset: Dataset, images: ProbeImages | None, seed: int = 0) -> list[dict[str, Any]]:
     """Scores two models that cannot diagnose: the nearest neighbour of a thumbnail, and age and density alone.
 
     Age and density are inputs of the models, so what they know of the label under group splits is no shortcut.
@@ -86,12 +83,10 @@ def leak_probes(dataset: Dataset, images: ProbeImages | None, seed: int = 0) -> 
         seed: of folds, models and bootstrap.
 
     Returns:
-        Two results of kind ``"leak"``: "nearest-neighbour" and "age-density". A finding is a leak whose interval lies
-        above 0 by more than the margin.
+        "nearest-neighbour" and "age-density", as from ``score_probe``.
     """
     shown = images.features["thumbnail"].astype("float32") if images else None
-    reason = "" if images else _WITHOUT_IMAGES
-    sees = "The most similar 64×64 grey thumbnail"
+    sees, reason = "The most similar 64×64 grey thumbnail", "" if images else _WITHOUT_IMAGES
     neighbour = Probe("nearest-neighbour", "leak", sees, nearest_neighbour, shown, reason)
     known = dataset.table[["age", "density"]]
     reason = "" if known.notna().any(axis=None) else "neither is known"
@@ -103,7 +98,7 @@ def leak_probes(dataset: Dataset, images: ProbeImages | None, seed: int = 0) -> 
     ]
 
 
-def shortcut_probes(dataset: Dataset, images: ProbeImages | None, seed: int = 0) -> list[ProbeResult]:
+def shortcut_probes(dataset: Dataset, images: ProbeImages | None, seed: int = 0) -> list[dict[str, Any]]:
     """Guesses the label from what is not the breast, under group splits and, to compare, image-level ones.
 
     In mammograms the breast is found by ``preprocessing.breast`` and filled with the film's median; what it misses of
@@ -113,14 +108,11 @@ def shortcut_probes(dataset: Dataset, images: ProbeImages | None, seed: int = 0)
 
     Args:
         dataset: its whole table gives file names, views and sides.
-        images: of ``read_probe_images``; None where the dataset has no images.
-        seed: of folds, models and bootstrap.
+        images, seed: as for ``leak_probes``.
 
     Returns:
-        Eight results of kind ``"shortcut"``: "file-name-prefix", "view-and-side", "picture-side", "image-size",
-        "corner-pixels", "border-pixels", "background" and "markers"; those that the dataset has nothing for are
-        skipped with the reason. A finding is a group-level accuracy whose interval lies above the share of the
-        commonest class by more than the margin.
+        Eight results as from ``score_probe``: "file-name-prefix", "view-and-side", "picture-side", "image-size",
+        "corner-pixels", "border-pixels", "background" and "markers".
     """
     table = dataset.table
     prefixes = table["image_path"].map(file_name_prefix).to_numpy(dtype=object)[:, None]
@@ -156,12 +148,13 @@ def names_carry_labels(table: pd.DataFrame) -> bool:
 
 def _side_probe(images: ProbeImages | None) -> Probe:
     """Scans turned over at one site: the breast lies in the other half of the picture than its name says."""
-    sees = "The half of the picture that holds the breast, against the side in the name"
+    sees, pairs, reason = "The half of the picture that holds the breast, against the side in the name", None, ""
     if images is None or "picture_side" not in images.features or not (images.table["side"] != "").any():
         reason = _WITHOUT_IMAGES if images is None else "sides are known for no mammogram"
-        return Probe("picture-side", "shortcut", sees, commonest_label, skipped=reason)
-    pairs = images.features["picture_side"].astype(object) + "/" + images.table["side"].to_numpy(dtype=object)
-    return Probe("picture-side", "shortcut", sees, commonest_label, pairs[:, None])
+    else:
+        sides = images.table["side"].to_numpy(dtype=object)
+        pairs = (images.features["picture_side"].astype(object) + "/" + sides)[:, None]
+    return Probe("picture-side", "shortcut", sees, commonest_label, pairs, reason)
 
 
 def _pixel_probe(name: str, images: ProbeImages | None) -> Probe:
@@ -182,9 +175,6 @@ def read_probe_images(
         seed: of the draw.
         show_progress: a progress bar on stderr.
 
-    Returns:
-        About 6 kB an image, whatever the images' size.
-
     Raises:
         UnreadableImageError: a file cannot be decoded.
     """
@@ -193,15 +183,14 @@ def read_probe_images(
         sizes = table.groupby("group_id").size().sample(frac=1.0, random_state=seed)
         drawn = sizes.index[sizes.cumsum() - sizes < limit]
         table = table[table["group_id"].isin(drawn)].reset_index(drop=True)
-    read = partial(_read, modality=dataset.info.modality)
+
+    def read(path: str) -> dict[str, np.ndarray]:
+        return image_features(to_grey(read_image(path)), dataset.info.modality)
+
     with ThreadPoolExecutor(4) as readers:
         features = readers.map(read, table["image_path"])
         rows = list(tqdm(features, "images for the probes", len(table), disable=not show_progress))
     return ProbeImages(table, {name: np.stack([row[name] for row in rows]) for name in rows[0]})
-
-
-def _read(path: str, modality: str) -> dict[str, np.ndarray]:
-    return image_features(to_grey(read_image(path)), modality)
 
 
 def image_features(grey: np.ndarray, modality: str) -> dict[str, np.ndarray]:

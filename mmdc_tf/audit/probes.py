@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,7 +32,22 @@ MARGIN_SHARE = 0.25
 """The margin is at most this share of what the commonest class leaves to guess: with 96 % of one class, 1 point."""
 _DRAWS_AT_ONCE = 2_000_000
 
-Interval = tuple[float, float]
+SCORES = ("image_level", "image_interval", "group_level", "group_interval", "leak", "leak_interval")
+_LEAK = (
+    "{sees} alone: {image_level} % of labels right with image-level splits, {group_level} % where groups stay "
+    "together, a difference of {leak} points ({limits}); the commonest class is {majority} %: "
+)
+_SHORTCUT = (
+    "{sees} alone: {group_level} % of labels right where groups stay together ({limits}), {image_level} % with "
+    "image-level splits, against {majority} % for the commonest class: "
+)
+_SENTENCES = {
+    ("leak", True): _LEAK + "images of one group tell each other's label.",
+    ("leak", False): _LEAK + "no leak beyond the margin.",
+    ("shortcut", True): _SHORTCUT + "it tells the label without the breast.",
+    ("shortcut", False): _SHORTCUT + "no more than chance by the margin of {margin} points.",
+}
+"""By kind and finding."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +56,12 @@ class Probe:
 
     Args:
         name: unique among the probes of an audit.
-        kind: ``"leak"`` (what an image-level split is worth) or ``"shortcut"`` (what the label can be guessed from
-            without the breast).
+        kind: ``"leak"`` (what an image-level split is worth) or ``"shortcut"`` (what tells the label without the
+            breast).
         sees: what the model is shown, in a few words that can begin a sentence.
         model: seed → scikit-learn classifier, not fitted.
-        features: (n, …), one row an image of the table; None where the dataset has none.
-        skipped: why there is nothing to score; "" where there is.
+        features: (n, …), one row an image of the table.
+        skipped: why there are no features; "" where there are.
     """
 
     name: str
@@ -56,43 +72,7 @@ class Probe:
     skipped: str = ""
 
 
-@dataclass(frozen=True)
-class ProbeResult:
-    """What a probe scored; accuracies, shares and differences are fractions, None where it was skipped.
-
-    Args:
-        name, kind, sees: of the probe.
-        images, groups, folds: how many were scored, in how many folds.
-        image_level, image_interval: accuracy under image-level splits and its 95 % interval by bootstrap over groups.
-        group_level, group_interval: the same where groups stay together.
-        leak, leak_interval: image-level less group-level accuracy; the two are drawn together (paired bootstrap).
-        majority: share of the commonest class, which a model without knowledge scores.
-        margin: by how much an interval must lie above ``majority`` (shortcut) or 0 (leak) to be a finding.
-        finding: True where it does.
-        sentence: all of this in plain English.
-        skipped: why nothing was scored; "" where it was.
-    """
-
-    name: str
-    kind: str
-    sees: str
-    images: int
-    groups: int
-    folds: int
-    image_level: float | None
-    image_interval: Interval | None
-    group_level: float | None
-    group_interval: Interval | None
-    leak: float | None
-    leak_interval: Interval | None
-    majority: float
-    margin: float
-    finding: bool
-    sentence: str
-    skipped: str = ""
-
-
-def score_probe(probe: Probe, table: pd.DataFrame, seed: int = 0, resamples: int = RESAMPLES) -> ProbeResult:
+def score_probe(probe: Probe, table: pd.DataFrame, seed: int = 0, resamples: int = RESAMPLES) -> dict[str, Any]:
     """Scores a probe under both kinds of split.
 
     Args:
@@ -102,28 +82,41 @@ def score_probe(probe: Probe, table: pd.DataFrame, seed: int = 0, resamples: int
         resamples: bootstrap draws.
 
     Returns:
-        The result; skipped, with the reason, where the probe says so or a class has fewer than two groups.
+        - ``name``, ``kind``, ``sees``; ``images``, ``groups``, ``folds``: how many were scored.
+        - ``image_level``, ``group_level``: accuracy under the two kinds of split; ``leak``: their difference; each with
+          its 95 % interval by bootstrap over groups, ``image_interval`` and so on. Fractions.
+        - ``majority``: share of the commonest class; ``margin``: by how much an interval must lie above it (shortcut)
+          or 0 (leak) to be a finding; ``finding``: True where it does; ``sentence``: all of this in plain English.
+        - ``skipped``: why nothing was scored, as where a class has fewer than two groups; the scores are then None.
     """
     groups = table.groupby("label")["group_id"].nunique()
     folds = int(min(FOLDS, groups.min())) if len(groups) > 1 else 0
     majority = float(table["label"].value_counts(normalize=True).max())
-    margin = min(MARGIN, MARGIN_SHARE * (1.0 - majority))
-    facts = (probe.name, probe.kind, probe.sees, len(table), table["group_id"].nunique())
-    reason = probe.skipped or ("" if folds >= 2 else "two classes with two groups each are needed")
-    if reason or probe.features is None:
-        reason = reason or "the dataset has none of it"
-        sentence = f"{probe.sees}: not scored, {reason}."
-        return ProbeResult(*facts, 0, *(None,) * 6, majority, margin, False, sentence, reason)
+    result: dict[str, Any] = {
+        "name": probe.name,
+        "kind": probe.kind,
+        "sees": probe.sees,
+        "images": len(table),
+        "groups": table["group_id"].nunique(),
+        "folds": 0,
+        **dict.fromkeys(SCORES),
+        "majority": majority,
+        "margin": min(MARGIN, MARGIN_SHARE * (1.0 - majority)),
+        "finding": False,
+        "skipped": probe.skipped or ("" if folds >= 2 else "two classes with two groups each are needed"),
+    }
+    if result["skipped"]:
+        return result | {"sentence": f"{probe.sees}: not scored, {result['skipped']}."}
     # Small trees on a busy machine: threads that wait for one another cost ten times the work.
     with threadpool_limits(1, user_api="openmp"):
         right = [_hits(probe, table, folds, seed, grouped) for grouped in (False, True)]
     image, group = (float(hits.mean()) for hits in right)
     of_image, of_group, of_leak = _intervals(table["group_id"], right, resamples, seed)
-    interval, chance = (of_leak, 0.0) if probe.kind == "leak" else (of_group, majority)
-    finding = interval[0] - chance > margin
-    sentence = _sentence(probe, image, group, interval, majority, margin, finding)
     scores = (image, of_image, group, of_group, image - group, of_leak)
-    return ProbeResult(*facts, folds, *scores, majority, margin, finding, sentence)  # type: ignore[arg-type]
+    result |= {"folds": folds, **dict(zip(SCORES, scores, strict=True))}
+    low = of_leak[0] if probe.kind == "leak" else of_group[0] - majority
+    result["finding"] = low > result["margin"]
+    return result | {"sentence": _sentence(result)}
 
 
 def nearest_neighbour(seed: int) -> ClassifierMixin:
@@ -158,7 +151,7 @@ def _hits(probe: Probe, table: pd.DataFrame, folds: int, seed: int, grouped: boo
     return cross_val_predict(probe.model(seed), probe.features, labels, groups=groups, cv=splitter) == labels
 
 
-def _intervals(group_ids: pd.Series, right: list[np.ndarray], resamples: int, seed: int) -> list[Interval]:
+def _intervals(group_ids: pd.Series, right: list[np.ndarray], resamples: int, seed: int) -> list[tuple[float, float]]:
     """Percentile bootstrap over groups (Efron and Tibshirani 1993, chapters 8 and 13): image, group, difference."""
     groups = pd.factorize(group_ids)[0]
     sums = [np.bincount(groups, hits) for hits in right]
@@ -182,21 +175,8 @@ def _intervals(group_ids: pd.Series, right: list[np.ndarray], resamples: int, se
     return [(float(low), float(high)) for low, high in zip(limits.low, limits.high, strict=True)]
 
 
-def _sentence(
-    probe: Probe, image: float, group: float, interval: Interval, majority: float, margin: float, finding: bool
-) -> str:
-    by_image, by_group, commonest = (f"{100 * share:.1f} %" for share in (image, group, majority))
-    limits = f"95 % interval {100 * interval[0]:.1f} to {100 * interval[1]:.1f}"
-    if probe.kind == "leak":
-        verdict = "images of one group tell each other's label" if finding else "no leak beyond the margin"
-        return (
-            f"{probe.sees} alone: {by_image} of labels right with image-level splits, {by_group} where groups stay "
-            f"together, a difference of {100 * (image - group):.1f} points ({limits}); the commonest class is "
-            f"{commonest}: {verdict}."
-        )
-    chance = f"no more than chance by the margin of {100 * margin:.1f} points"
-    verdict = "it tells the label without the breast" if finding else chance
-    return (
-        f"{probe.sees} alone: {by_group} of labels right where groups stay together ({limits}), {by_image} with "
-        f"image-level splits, against {commonest} for the commonest class: {verdict}."
-    )
+def _sentence(result: dict[str, Any]) -> str:
+    shown = {name: f"{100 * result[name]:.1f}" for name in ("image_level", "group_level", "leak", "majority", "margin")}
+    low, high = result["leak_interval" if result["kind"] == "leak" else "group_interval"]
+    limits = f"95 % interval {100 * low:.1f} to {100 * high:.1f}"
+    return _SENTENCES[result["kind"], result["finding"]].format(sees=result["sees"], limits=limits, **shown)

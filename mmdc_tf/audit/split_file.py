@@ -3,77 +3,40 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from mmdc_tf.datasets.schema import Dataset
 from mmdc_tf.datasets.splits import PARTS, Split
 from mmdc_tf.datasets.tables import read_table_file
-from mmdc_tf.errors import ConfigurationError, SplitError
+from mmdc_tf.errors import SplitError
 
 _OTHER_NAMES = {"training": "train", "val": "validation", "valid": "validation", "dev": "validation"}
 
 Parts = dict[str, list[str]]
 
 
-@dataclass(frozen=True)
-class SplitCheck:
-    """What a split was found to be.
-
-    Args:
-        disjoint: True where it is proved that no group stands in two parts: the dataset has every sample, and every
-            group has one part.
-        shared: one row for each group in several parts: ``group_id``, ``parts`` (names), and ``samples`` of each part.
-        unknown: samples that the dataset does not have, sorted; their groups are not known.
-        sizes: the number of samples of each part.
-        notes: one clear line each on what a reader must know besides.
-    """
-
-    disjoint: bool
-    shared: pd.DataFrame
-    unknown: tuple[str, ...]
-    sizes: dict[str, int]
-    notes: tuple[str, ...]
-
-
-def check_split(path: Path, dataset: Dataset | None) -> SplitCheck:
-    """Checks a split file against the groups of a dataset.
+def check_split(path: Path, groups: pd.Series, source: str) -> dict[str, Any]:
+    """Checks a split file against the groups of its samples; nothing is raised for a split that leaks.
 
     A validation part that is the test part, as in the paper's protocol, is not disjoint from it, which a note says;
     the groups listed are then only those that stand in the training part too.
 
     Args:
         path: as for ``read_parts``.
-        dataset: the one that was split; its ``group_id`` is compared, which holds each patient whole.
-
-    Returns:
-        The result; nothing is raised for a split that leaks.
-
-    Raises:
-        ConfigurationError: no dataset is given.
-        SplitError: as ``read_parts``, or none of the samples is in the dataset.
-    """
-    if dataset is None:
-        raise ConfigurationError(
-            f"Expected the dataset that was split. Received: split={str(path)!r} alone, which names samples but not "
-            "their patients. Add --dataset and --root."
-        )
-    groups = dataset.table.set_index("sample_id")["group_id"]
-    return check_groups(path, groups, f"{dataset.info.name} in {dataset.root}")
-
-
-def check_groups(path: Path, groups: pd.Series, source: str) -> SplitCheck:
-    """As ``check_split``, against groups that are known from elsewhere, such as the ``samples.csv`` of a run.
-
-    Args:
-        path: as for ``read_parts``.
-        groups: ``group_id`` indexed by ``sample_id``.
+        groups: ``group_id``, which holds each patient whole, indexed by ``sample_id``.
         source: where they come from, for messages.
 
+    Returns:
+        - ``disjoint``: True where it is proved that no group stands in two parts.
+        - ``sizes``: the number of samples of each part.
+        - ``shared``: ``group_id``, ``parts`` and ``samples`` of each part, for each group in several parts.
+        - ``unknown``: samples without a group, sorted.
+        - ``notes``: one clear line each on what a reader must know besides.
+
     Raises:
-        SplitError: as ``check_split``.
+        SplitError: as ``read_parts``, or none of the samples has a group.
     """
     parts, notes = read_parts(path)
     named = pd.Index(sorted({sample for samples in parts.values() for sample in samples}))
@@ -84,23 +47,22 @@ def check_groups(path: Path, groups: pd.Series, source: str) -> SplitCheck:
             f"Expected samples of {source}. Received: {path} with {len(named):,} samples, none "
             f"of them there{example}. Give the dataset that was split."
         )
-    validation = set(parts.get("validation", ()))
-    chosen_on_test = bool(validation) and validation == set(parts.get("test", ()))
+    chosen_on_test = bool(parts.get("validation")) and set(parts["validation"]) == set(parts.get("test", ()))
     if chosen_on_test:
-        notes += ("the validation part is the test part: what is chosen on the one is scored on the same images",)
+        notes += ["the validation part is the test part: what is chosen on the one is scored on the same images"]
     if len(left_out):
-        notes += (f"images of the dataset that stand in no part: {len(left_out):,}, for example {left_out[0]}",)
+        notes += [f"images of the dataset that stand in no part: {len(left_out):,}, for example {left_out[0]}"]
     shared = _shared_groups(parts, groups, chosen_on_test)
-    return SplitCheck(
-        disjoint=shared.empty and unknown.empty and not chosen_on_test,
-        shared=shared,
-        unknown=tuple(unknown),
-        sizes={name: len(samples) for name, samples in parts.items()},
-        notes=notes,
-    )
+    return {
+        "disjoint": not shared and unknown.empty and not chosen_on_test,
+        "sizes": {name: len(samples) for name, samples in parts.items()},
+        "shared": shared,
+        "unknown": list(unknown),
+        "notes": notes,
+    }
 
 
-def read_parts(path: Path) -> tuple[Parts, tuple[str, ...]]:
+def read_parts(path: Path) -> tuple[Parts, list[str]]:
     """Reads which sample stands in which part.
 
     Args:
@@ -123,7 +85,7 @@ def read_parts(path: Path) -> tuple[Parts, tuple[str, ...]]:
         raise _no_split(path, str(error)) from error
     if isinstance(content, dict) and "hash" in content:
         split = Split.from_json(text)
-        return {name: list(getattr(split, name)) for name in PARTS}, ()
+        return {name: list(getattr(split, name)) for name in PARTS}, []
     return _foreign(content, path)
 
 
@@ -134,7 +96,7 @@ def _csv_parts(path: Path) -> Parts:
     return {str(name): list(samples) for name, samples in table.groupby("part")["sample_id"]}
 
 
-def _foreign(content: object, path: Path) -> tuple[Parts, tuple[str, ...]]:
+def _foreign(content: object, path: Path) -> tuple[Parts, list[str]]:
     """The parts of a split made elsewhere; other entries of the file are passed over."""
     if not isinstance(content, dict):
         raise _no_split(path, f"a {type(content).__name__}")
@@ -145,7 +107,7 @@ def _foreign(content: object, path: Path) -> tuple[Parts, tuple[str, ...]]:
     for name, samples in parts.items():
         if not isinstance(samples, list) or not all(isinstance(sample, str) for sample in samples):
             raise _no_split(path, f"{name} that is no list of sample ids")
-    return parts, ("the split carries no hash: whether it was changed after it was made is not known",)
+    return parts, ["the split carries no hash: whether it was changed after it was made is not known"]
 
 
 def _no_split(path: Path, reason: str) -> SplitError:
@@ -156,16 +118,13 @@ def _no_split(path: Path, reason: str) -> SplitError:
     )
 
 
-def _shared_groups(parts: Parts, groups: pd.Series, chosen_on_test: bool) -> pd.DataFrame:
-    """The groups that stand in several parts, in the order of their names."""
-    rows = pd.DataFrame(
-        [(name, sample) for name, samples in parts.items() for sample in samples], columns=["part", "sample_id"]
-    )
-    rows = rows.drop_duplicates().assign(group_id=rows["sample_id"].map(groups)).dropna(subset="group_id")
+def _shared_groups(parts: Parts, groups: pd.Series, chosen_on_test: bool) -> list[dict[str, Any]]:
+    rows = pd.Series(parts, name="sample_id").explode().rename_axis("part").reset_index().drop_duplicates()
+    rows = rows.assign(group_id=rows["sample_id"].map(groups)).dropna(subset="group_id")
     sides = rows["part"].replace("validation", "test") if chosen_on_test else rows["part"]
     crossing = rows[sides.groupby(rows["group_id"]).transform("nunique") > 1]
     shared = []
     for group_id, members in crossing.groupby("group_id"):
         samples = {name: sorted(of_part) for name, of_part in members.groupby("part", sort=False)["sample_id"]}
-        shared.append((group_id, tuple(samples), samples))
-    return pd.DataFrame(shared, columns=["group_id", "parts", "samples"])
+        shared.append({"group_id": group_id, "parts": list(samples), "samples": samples})
+    return shared

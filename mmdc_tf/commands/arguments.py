@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import math
+import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -37,13 +38,13 @@ PROTOCOL_SETS = {
     "all": ("paper", "image-level", "leak-free"),
 }
 """The protocols that each value of ``--protocol`` names."""
+RUN_EXAMPLES = """examples:
+  mmdc-tf run --table 2                                                                 phantoms, no data needed
+  mmdc-tf run --table 1 --dataset-root BUSI --rows bcdnet_mobilenet                     a row, both protocols
+  mmdc-tf run --dataset folder --dataset-root DIR --rows bcdnet_mobilenet --cut top     your own images, in minutes"""
 LOCAL, RAY = "local", "ray"
 OFFICIAL = "official"
-EXAMPLES = """examples:
-  mmdc-tf run --table 2                                                   phantoms, no data needed
-  mmdc-tf run --table 1 --dataset-root BUSI --rows bcdnet_mobilenet       a row on real data, both protocols
-  mmdc-tf run --dataset folder --dataset-root DIR --rows bcdnet_mobilenet --cut top     your own images, in minutes"""
-FOR_RAY = ("ray_address", "task_cpus", "task_gpus")
+FOR_RAY = ("task_cpus", "task_gpus")
 
 
 def number(convert: Callable[[str], Any], fits: Callable[[Any], bool], expected: str) -> Callable[[str], Any]:
@@ -118,21 +119,18 @@ def add_dataset_of_run(parser: argparse.ArgumentParser) -> None:
 
 def add_executor(add: Callable[..., Any]) -> None:
     """Adds ``--executor`` and what belongs to Ray."""
-    words = "where the work is done: on this machine, or on the nodes of a Ray cluster; default: local"
-    add("--executor", choices=(LOCAL, RAY), default=LOCAL, help=words)
     words = (
-        "of the cluster's head node; default: the one in RAY_ADDRESS, or one that is running on this machine, or else "
-        "one that is started here for the time of the command"
+        "where the work is done: on this machine, or on the nodes of a Ray cluster: the one in RAY_ADDRESS, or one "
+        "that is running on this machine, or else one that is started for the time of the command; default: local"
     )
-    add("--ray-address", metavar="HOST:PORT", help=words)
+    add("--executor", choices=(LOCAL, RAY), default=LOCAL, help=words)
     add("--task-cpus", type=positive, help="cores that Ray keeps for a task, and its threads; default: 1")
     add("--task-gpus", type=at_least_zero, help="GPUs, or a share of one, that Ray keeps for a task; default: 0")
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """Adds all options of ``mmdc-tf run``, in groups."""
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.epilog = EXAMPLES
+    """Adds all options of ``mmdc-tf run``, in groups, and examples."""
+    parser.formatter_class, parser.epilog = argparse.RawDescriptionHelpFormatter, RUN_EXAMPLES
     _add_data(parser.add_argument_group("data"))
     _add_rows(parser.add_argument_group("rows and protocol"))
     _add_training(parser.add_argument_group("training"))
@@ -142,11 +140,6 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     add("--output", type=Path, help=words)
     words = "start over; an earlier result is renamed, not deleted. Without it an interrupted run is continued"
     add("--fresh", action="store_true", help=words)
-    words = (
-        "what it shows: full (curves, heatmaps by epoch, the network's graph, and of the test parts trials with "
-        "metrics, PR curves, confusion matrices and examples) or the curves of the trainings alone; default: full"
-    )
-    add("--tensorboard", choices=("full", "curves"), default="full", help=words)
     add_debug(parser)
 
 
@@ -258,7 +251,7 @@ def executor(options: argparse.Namespace, option: str, memory: int) -> Executor:
     if options.executor == LOCAL:
         return Executor(getattr(options, option) or 1, option)
     cpus, gpus = options.task_cpus or 1, options.task_gpus or 0.0
-    return Executor(ray=True, address=options.ray_address, cpus=cpus, gpus=gpus, memory=memory)
+    return Executor(ray=True, address=os.environ.get("RAY_ADDRESS"), cpus=cpus, gpus=gpus, memory=memory)
 
 
 def require_root(root: Path | None) -> None:

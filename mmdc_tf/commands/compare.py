@@ -16,17 +16,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PERCENTAGES = ("accuracy", "baseline_accuracy", "difference", "ci_low", "ci_high")
-HEADER = (
-    "Row",
-    "Accuracy",
-    "Baseline",
-    "Difference (95 % interval)",
-    "Only row right",
-    "Only baseline right",
-    "McNemar p",
-    "Holm p",
-    "Distinguishable",
-)
 NOTES = (
     "Accuracy: mean over folds and seeds. Interval: 95 % bootstrap over groups within each fold. All in per cent.",
     "Distinguishable: McNemar's exact p, corrected by Holm for the rows compared here, below 0.05, and the interval "
@@ -34,7 +23,8 @@ NOTES = (
     "McNemar's test takes images as independent, which several views of a patient and near-twins are not: its p is "
     "then too small, which is why the interval has to agree. Of several seeds it counts the vote.",
 )
-Compared = dict[str, tuple["pd.DataFrame | None", dict[str, str]]]
+Comparison = tuple["pd.DataFrame | None", dict[str, str]]
+Compared = dict[str, Comparison]
 """Protocol to what ``compare_in_folder`` gives, with percentages."""
 
 
@@ -62,7 +52,14 @@ def _compare(options: argparse.Namespace) -> int:
         folder: {protocol: _compared(folder, options.baseline, some, protocol) for protocol in protocols}
         for folder, some in rows.items()
     }
-    _require_result(found, options.baseline)
+    parts = [(protocol, *one) for compared in found.values() for protocol, one in compared.items()]
+    if all(lines is None for _, lines, _ in parts):
+        states = "; ".join(f"under {protocol}: {_left_out(left_out)}" for protocol, _, left_out in parts)
+        raise ConfigurationError(
+            "Expected a finished baseline and at least one other finished row. Received: "
+            f"baseline={options.baseline!r} ({states}). Train more rows into this run, or choose another --baseline or "
+            "--protocol."
+        )
     texts = [_write(folder, options.baseline, compared) for folder, compared in found.items()]
     if options.json:
         content = [_for_programs(folder, options.baseline, compared) for folder, compared in found.items()]
@@ -104,23 +101,11 @@ def _require_known(option: str, given: list[str], rows: dict[Path, list[str]]) -
             )
 
 
-def _compared(
-    folder: Path, baseline: str, rows: list[str], protocol: str
-) -> tuple[pd.DataFrame | None, dict[str, str]]:
+def _compared(folder: Path, baseline: str, rows: list[str], protocol: str) -> Comparison:
     from mmdc_tf.experiments.run_folder import compare_in_folder
 
     lines, left_out = compare_in_folder(folder, baseline, rows, protocol)
     return lines if lines is None else lines.assign(**{name: 100.0 * lines[name] for name in PERCENTAGES}), left_out
-
-
-def _require_result(found: dict[Path, Compared], baseline: str) -> None:
-    parts = [(protocol, *one) for compared in found.values() for protocol, one in compared.items()]
-    if all(lines is None for _, lines, _ in parts):
-        states = "; ".join(f"under {protocol}: {_left_out(left_out)}" for protocol, _, left_out in parts)
-        raise ConfigurationError(
-            f"Expected a finished baseline and at least one other finished row. Received: baseline={baseline!r} "
-            f"({states}). Train more rows into this run, or choose another --baseline or --protocol."
-        )
 
 
 def _left_out(left_out: dict[str, str]) -> str:
@@ -176,29 +161,28 @@ def _section(protocol: str, lines: pd.DataFrame | None, left_out: dict[str, str]
     parts = [f"## Under {protocol}"]
     if lines is not None:
         parts = [f"{parts[0]}: {lines['n_samples'].iloc[0]} samples, {lines['n_groups'].iloc[0]} groups"]
-        columns = list(zip(HEADER, *map(_cells, lines.to_dict("records")), strict=True))
-        widths = [max(map(len, column)) for column in columns]
-        (first, *others), (name, *numbers) = columns, widths
-        padded = [[cell.ljust(name) for cell in first]]
-        padded += [[cell.rjust(width) for cell in column] for column, width in zip(others, numbers, strict=True)]
-        header, *rows = zip(*padded, strict=True)
-        rule = ["-" * name, *("-" * (width - 1) + ":" for width in numbers)]
-        parts += ["\n".join("| " + " | ".join(line) + " |" for line in (header, rule, *rows))]
+        cells = [_cells(line) for line in lines.to_dict("records")]
+        columns = [[name, "---:", *(one[name] for one in cells)] for name in cells[0]]
+        columns[0][1] = "---"
+        padded = [[text.rjust(max(map(len, column))) for text in column] for column in columns]
+        parts += ["\n".join(f"| {' | '.join(line)} |" for line in zip(*padded, strict=True))]
     if left_out or lines is None:
         parts += [f"Left out: {_left_out(left_out)}."]
     return "\n\n".join(parts)
 
 
-def _cells(line: dict[Any, Any]) -> tuple[str, ...]:
+def _cells(line: dict[Any, Any]) -> dict[str, str]:
     from mmdc_tf.report.formatting import change
 
-    return (
-        line["row"],
-        f"{line['accuracy']:.2f}",
-        f"{line['baseline_accuracy']:.2f}",
-        change(line["difference"], line["ci_low"], line["ci_high"]),
-        str(line["only_row_right"]),
-        str(line["only_baseline_right"]),
-        *("<0.0001" if line[name] < 0.0001 else f"{line[name]:.4f}" for name in ("mcnemar_p", "holm_p")),
-        "yes" if line["distinguishable"] else "no",
-    )
+    mcnemar, holm = ("<0.0001" if line[name] < 0.0001 else f"{line[name]:.4f}" for name in ("mcnemar_p", "holm_p"))
+    return {
+        "Row": line["row"],
+        "Accuracy": f"{line['accuracy']:.2f}",
+        "Baseline": f"{line['baseline_accuracy']:.2f}",
+        "Difference (95 % interval)": change(line["difference"], line["ci_low"], line["ci_high"]),
+        "Only row right": str(line["only_row_right"]),
+        "Only baseline right": str(line["only_baseline_right"]),
+        "McNemar p": mcnemar,
+        "Holm p": holm,
+        "Distinguishable": "yes" if line["distinguishable"] else "no",
+    }

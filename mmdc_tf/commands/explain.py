@@ -7,6 +7,7 @@ import functools
 import os
 import sys
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, TextIO
 
 from mmdc_tf.commands import EXIT_FAILED, EXIT_OK, import_tensorflow
@@ -140,12 +141,13 @@ def _print_summary(found: list[dict[str, HeatScore | None]], mark: str) -> None:
     """How often each kind of heatmap hits, over the scans with a lesion, beside what chance would give."""
     for name in found[0] if len(found) > 1 else ():
         scored = [score for scores in found if (score := scores[name]) is not None]
+        text = "n/a"
+        if scored:
+            hits = [score.hit for score in scored]
+            inside, area = (
+                100 * fmean(getattr(score, of) for score in scored) for of in ("heat_inside", "lesion_area")
+            )
+            text = f"pointing game {sum(hits)} of {len(hits)} lesions ({100 * fmean(hits):.1f} %), "
+            text += f"{inside:.1f} % of the heat inside; chance {area:.1f} %"
         uniform = f"; uniform maps, without a score: {len(found) - len(scored)}" if len(scored) < len(found) else ""
-        if not scored:
-            _say(f"{name}: n/a{uniform}{mark}")
-            continue
-        hits = sum(score.hit for score in scored)
-        inside = 100 * sum(score.heat_inside for score in scored) / len(scored)
-        area = 100 * sum(score.lesion_area for score in scored) / len(scored)
-        start = f"{name}: pointing game {hits} of {len(scored)} lesions ({100 * hits / len(scored):.1f} %)"
-        _say(f"{start}, {inside:.1f} % of the heat inside; chance {area:.1f} %{uniform}{mark}")
+        _say(f"{name}: {text}{uniform}{mark}")

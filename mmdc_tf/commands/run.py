@@ -147,7 +147,7 @@ def _require_fitting(table: PaperTable, rows: tuple[Row, ...], options: argparse
 
 def _plan(table: PaperTable, rows: tuple[Row, ...], name: str, options: argparse.Namespace, output: Path) -> Plan:
     from mmdc_tf.datasets.splits import official_folds
-    from mmdc_tf.experiments.plan import Plan
+    from mmdc_tf.experiments.plan import FULL_EVIDENCE, Plan
     from mmdc_tf.preprocessing.recipes import recipe_for
     from mmdc_tf.training.recipe import load_profile
 
@@ -177,7 +177,7 @@ def _plan(table: PaperTable, rows: tuple[Row, ...], name: str, options: argparse
         precision=options.precision,
         devices=options.devices,
         command=options.typed,
-        tensorboard=options.tensorboard,
+        tensorboard=FULL_EVIDENCE,
     )
     return replace(plan, table=table.made_from(plan.shared_config()))
 
@@ -226,7 +226,7 @@ def _train(plan: Plan, fresh: bool, executor: Executor) -> int:
     """Runs the plan; the tables are brought up to date after each fold, and their end is printed last."""
     from tqdm import tqdm
 
-    from mmdc_tf.experiments.plan import FULL_EVIDENCE, make_trainings
+    from mmdc_tf.experiments.plan import make_trainings
     from mmdc_tf.experiments.progress import Progress
     from mmdc_tf.experiments.run import run_trainings
     from mmdc_tf.report.details import write_calibration, write_details
@@ -237,8 +237,7 @@ def _train(plan: Plan, fresh: bool, executor: Executor) -> int:
 
     def bring_up_to_date(is_over: bool = False) -> pd.DataFrame:
         results = write_tables(plan.table, plan.output)
-        if plan.tensorboard == FULL_EVIDENCE:
-            write_test_evidence(plan.table, plan.output, plan.dataset.table, unfinished=is_over, say=tqdm.write)
+        write_test_evidence(plan.table, plan.output, plan.dataset.table, unfinished=is_over, say=tqdm.write)
         return results
 
     cells = make_trainings(plan)

@@ -193,8 +193,8 @@ def _cluster(executor: Executor) -> Iterator[Any]:
     except (OSError, ValueError, RuntimeError) as error:
         raise ConfigurationError(
             f"Expected a Ray cluster that answers. Received: ray_address={executor.address} ({one_line(error)}). "
-            "Start one with `ray start --head`; set RAY_AUTH_MODE=token where it asks for a token; or leave "
-            "--ray-address out to use this machine alone."
+            "Start one with `ray start --head`; set RAY_AUTH_MODE=token where it asks for a token; or unset "
+            "RAY_ADDRESS to use this machine alone."
         ) from error
     try:
         _require_room(ray, executor)

@@ -82,24 +82,6 @@ def metric_intervals(
     return {name: _limits(name, means[0, column], means[1:, column], tail) for column, name in enumerate(names)}
 
 
-def resampled_means(
-    predictions: pd.DataFrame, resamples: int = RESAMPLES, seed: int = 0, names: tuple[str, ...] = INTERVAL_METRICS
-) -> pd.DataFrame:
-    """Each metric's mean over folds and seeds, for bootstrap draws of the groups within each fold.
-
-    All seeds of a fold share its draws. Tables with the same groups in the same folds get the same draws from the same
-    seed, so that the difference of two results is a paired bootstrap.
-
-    Args:
-        predictions, resamples, seed, names: as for ``metric_intervals``, which raises alike.
-
-    Returns:
-        One line a draw, one column a name. A fold and seed in which a metric is not defined (the AUC where all samples
-        are of one class) has no part in its mean; a draw in which another one's becomes undefined is NaN.
-    """
-    return pd.DataFrame(_means(predictions, resamples, seed, names)[1:], columns=list(names))
-
-
 def interval_columns(limits: dict[str, tuple[float, float]]) -> dict[str, float]:
     """``metric_intervals`` as columns of a table: ``NAME_ci_low`` and ``NAME_ci_high`` of each name."""
     return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from mmdc_tf.audit.probe_features import (
     read_probe_images,
     shortcut_probes,
 )
-from mmdc_tf.audit.probes import Probe, ProbeResult, nearest_neighbour, score_probe
+from mmdc_tf.audit.probes import Probe, nearest_neighbour, score_probe
 from mmdc_tf.datasets.catalogue import load_dataset
 from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.datasets.phantom import phantom_mammograms, phantom_ultrasound
@@ -70,38 +70,38 @@ def test_near_identical_images_of_a_group_are_a_leak():
     groups, labels = four_images_a_patient()
     table = table_of(groups, labels)
     neighbour = leak_probes(without_images(table), thumbnails(table, groups))[0]
-    assert neighbour.image_level == 1.0
-    assert neighbour.group_level < 0.75
-    assert neighbour.leak_interval[0] > 0.2
-    assert neighbour.finding
+    assert neighbour["image_level"] == 1.0
+    assert neighbour["group_level"] < 0.75
+    assert neighbour["leak_interval"][0] > 0.2
+    assert neighbour["finding"]
     unlike = leak_probes(without_images(table), thumbnails(table, np.arange(len(table))))[0]
-    assert not unlike.finding
-    assert unlike.leak_interval[0] <= 0.0
-    assert "no leak beyond the margin" in unlike.sentence
-    assert neighbour.leak == pytest.approx(neighbour.image_level - neighbour.group_level)
-    assert "100.0 % of labels right with image-level splits" in neighbour.sentence
+    assert not unlike["finding"]
+    assert unlike["leak_interval"][0] <= 0.0
+    assert "no leak beyond the margin" in unlike["sentence"]
+    assert neighbour["leak"] == pytest.approx(neighbour["image_level"] - neighbour["group_level"])
+    assert "100.0 % of labels right with image-level splits" in neighbour["sentence"]
 
 
 def test_an_age_that_names_the_patient_is_a_leak_and_one_for_all_is_none():
     groups, labels = four_images_a_patient(60)
     patients = table_of(groups, labels, age=20.0 + groups)
     metadata = leak_probes(without_images(patients), None)[1]
-    assert metadata.finding
-    assert metadata.leak_interval[0] > 0.05
+    assert metadata["finding"]
+    assert metadata["leak_interval"][0] > 0.05
     same = leak_probes(without_images(patients.assign(age=50.0)), None)[1]
-    assert not same.finding
-    assert same.leak < 0.1
+    assert not same["finding"]
+    assert same["leak"] < 0.1
 
 
 def test_what_the_dataset_lacks_is_skipped_with_the_reason():
     groups, labels = four_images_a_patient()
     neighbour, metadata = leak_probes(without_images(table_of(groups, labels)), None)
-    assert neighbour.skipped == "the table was read without images"
-    assert metadata.skipped == "neither is known"
+    assert neighbour["skipped"] == "the table was read without images"
+    assert metadata["skipped"] == "neither is known"
     for result in (neighbour, metadata):
-        assert result.image_level is None and not result.finding
-        assert result.skipped in result.sentence
-        assert json.loads(json.dumps(asdict(result), allow_nan=False))["leak_interval"] is None
+        assert result["image_level"] is None and not result["finding"]
+        assert result["skipped"] in result["sentence"]
+        assert json.loads(json.dumps(result, allow_nan=False))["leak_interval"] is None
 
 
 @pytest.mark.parametrize("groups_of_the_rare", [0, 1])
@@ -109,7 +109,7 @@ def test_too_few_groups_of_a_class_are_skipped(groups_of_the_rare: int):
     labels = np.array(["benign"] * 20 + ["malignant"] * 4 * groups_of_the_rare)
     table = table_of(np.arange(len(labels)) // 4, labels)
     probe = Probe("n", "leak", "It", nearest_neighbour, np.zeros((len(table), 1)))
-    assert score_probe(probe, table).skipped == "two classes with two groups each are needed"
+    assert score_probe(probe, table)["skipped"] == "two classes with two groups each are needed"
 
 
 def test_accuracies_and_intervals_agree_with_an_independent_computation():
@@ -125,10 +125,10 @@ def test_accuracies_and_intervals_agree_with_an_independent_computation():
         folds = splitter(5, shuffle=True, random_state=5).split(features, labels, table["group_id"] if hits else None)
         guess = cross_val_predict(nearest_neighbour(5), features, labels, cv=list(folds))
         hits.append((guess == labels).reshape(30, 4).mean(axis=1))
-    assert (result.image_level, result.group_level) == pytest.approx((hits[0].mean(), hits[1].mean()))
+    assert (result["image_level"], result["group_level"]) == pytest.approx((hits[0].mean(), hits[1].mean()))
     drawn = rng.integers(30, size=(4000, 30))
     expected = [np.quantile(part[drawn].mean(axis=1), [0.025, 0.975]) for part in (*hits, hits[0] - hits[1])]
-    found = (result.image_interval, result.group_interval, result.leak_interval)
+    found = (result["image_interval"], result["group_interval"], result["leak_interval"])
     assert np.asarray(found) == pytest.approx(np.asarray(expected), abs=0.02)
 
 
@@ -137,10 +137,10 @@ def test_a_guess_of_the_commonest_class_scores_its_share_and_is_no_finding():
     table = table_of(np.arange(100), labels)
     probe = Probe("n", "shortcut", "It", lambda seed: DummyClassifier(), np.zeros((100, 1)))
     result = score_probe(probe, table)
-    assert result.image_level == result.group_level == result.majority == 0.6
-    assert result.leak_interval == (0.0, 0.0)
-    assert result.group_interval == pytest.approx((0.5, 0.7), abs=0.02)  # 0.6 ± 1.96 √(0.24 / 100)
-    assert not result.finding
+    assert result["image_level"] == result["group_level"] == result["majority"] == 0.6
+    assert result["leak_interval"] == (0.0, 0.0)
+    assert result["group_interval"] == pytest.approx((0.5, 0.7), abs=0.02)  # 0.6 ± 1.96 √(0.24 / 100)
+    assert not result["finding"]
 
 
 @pytest.mark.parametrize(("rare", "margin"), [(50, 0.05), (20, 0.05), (10, 0.025), (4, 0.01)])
@@ -149,8 +149,8 @@ def test_the_margin_fits_what_the_commonest_class_leaves(rare: int, margin: floa
     labels = np.array(["benign"] * (100 - rare) + ["malignant"] * rare)
     probe = Probe("n", "shortcut", "It", nearest_neighbour, (labels == "benign")[:, None].astype(float))
     result = score_probe(probe, table_of(np.arange(100), labels))
-    assert result.margin == pytest.approx(margin)
-    assert result.finding
+    assert result["margin"] == pytest.approx(margin)
+    assert result["finding"]
 
 
 def mammogram(rng: np.random.Generator, side: str = "LEFT") -> np.ndarray:
@@ -180,18 +180,18 @@ def dataset_of(folder: Path, images: list[np.ndarray], modality: str, names: lis
     return replace(dataset, info=replace(dataset.info, modality=modality))
 
 
-def probed(dataset: Dataset, *features: str) -> dict[str, ProbeResult]:
+def probed(dataset: Dataset, *features: str) -> dict[str, dict]:
     """Results by name; with ``features`` only the probes of these pixels are scored, to save time."""
     images = read_probe_images(dataset) if dataset.has_images else None
     if images and features:
         images = replace(images, features={name: images.features[name] for name in features})
     results = shortcut_probes(dataset, images)
-    json.dumps([asdict(result) for result in results], allow_nan=False)
-    return {result.name: result for result in results}
+    json.dumps(results, allow_nan=False)
+    return {result["name"]: result for result in results}
 
 
-def findings(results: dict[str, ProbeResult]) -> set[str]:
-    return {name for name, result in results.items() if result.finding}
+def findings(results: dict[str, dict]) -> set[str]:
+    return {name for name, result in results.items() if result["finding"]}
 
 
 @pytest.mark.parametrize("modality", ["ultrasound", "mammography"])
@@ -200,9 +200,9 @@ def test_a_label_written_into_a_corner_pixel_is_found(tmp_path, modality):
     for image, label in zip(images, LABELS, strict=True):
         image[0, 0] = label
     result = probed(dataset_of(tmp_path, images, modality), "corners")["corner-pixels"]
-    assert result.finding
-    assert result.group_level > 0.9
-    assert "it tells the label without the breast" in result.sentence
+    assert result["finding"]
+    assert result["group_level"] > 0.9
+    assert "it tells the label without the breast" in result["sentence"]
 
 
 def test_a_label_in_the_name_the_size_or_the_border_is_found_where_it_is(tmp_path):
@@ -239,8 +239,8 @@ def test_scans_turned_over_in_one_class_are_found(tmp_path):
     sides = ("LEFT", "RIGHT") * GROUPS
     images = [mammogram(rng, other[side] if label else side) for side, label in zip(sides, LABELS, strict=True)]
     results = probed(dataset_of(tmp_path, images, "mammography"), "picture_side")
-    assert results["picture-side"].group_level == 1.0
-    assert not results["view-and-side"].finding
+    assert results["picture-side"]["group_level"] == 1.0
+    assert not results["view-and-side"]["finding"]
 
 
 def test_what_the_breast_holds_is_not_shown_to_the_probes_of_the_film():
@@ -309,9 +309,9 @@ def test_a_clean_phantom_passes(tmp_path):
     mammograms = probed(phantom_mammograms(tmp_path / "m", patients=12, height=96))
     ultrasound = probed(phantom_ultrasound(tmp_path / "u", images=60, size=64))
     assert findings(mammograms) == findings(ultrasound) == set()
-    assert ultrasound["background"].skipped == "only mammograms show film beside the breast"
-    assert ultrasound["file-name-prefix"].skipped == "the file names hold the label itself"
-    assert not any(result.skipped for result in mammograms.values())
+    assert ultrasound["background"]["skipped"] == "only mammograms show film beside the breast"
+    assert ultrasound["file-name-prefix"]["skipped"] == "the file names hold the label itself"
+    assert not any(result["skipped"] for result in mammograms.values())
 
 
 @pytest.mark.parametrize(

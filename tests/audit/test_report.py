@@ -14,11 +14,9 @@ import pandas as pd
 import pytest
 from parsed_page import Page
 
-from mmdc_tf.audit.metadata import audit_metadata
 from mmdc_tf.audit.near_twins import PAIR_COLUMNS, NearTwins
-from mmdc_tf.audit.pages import MOST_PAIRS, write_audit
-from mmdc_tf.audit.probes import ProbeResult
-from mmdc_tf.audit.report import AuditReport, Section, run_audit, sections_of
+from mmdc_tf.audit.probes import SCORES
+from mmdc_tf.audit.report import MOST_PAIRS, audit_facts, run_audit, write_audit
 from mmdc_tf.datasets.catalogue import load_dataset
 from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.datasets.schema import Dataset
@@ -44,11 +42,12 @@ def small_dataset(root: Path, per_patient: int = 1) -> Dataset:
     return load_dataset("folder", root)
 
 
-def probe(kind: str, low: float, finding: bool, name: str = "made-up") -> ProbeResult:
+def probe(kind: str, low: float, finding: bool) -> dict:
     """A scored probe whose interval of leak and of group-level accuracy starts at ``low``."""
     between = (low, low + 0.2)
-    scores = (0.7, (0.6, 0.8), 0.5, between, 0.2, between, 0.5, 0.05, finding)
-    return ProbeResult(name, kind, "It", 8, 4, 4, *scores, sentence=f"{name} was scored.")
+    scores = (0.7, (0.6, 0.8), 0.5, between, 0.2, between)
+    facts = {"name": "made-up", "kind": kind, "majority": 0.5, "finding": finding, "skipped": ""}
+    return facts | dict(zip(SCORES, scores, strict=True)) | {"sentence": "made-up was scored."}
 
 
 def twins(dataset: Dataset, pairs: list[tuple[int, int, float, bool]]) -> NearTwins:
@@ -71,22 +70,15 @@ def twins(dataset: Dataset, pairs: list[tuple[int, int, float, bool]]) -> NearTw
     return NearTwins(table.astype({"across_groups": bool}), clusters, sweep, len(rows), 40, ())
 
 
-def audit_of(dataset: Dataset, found: NearTwins | None, leak: ProbeResult, shortcut: ProbeResult) -> AuditReport:
-    """An audit whose probes were not run."""
-    metadata = audit_metadata(dataset)
-    sections = sections_of(dataset, found, [leak], [shortcut], metadata)
-    return AuditReport(dataset, False, 40, 0, found, [leak], [shortcut], metadata, sections)
+CLEAN = [probe("leak", -0.1, False)], [probe("shortcut", 0.4, False)]
 
 
-CLEAN = probe("leak", -0.1, False), probe("shortcut", 0.4, False)
+def audited(dataset: Dataset, *pairs: tuple[int, int, float, bool]) -> dict:
+    return audit_facts(dataset, twins(dataset, list(pairs)), *CLEAN)
 
 
-def audited(dataset: Dataset, *pairs: tuple[int, int, float, bool]) -> AuditReport:
-    return audit_of(dataset, twins(dataset, list(pairs)), *CLEAN)
-
-
-def section(place: int, dataset: Dataset, *probes: ProbeResult) -> Section:
-    return sections_of(dataset, None, list(probes), list(probes), audit_metadata(dataset))[place]
+def section(place: int, dataset: Dataset, *probes: dict) -> dict:
+    return audit_facts(dataset, None, list(probes), list(probes))["sections"][place]
 
 
 @pytest.fixture
@@ -97,50 +89,52 @@ def clean_dataset(tmp_path: Path) -> Dataset:
 def test_confirmed_twins_with_two_labels_and_groups_are_three_findings(clean_dataset, tmp_path):
     """Images 0 and 1 belong to different patients of different classes."""
     report = audited(clean_dataset, (0, 1, 0.99, True))
-    first, conflict, across = report.sections[0].findings
+    first, conflict, across = report["sections"][0]["findings"]
     assert first.startswith("2 of 8 images have a near-twin")
-    assert conflict.startswith("1 pair of near-twins has conflicting labels")
+    assert conflict.startswith("1 pair of near-twins with conflicting labels")
     assert "--near-twins drop-conflicts" in conflict
-    assert "lies in different groups (patients)" in across
-    assert report.verdict == "Unfit for an image-level split: 3 findings (near-twins)."
-    assert len(audited(small_dataset(tmp_path / "b", per_patient=2), (0, 1, 0.99, True)).sections[0].findings) == 1
+    assert "in different groups (patients)" in across
+    assert report["verdict"] == "Unfit for an image-level split: 3 findings (near-twins)."
+    assert (
+        len(audited(small_dataset(tmp_path / "b", per_patient=2), (0, 1, 0.99, True))["sections"][0]["findings"]) == 1
+    )
 
 
 def test_a_pair_that_only_the_hash_holds_to_be_alike_is_no_finding(clean_dataset):
     report = audited(clean_dataset, (0, 1, 0.3, False))
-    assert report.verdict == "Nothing was found that would make an image-level split unfit."
-    assert "1 pair within 40 bits was not alike at full size" in report.sections[0].remarks[0]
+    assert report["verdict"] == "Nothing was found that would make an image-level split unfit."
+    assert "1 pair; not alike there: 1" in report["sections"][0]["remarks"][0]
 
 
 def test_a_leak_counts_where_groups_hold_several_images_and_its_interval_excludes_0(tmp_path):
     alone, together = small_dataset(tmp_path / "a"), small_dataset(tmp_path / "b", per_patient=2)
     for low, several, unfit in ((0.1, together, True), (0.01, together, True), (-0.01, together, False)):
-        assert section(1, several, probe("leak", low, low > 0.05)).unfit is unfit
-    assert not section(1, alone, probe("leak", 0.1, True)).unfit
-    small = section(1, together, probe("leak", 0.01, False)).findings[0]
+        assert section(1, several, probe("leak", low, low > 0.05))["unfit"] is unfit
+    assert not section(1, alone, probe("leak", 0.1, True))["unfit"]
+    small = section(1, together, probe("leak", 0.01, False))["findings"][0]
     assert "its interval excludes 0" in small
     assert "Use --protocol leak-free, which keeps each patient on one side." in small
 
 
 def test_a_shortcut_is_unfit_and_says_that_leak_free_does_not_help(clean_dataset):
-    found = section(2, clean_dataset, probe("shortcut", 0.8, True), CLEAN[1])
-    (finding,) = found.findings
+    found = section(2, clean_dataset, probe("shortcut", 0.8, True), *CLEAN[1])
+    (finding,) = found["findings"]
     assert "A leak-free split does not remove it" in finding
-    assert found.remarks == ("made-up was scored.",)
+    assert found["remarks"] == ["made-up was scored."]
 
 
 def test_the_table_alone_is_called_so(clean_dataset):
     alone = replace(clean_dataset, has_images=False)
-    report = audit_of(alone, None, *CLEAN)
-    assert "Only the table was read" in report.verdict
-    assert "Only the table was read" in report.sections[0].looked_at
-    assert report.to_dict()["near_twins"] is None
-    assert report.to_dict()["table_alone"] is True
+    report = audit_facts(alone, None, *CLEAN)
+    assert "Only the table was read" in report["verdict"]
+    assert "Only the table was read" in report["sections"][0]["looked_at"]
+    assert report["near_twins"] is None
+    assert report["table_alone"] is True
 
 
 def test_the_dictionary_is_strict_json(clean_dataset):
-    report = audited(clean_dataset, (0, 1, float("nan"), True), (2, 3, 0.9, True))
-    content = json.loads(json.dumps(report.to_dict(), allow_nan=False))
+    content = audited(clean_dataset, (0, 1, float("nan"), True), (2, 3, 0.9, True))
+    assert json.loads(json.dumps(content, allow_nan=False)) == content
     assert [pair["ssim"] for pair in content["near_twins"]["pairs"]] == [None, 0.9]
     assert content["near_twins"]["clusters"] == [["s000.png", "s001.png"], ["s002.png", "s003.png"]]
     assert [section["unfit"] for section in content["sections"]] == [True, False, False, False]
@@ -161,13 +155,17 @@ def dataset(tmp_path_factory) -> Dataset:
     return replace(dataset, table=table, notes=(f"a note on {EVIL}",), info=replace(dataset.info, title="A <i> title"))
 
 
-def audit(dataset: Dataset, *pairs: tuple[int, int, float, bool]) -> AuditReport:
-    return audit_of(dataset, twins(dataset, list(pairs)), probe("leak", 0.1, True), probe("shortcut", 0.8, True))
+def audit(dataset: Dataset, *pairs: tuple[int, int, float, bool]) -> dict:
+    """An audit whose probes were not run."""
+    found = twins(dataset, list(pairs))
+    facts = audit_facts(dataset, found, [probe("leak", 0.1, True)], [probe("shortcut", 0.8, True)])
+    return {"max_bits": 40, "seed": 0, **facts}
 
 
 @pytest.fixture(scope="module")
 def written(dataset, tmp_path_factory) -> dict[str, str]:
-    files = write_audit(audit(dataset, (0, 1, 0.987, True), (2, 4, 0.3, False)), tmp_path_factory.mktemp("o"), "run it")
+    facts = audit(dataset, (0, 1, 0.987, True), (2, 4, 0.3, False))
+    files = write_audit(facts, dataset, tmp_path_factory.mktemp("o"), "run it")
     assert [path.name for path in files] == ["audit.json", "audit.md", "audit.html"]
     return {path.name: path.read_text(encoding="utf-8") for path in files}
 
@@ -199,11 +197,11 @@ def test_a_picture_that_is_gone_leaves_the_text(dataset, tmp_path):
     gone = tmp_path / "gone.png"
     shutil.copy(dataset.table["image_path"][0], gone)
     table = dataset.table.assign(image_path=[str(gone), *dataset.table["image_path"][1:]])
-    report = audit(replace(dataset, table=table), (0, 1, 0.987, True))
-    assert report.dataset.fingerprint  # read from the files, once
+    changed = replace(dataset, table=table)
+    facts = audit(changed, (0, 1, 0.987, True))
     gone.unlink()
     with pytest.raises(UnreadableImageError, match=r"gone\.png"):
-        write_audit(report, tmp_path / "audit", "")
+        write_audit(facts, changed, tmp_path / "audit", "")
     assert {path.name for path in (tmp_path / "audit").iterdir()} == {"audit.json", "audit.md"}
 
 
@@ -217,7 +215,8 @@ def test_the_page_says_what_it_is(written):
 
 
 def test_a_phantom_is_called_one_in_every_file(dataset, tmp_path):
-    for path in write_audit(replace(audit(dataset), synthetic=True), tmp_path, ""):
+    phantom = replace(dataset, info=replace(dataset.info, synthetic=True))
+    for path in write_audit(audit(phantom), phantom, tmp_path, ""):
         assert "phantom: not a reproduction" in path.read_text(encoding="utf-8")
 
 
@@ -234,7 +233,7 @@ def test_conflicting_pairs_stand_side_by_side_with_their_own_pixels(written, dat
 
 def test_more_pairs_than_fit_are_counted(dataset, tmp_path):
     pairs = [(i, j, 0.9, True) for i, j in combinations(range(8), 2)]
-    _, markdown, html = write_audit(audit(dataset, *pairs), tmp_path, "")
+    _, markdown, html = write_audit(audit(dataset, *pairs), dataset, tmp_path, "")
     page = Page(html.read_text(encoding="utf-8"))
     assert len([attributes for tag, attributes in page.tags if attributes.get("class") == "pair"]) == MOST_PAIRS
     assert f"{28 - MOST_PAIRS} more in audit.json." in page.text
@@ -243,7 +242,8 @@ def test_more_pairs_than_fit_are_counted(dataset, tmp_path):
 
 
 def test_the_table_alone_gives_a_page_without_pictures_of_images(dataset, tmp_path):
-    alone = audit_of(replace(dataset, has_images=False), None, probe("leak", -0.1, False), probe("shortcut", 0, False))
-    page = Page(write_audit(alone, tmp_path, "")[2].read_text(encoding="utf-8"))
+    alone = replace(dataset, has_images=False)
+    facts = {"max_bits": 40, "seed": 0, **audit_facts(alone, None, *CLEAN)}
+    page = Page(write_audit(facts, alone, tmp_path, "")[2].read_text(encoding="utf-8"))
     assert [attributes["alt"][:14] for tag, attributes in page.tags if tag == "img"] == ["Labels guessed"]
     assert "only the table, no image" in page.text
