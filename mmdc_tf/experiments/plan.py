@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,8 @@ class Plan:
         command: what was typed, for the reader; it changes nothing.
         tensorboard: what it shows: ``"curves"``, or ``"full"``: graph, heatmaps by epoch and the test parts too. It
             changes no result, so that a run may continue with another.
+        callbacks: of a network's training, for what is shown of it: called as
+            ``mmdc_tf.report.tensorboard_training.tensorboard_callbacks``; None for none.
     """
 
     table: PaperTable
@@ -68,6 +71,7 @@ class Plan:
     devices: str = "one"
     command: str = ""
     tensorboard: str = CURVES
+    callbacks: Callable[..., list[Any]] | None = None
 
     @property
     def folder(self) -> Path:

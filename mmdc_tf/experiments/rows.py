@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from mmdc_tf.errors import ConfigurationError, did_you_mean, did_you_mean_path
+from mmdc_tf.errors import ConfigurationError, WeightsError, did_you_mean, did_you_mean_path
 from mmdc_tf.io import require_json
 
 OPTIONS = {"table1": "--table 1", "table2": "--table 2", "figure3": "--figure 3"}
@@ -177,3 +177,32 @@ def _elsewhere(name: str, table: PaperTable) -> str:
 def _frozen(content: dict[str, Any]) -> dict[str, Any]:
     """TOML's lists as tuples, so that a row cannot be changed."""
     return {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
+
+
+def require_weights(weights: str, backbones: Iterable[str]) -> None:
+    """Refuses a value of ``--weights`` that cannot be used, before TensorFlow is imported.
+
+    Args:
+        weights: ``"none"``, ``"imagenet"`` or a folder of the official weight files.
+        backbones: names; those that ``backbones.toml`` does not list are passed over.
+
+    Raises:
+        WeightsError: it is no folder, or lacks files; names them all.
+    """
+    folder, known = Path(weights).expanduser(), ("none", "imagenet")
+    if weights in known:
+        return
+    if not folder.is_dir():
+        raise WeightsError(
+            f"Expected imagenet, none or a folder of weight files. Received: --weights {weights} (no such folder). "
+            + did_you_mean(weights, known, "Correct the path, or use --weights none (random weights).")
+        )
+    text = resources.files("mmdc_tf").joinpath("models/backbones.toml").read_text(encoding="utf-8")
+    files = {entry["name"]: entry["weights_file"] for entry in tomllib.loads(text)["backbone"]}
+    wanted = {name: files[name] for name in sorted(set(backbones)) if name in files}
+    missing = [f"{file} for {name}" for name, file in wanted.items() if not (folder / file).is_file()]
+    if missing:
+        raise WeightsError(
+            f"Expected the files {', '.join(missing)}. Received: --weights {weights} without them. Put the official "
+            "keras-applications files there, or use --weights none (random initialisation)."
+        )

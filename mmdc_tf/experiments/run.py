@@ -21,26 +21,26 @@ from mmdc_tf.datasets.schema import NOTICE
 from mmdc_tf.errors import ConfigurationError, InputError, counted, kind_and_line
 from mmdc_tf.experiments.card import ModelCard
 from mmdc_tf.experiments.learners import CHECKPOINT, LEARNERS, Learner
-from mmdc_tf.experiments.model_card import write_model_card
 from mmdc_tf.experiments.plan import AUTOMATIC_CUT, NO_CUT, Plan, Training
 from mmdc_tf.experiments.progress import Lines, Progress
 from mmdc_tf.experiments.run_folder import (
     CALIBRATION,
     FAILED,
+    MODEL_CARD,
     OK,
     PREDICTIONS,
     RUNNING,
     SAMPLES,
     VALIDATION,
     environment,
+    forget,
     remember_command,
     require_same,
     set_aside,
     write_samples,
 )
 from mmdc_tf.experiments.scoring import METADATA_PREDICTIONS, score
-from mmdc_tf.experiments.tensorboard import forget
-from mmdc_tf.io import is_disk_error, read_json, write_json, write_table, write_text, write_with
+from mmdc_tf.io import is_disk_error, read_json, require_json, write_json, write_table, write_text, write_with
 from mmdc_tf.preprocessing.recipes import get_recipe
 
 HERE = Executor()
@@ -136,7 +136,6 @@ def run_training(plan: Plan, training: Training, learner: Learner, progress: Lin
         status["metrics"] = score(plan, training, learner)
         learner.save(folder)
         write_json(folder / "model.json", _card(plan, training, learner).to_json())
-        write_model_card(folder)
         status |= {"epochs": len(history), **learner.details()}
     return status["status"] == OK
 
@@ -146,7 +145,7 @@ def _recorded(training: Training, learner: Learner, progress: Lines) -> Iterator
     """Writes how the training inside ends; a failure stays in its folder, with its trace in ``error.txt``."""
     folder, started = training.folder, time.perf_counter()
     # what an earlier attempt left: TensorBoard would draw its curves too; those of one that is gone on with stay
-    for name in ("error.txt", VALIDATION, CALIBRATION, METADATA_PREDICTIONS):
+    for name in ("error.txt", VALIDATION, CALIBRATION, METADATA_PREDICTIONS, MODEL_CARD):
         (folder / name).unlink(missing_ok=True)
     forget(folder.parent, "" if (folder / CHECKPOINT).is_file() else folder.name)
     write_json(folder / "status.json", {"status": RUNNING})
@@ -173,8 +172,8 @@ def _recorded(training: Training, learner: Learner, progress: Lines) -> Iterator
 
 
 def _card(plan: Plan, training: Training, learner: Learner) -> ModelCard:
-    """What a user of the model must know; without temperature and threshold where there is no calibration."""
-    row, calibration = training.row, read_json(training.folder / CALIBRATION) or {}
+    """What a user of the model must know."""
+    row, calibration = training.row, require_json(training.folder / CALIBRATION)
     return ModelCard(
         name=getattr(row, row.kind),
         kind=row.kind,
@@ -183,11 +182,11 @@ def _card(plan: Plan, training: Training, learner: Learner) -> ModelCard:
         image_size=training.image_size,
         recipe=get_recipe(training.preprocessing),
         modality=plan.modality,
-        temperature=calibration.get("temperature"),
-        positive_class=calibration.get("positive_class"),
-        sensitivity=calibration.get("sensitivity_asked"),
-        threshold=calibration.get("threshold"),
-        fitted_on=calibration.get("fitted_on", ""),
+        temperature=calibration["temperature"],
+        positive_class=calibration["positive_class"],
+        sensitivity=calibration["sensitivity_asked"],
+        threshold=calibration["threshold"],
+        fitted_on=calibration["fitted_on"],
         phantom=NOTICE if plan.dataset.info.synthetic else "",
         training={
             "split_hash": training.split.hash,
@@ -241,7 +240,6 @@ def _run_in_worker(plan: Plan, is_far: bool, training: Training) -> tuple[bool, 
     with tempfile.TemporaryDirectory(prefix="mmdc-tf-") as scratch:
         if is_far:
             training = replace(training, folder=Path(scratch, training.folder.relative_to(plan.output)))
-            _prepare_folder(replace(plan, output=Path(scratch), command=""), [training])
         succeeded = run_training(plan, training, learners[training.row.kind], lines)
         row = training.folder.parent  # which holds what TensorBoard shows of it too
         files = [path for path in row.rglob("*") if path.is_file()] if is_far else []

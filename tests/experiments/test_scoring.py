@@ -151,20 +151,6 @@ def test_a_run_of_an_earlier_version_stays_finished_and_has_no_calibration(copie
     assert calibrated_row(FUSED, copied.folder / "fused" / "leak-free") is None
 
 
-def test_an_ensemble_of_members_of_an_earlier_version_is_scored_and_not_calibrated(ensemble):
-    make_old(ensemble, "neighbour")
-    assert execute(ensemble) == (0, 3)
-    for name in TRAININGS[1:]:
-        folder = ensemble.folder / "mean" / name
-        files = {path.name for path in folder.iterdir()}
-        assert "predictions.csv" in files
-        assert not {"validation_predictions.csv", "calibration.json"} & files
-        card = json.loads((folder / "model.json").read_text())
-        assert card["temperature"] is card["threshold"] is None
-    # here the validation part is the test part, whose predictions the members have
-    assert (ensemble.folder / "mean" / TRAININGS[0] / "calibration.json").is_file()
-
-
 @pytest.mark.parametrize("positive", [None, "middle"])
 def test_classes_without_a_malignant_one_have_a_threshold_where_one_is_named(dataset, tmp_path, positive):
     names = {"benign": "left", "cancer": "middle", "normal": "right"}
