@@ -12,9 +12,7 @@ from typing import Any
 from mmdc_tf.errors import ConfigurationError, WeightsError, did_you_mean, did_you_mean_path
 from mmdc_tf.io import require_json
 
-OPTIONS = {"table1": "--table 1", "table2": "--table 2", "figure3": "--figure 3"}
-"""How ``mmdc-tf run`` is asked for each table."""
-TABLES = tuple(OPTIONS)
+TABLES = ("table1", "table2", "figure3")
 KINDS = ("model", "classifier", "members")
 
 
@@ -62,11 +60,10 @@ class Row:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        given = [kind for kind in KINDS if getattr(self, kind)]
-        if len(given) != 1:
+        if sum(bool(getattr(self, kind)) for kind in KINDS) != 1:
             raise ConfigurationError(
-                f"Expected one of {', '.join(KINDS)} for the row {self.name!r}. "
-                f"Received: {', '.join(given) or 'none'}. Correct the row."
+                f"Expected exactly one of {', '.join(KINDS)}. Received: row={self.name!r} with none or several. "
+                "Correct the row."
             )
 
     @property
@@ -156,22 +153,18 @@ def choose_rows(table: PaperTable, names: list[str] | None) -> tuple[Row, ...]:
         )
     for name in names:
         if name not in known:
+            others = [load_table(other) for other in TABLES]
+            places = [other for other in others if name in [row.name for row in other.rows]]
+            found = " ".join(
+                f"It is a row of {place.title.partition(':')[0]}: --{place.name[:-1]} {place.name[-1]}."
+                for place in places
+            )
             raise ConfigurationError(
                 f"Expected rows of {table.name}: {', '.join(known)}. Received: rows={name!r}. "
-                f"{_elsewhere(name, table) or did_you_mean(name, known, 'See --list.')}"
+                f"{found or did_you_mean(name, known, 'See --list.')}"
             )
     with_members = [chosen for name in names for chosen in (*known[name].members, name)]
     return tuple(known[name] for name in dict.fromkeys(with_members))
-
-
-def _elsewhere(name: str, table: PaperTable) -> str:
-    """Where the row stands that is none of this table; "" where it stands nowhere."""
-    others = [load_table(other) for other in TABLES if other != table.name]
-    return " ".join(
-        f"It is a row of {other.title.partition(':')[0]}: {OPTIONS[other.name]}."
-        for other in others
-        if name in [row.name for row in other.rows]
-    )
 
 
 def _frozen(content: dict[str, Any]) -> dict[str, Any]:
@@ -203,6 +196,6 @@ def require_weights(weights: str, backbones: Iterable[str]) -> None:
     missing = [f"{file} for {name}" for name, file in wanted.items() if not (folder / file).is_file()]
     if missing:
         raise WeightsError(
-            f"Expected the files {', '.join(missing)}. Received: --weights {weights} without them. Put the official "
-            "keras-applications files there, or use --weights none (random initialisation)."
+            f"Expected the file{'s' * (len(missing) > 1)} {', '.join(missing)}. Received: --weights {weights} without. "
+            "Put the official keras-applications files there, or use --weights none (random initialisation)."
         )

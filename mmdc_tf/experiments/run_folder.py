@@ -34,12 +34,10 @@ Version = tuple[Path, int, int]
 
 @contextmanager
 def only_run(folder: Path) -> Iterator[None]:
-    """Keeps other processes from running into a table's folder; the lock beside it ends with the process.
-
-    What killed processes have left of files that they were writing is removed.
+    """Keeps other processes from running into a table's folder, and removes what killed ones have left half-written.
 
     Raises:
-        ConfigurationError: another process holds the lock.
+        ConfigurationError: another process holds the lock, which ends with it.
     """
     lock = FileLock(folder.with_name(f".{folder.name}.lock"))
     try:
@@ -128,9 +126,9 @@ def _git_revision() -> str | None:
 
 
 def remember_command(folder: Path, command: str, dataset_root: Path) -> None:
-    """Adds a command to ``commands.json`` of a table's folder; the same one takes the place of the earlier.
+    """Adds a command to ``commands.json``; the same one takes the place of the earlier.
 
-    The file stands beside ``run.json`` and not in it: that must stay the same for a run to continue.
+    It stands beside ``run.json`` and not in it: that must stay the same for a run to continue.
     """
     entry = {"command": command, "dataset_root": str(dataset_root.resolve()), "written": _now()}
     earlier = [one for one in commands_of(folder) if one["command"] != command]
@@ -207,18 +205,17 @@ def protocols_in(folder: Path) -> tuple[str, ...]:
 
 
 def trainings_of(folder: Path) -> list[dict[str, Any]]:
-    """What each training's folder says of itself, by name; without its predictions it counts as not run.
+    """The content of each training's ``status.json``, with ``folder`` and ``config`` (the content of ``config.json``).
+
+    Without its predictions a training counts as not run.
 
     Args:
         folder: of a row and protocol, as ``OUT/table1/bcdnet_alpha/leak-free``.
-
-    Returns:
-        The content of each ``status.json``, with ``folder`` and ``config`` (the content of ``config.json``).
     """
     trainings = []
     for path in sorted(folder.glob("fold*-seed*")):
-        status, config = read_json(path / "status.json") or {"status": NOT_RUN}, read_json(path / "config.json")
-        if status["status"] == OK and not (path / PREDICTIONS).is_file():
+        status, config = read_json(path / "status.json"), read_json(path / "config.json")
+        if status is None or (status["status"] == OK and not (path / PREDICTIONS).is_file()):
             status = {"status": NOT_RUN}
         if config is not None:
             trainings.append({**status, "folder": path, "config": config})
@@ -273,17 +270,11 @@ def row_predictions(folder: Path, row: str, protocol: str) -> pd.DataFrame:
 def compare_in_folder(
     folder: Path, baseline: str, rows: Iterable[str], protocol: str
 ) -> tuple[pd.DataFrame | None, dict[str, str]]:
-    """Compares the finished rows of a table with one of them.
-
-    Args:
-        folder: of a table, as ``OUT/table1``.
-        baseline: a row's name.
-        rows: the others, by name, in the order of the result.
-        protocol: one of ``splits.PROTOCOLS``.
+    """Compares the finished rows in a table's folder with one of them, in the order given.
 
     Returns:
         The lines of ``mmdc_tf.evaluation.comparison.compare_alike``, None where there is nothing to compare; and why
-        rows were left out: their status, or what differs (rows trained with another number of seeds, for example).
+        rows were left out: their status, or what differs (another number of seeds, for example).
     """
     trainings = {row: trainings_of(folder / row / protocol) for row in dict.fromkeys([baseline, *rows])}
     unfinished = {row: status for row, found in trainings.items() if (status := status_of(found)) != OK}

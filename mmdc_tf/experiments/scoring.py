@@ -39,8 +39,7 @@ SCORES = ("nll", "ece", "brier")
 def score(plan: Plan, training: Training, learner: Learner) -> dict[str, float]:
     """Writes the predictions of what was learned, and all that is computed from them; returns the paper's numbers.
 
-    Age and density are varied (``predictions-metadata.csv``) where the row takes them itself: an ensemble reads what
-    its members predicted from the values as recorded.
+    Age and density are varied where the row takes them itself: an ensemble reads its members' predictions.
     """
     folder, split = training.folder, training.split
     predictions = _predictions(plan, training, learner, split.test)
@@ -152,13 +151,10 @@ def _scores(part: pd.DataFrame) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class CalibratedRow:
-    """A row's test parts of all folds and seeds under one protocol, before and after calibration.
+    """A row's pooled test parts of all folds and seeds under one protocol, before and after calibration.
 
-    Args:
-        row: what was trained.
-        files: the content of each training's ``calibration.json``.
-        before: the pooled predictions, with the column ``threshold`` of each line's own training.
-        after: the same with each training's own temperature.
+    ``files`` holds the content of each training's ``calibration.json``; the column ``threshold`` is that of each line's
+    own training, as the temperature is.
     """
 
     row: Row

@@ -88,9 +88,8 @@ class Curves(keras.callbacks.Callback):
 class HeatmapsByEpoch(keras.callbacks.Callback):
     """Draws after epochs 1, 2, 4, 8, … and, when training has ended, with the weights that are kept.
 
-    Nothing that is trained changes: the network runs in inference mode. What cannot be drawn is said in one line, and
-    the training goes on. Arguments as for ``tensorboard_callbacks``; ``network`` is the whole one, also where its tail
-    is fitted.
+    Nothing that is trained changes. What cannot be drawn is said in one line, and the training goes on. Arguments as
+    for ``tensorboard_callbacks``; ``network`` is the whole one, also where its tail is fitted.
 
     Raises:
         ConfigurationError: the network has no feature map for Grad-CAM, or takes no image.
@@ -177,9 +176,8 @@ def fixed_images(validation: pd.DataFrame, settings: InputSettings) -> tuple[dic
 def model_graph(model: keras.Model) -> tf.compat.v1.GraphDef:
     """One node a layer, with its kind, output shape and number of parameters, and the connections between them.
 
-    Tracing the network would show the operations of each layer, thousands in a DenseNet; Keras' own summary for this
-    page shows no groups, and cannot be read back for layers that take a number or nothing beside a tensor. A layer
-    stands in the groups of the blocks that its name starts with: ``conv2_block1_0_bn`` in ``conv2/conv2_block1``.
+    Tracing the network would show thousands of operations, and Keras' own summary shows no groups. A layer stands in
+    the groups of the blocks that its name starts with: ``conv2_block1_0_bn`` in ``conv2/conv2_block1``.
 
     Args:
         model: functional; each layer is called once.

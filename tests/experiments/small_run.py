@@ -10,6 +10,7 @@ import pandas as pd
 
 from mmdc_tf.datasets.schema import Dataset
 from mmdc_tf.experiments.plan import Plan, make_trainings
+from mmdc_tf.experiments.progress import Progress
 from mmdc_tf.experiments.rows import Row, load_table
 from mmdc_tf.experiments.run import run_trainings
 from mmdc_tf.report.model_card import write_model_cards
@@ -64,7 +65,8 @@ def execute(plan: Plan, **options) -> tuple[int, int]:
         calls.append(1)
         write_model_cards(plan.folder)
 
-    return run_trainings(plan, make_trainings(plan), after_each, **options), len(calls)
+    with Progress() as progress:
+        return run_trainings(plan, make_trainings(plan), after_each, progress, **options), len(calls)
 
 
 def snapshot(folder: Path) -> dict[str, int]:

@@ -6,7 +6,6 @@ import json
 import re
 from pathlib import Path
 
-import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -160,13 +159,6 @@ def test_calibration_and_decision_are_those_of_the_predictions(run, name):
     assert f"Temperature {content['temperature']:.3f}" in card(run, name)
 
 
-def test_parameters_are_those_of_the_saved_model(run):
-    model = keras.models.load_model(folder_of(run, TRAININGS[1]) / "model.keras", compile=False)
-    total, trained = model.count_params(), sum(int(np.prod(one.shape)) for one in model.trainable_weights)
-    assert trained < total
-    assert line_of(card(run, TRAININGS[1]), "parameters") == [f"{total:,}, of which {trained:,} were trained"]
-
-
 def test_the_epoch_kept_is_the_first_of_the_best(copied):
     path = folder_of(copied, TRAININGS[1]) / "history.csv"
     history = pd.concat([pd.read_csv(path)] * 2, ignore_index=True)
@@ -198,9 +190,7 @@ def test_inputs_and_code_are_those_of_the_model(copied):
     change(copied, TRAININGS[1], "model.json", inputs=["image", "other_view"])
     text = again(copied, TRAININGS[1])
     assert 'predict("scan.png", other_view="other.png")' in code_of(text)
-    assert "- `metadata`" not in text
-    assert "- `other_view`" in text
-    assert "Preprocessing `paper`." in text
+    assert "- `metadata`" not in text and "- `other_view`" in text
     steps = "grey, otsu, largest-contour, blank-outside, crop, clahe (clip_limit 2.0, tiles 8), resize, rgb."
     assert f"Its steps: {steps}" in text
 
