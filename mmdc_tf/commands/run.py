@@ -122,7 +122,7 @@ def _rows(table: PaperTable, options: argparse.Namespace) -> tuple[Row, ...]:
 
 def _require_fitting(table: PaperTable, rows: tuple[Row, ...], options: argparse.Namespace) -> None:
     """What can be refused before TensorFlow is imported or a phantom drawn."""
-    from mmdc_tf.experiments.weight_files import require_weights
+    from mmdc_tf.experiments.rows import require_weights
     from mmdc_tf.preprocessing.recipes import recipe_for
 
     arguments.require_root(options.dataset_root)
@@ -149,6 +149,7 @@ def _plan(table: PaperTable, rows: tuple[Row, ...], name: str, options: argparse
     from mmdc_tf.datasets.splits import official_folds
     from mmdc_tf.experiments.plan import FULL_EVIDENCE, Plan
     from mmdc_tf.preprocessing.recipes import recipe_for
+    from mmdc_tf.report.tensorboard_training import tensorboard_callbacks
     from mmdc_tf.training.recipe import load_profile
 
     real = options.dataset_root is not None
@@ -178,6 +179,7 @@ def _plan(table: PaperTable, rows: tuple[Row, ...], name: str, options: argparse
         devices=options.devices,
         command=options.typed,
         tensorboard=FULL_EVIDENCE,
+        callbacks=tensorboard_callbacks,
     )
     return replace(plan, table=table.made_from(plan.shared_config()))
 
@@ -231,12 +233,14 @@ def _train(plan: Plan, fresh: bool, executor: Executor) -> int:
     from mmdc_tf.experiments.run import run_trainings
     from mmdc_tf.report.details import write_calibration, write_details
     from mmdc_tf.report.figures import bars, write_png
+    from mmdc_tf.report.model_card import write_model_cards
     from mmdc_tf.report.tables import write_tables
     from mmdc_tf.report.tensorboard import write_test_evidence
     from mmdc_tf.report.variants import write_metadata_table
 
     def bring_up_to_date(is_over: bool = False) -> pd.DataFrame:
         results = write_tables(plan.table, plan.output)
+        write_model_cards(plan.folder)
         write_test_evidence(plan.table, plan.output, plan.dataset.table, unfinished=is_over, say=tqdm.write)
         return results
 

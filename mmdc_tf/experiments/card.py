@@ -25,12 +25,11 @@ class ModelCard:
         class_names: in the order of the outputs.
         inputs: the tensors that it takes.
         image_size: height and width in pixels.
-        recipe: the preprocessing that it was trained with.
-        modality: of the images that it was trained on; None where it is not known.
-        temperature: of its calibration; None where there is none.
-        positive_class: the class that the threshold is for; None where there is none.
-        threshold: of the calibrated probability, at or above which an image is called positive; None without one.
-        sensitivity: that the threshold was chosen for; None without one.
+        recipe, modality: the preprocessing and kind of the images that it was trained on.
+        temperature: of its calibration; this and the next three are None where there is none.
+        positive_class: the class that the threshold is for.
+        threshold: of the calibrated probability, at or above which an image is called positive.
+        sensitivity: that the threshold was chosen for.
         fitted_on: the part of the data that temperature and threshold were fitted on; "" without one.
         phantom: words that say that it was trained on phantoms; "" for any other.
         training: the split's hash, versions, and how it was trained.

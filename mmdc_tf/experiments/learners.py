@@ -18,7 +18,6 @@ from mmdc_tf.evaluation.predictions import read_predictions
 from mmdc_tf.experiments.plan import Plan, Training
 from mmdc_tf.experiments.progress import Lines
 from mmdc_tf.experiments.run_folder import OK, PREDICTIONS, VALIDATION
-from mmdc_tf.experiments.tensorboard import tensorboard_callbacks
 from mmdc_tf.inputs.features import FrozenFeatures
 from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset
 from mmdc_tf.io import read_json, write_with
@@ -31,25 +30,14 @@ from mmdc_tf.training.classical import classifier_probabilities, fit_classifier
 from mmdc_tf.training.devices import on_one_device, strategy_for
 from mmdc_tf.training.feature_cache import FeatureCache
 from mmdc_tf.training.recipe import TrainingRecipe
-from mmdc_tf.training.trainer import (
-    HISTORY_COLUMNS,
-    TrainingParts,
-    make_deterministic,
-    start_again,
-    train,
-)
+from mmdc_tf.training.trainer import HISTORY_COLUMNS, TrainingParts, make_deterministic, start_again, train
 
 CHECKPOINT = "checkpoint.npz"
 """The state of a training that is not finished."""
 
 
 class Learner:
-    """Does the trainings of one kind of row, one after the other: ``build``, ``fit``, then the rest.
-
-    Args:
-        plan: of the run.
-        progress: is told what is being done.
-    """
+    """Does the trainings of one kind of row, one after the other: ``build``, ``fit``, then the rest."""
 
     def __init__(self, plan: Plan, progress: Lines) -> None:
         self.plan, self.progress = plan, progress
@@ -71,10 +59,6 @@ class Learner:
     def probabilities(self, table: pd.DataFrame) -> np.ndarray:
         """float (n, classes) for the rows of a sample table, in the order of the dataset's class names."""
         raise NotImplementedError
-
-    def can_predict(self, sample_ids: tuple[str, ...]) -> bool:
-        """Whether ``probabilities`` has an answer for these samples of the dataset."""
-        return True
 
     def save(self, folder: Path) -> None:
         """Writes the model; nothing where there is none of its own, or one that would be a copy of the images."""
@@ -109,7 +93,7 @@ class NetworkLearner(Learner):
         self._cache = None if plan.cache is None else FeatureCache(plan.cache, plan.dataset, progress.say)
         self._architecture: str | None = None
         self._split: FrozenSplit | None = None
-        self._gradients = _custom_gradients()
+        self._gradients = set(_custom_gradients())
 
     def build(self, training: Training) -> None:
         """A network in its initial state, drawn from the training's seed."""
@@ -134,33 +118,39 @@ class NetworkLearner(Learner):
     def _take(self, network: keras.Model, training: Training) -> None:
         """Freezes and splits it as the training's cut says."""
         self.model = self.trained = network
-        if training.cut is not None:
-            freeze_through(network, training.cut)
-            self._split = None if self._cache is None else split_frozen(network, training.cut)
-            if self._split is not None:
-                self.trained = self._split.tail
-            elif self._cache is not None:
-                name = training.row.name
-                self.progress.say(
-                    f"note: {name} is trained without stored features: what is frozen takes more than one image"
-                )
-        elif self._weights.get(training.backbone) is not None:
-            freeze_statistics(network, get_backbone(training.backbone).gradcam_layer)
         self._architecture = training.architecture
+        if training.cut is None:
+            if self._weights.get(training.backbone) is not None:
+                freeze_statistics(network, get_backbone(training.backbone).gradcam_layer)
+            return
+        freeze_through(network, training.cut)
+        if self._cache is None:
+            return
+        self._split = split_frozen(network, training.cut)
+        if self._split is None:
+            name = training.row.name
+            self.progress.say(
+                f"note: {name} is trained without stored features: what is frozen takes more than one image"
+            )
+        else:
+            self.trained = self._split.tail
 
     def fit(self, training: Training) -> pd.DataFrame:
-        recipe = self.plan.profile.recipe
+        plan, recipe = self.plan, self.plan.profile.recipe
         recipe = recipe if training.row.augmented else recipe.without_augmentation()
-        features, parts = self.features(training, recipe), self.parts(training)
+        features, parts = self._features(training, recipe), self.parts(training)
         self._kind = None if features is None else features.kind
-        shown = tensorboard_callbacks(self.plan, training, self.model, parts.validation, self.inputs, self.progress.say)
+        callbacks: list[keras.callbacks.Callback] = [self.progress]
+        if plan.callbacks is not None:
+            say = self.progress.say
+            callbacks += plan.callbacks(plan, training, self.model, parts.validation, self.inputs, say)
         return train(
             self.trained,
             parts,
             recipe,
             training.seed,
             pretrained=self._trains_pretrained(training),
-            callbacks=[self.progress, *shown],
+            callbacks=callbacks,
             features=features,
             checkpoint=Checkpoint(training.folder / CHECKPOINT, say=self.progress.say),
         )
@@ -171,7 +161,7 @@ class NetworkLearner(Learner):
             return False
         return training.cut != get_backbone(training.backbone).gradcam_layer
 
-    def features(self, training: Training, recipe: TrainingRecipe) -> FrozenFeatures | None:
+    def _features(self, training: Training, recipe: TrainingRecipe) -> FrozenFeatures | None:
         """What the frozen part gives for all images; None where the whole network is trained."""
         if self._cache is None or self._split is None:
             return None
@@ -201,8 +191,10 @@ class NetworkLearner(Learner):
         if self._architecture is not None:
             del self.model, self.trained
         self._architecture = self._split = None
-        for name in _custom_gradients() - self._gradients:
-            del _gradient_registry()[name]
+        gradients = _custom_gradients()
+        for name in set(gradients) - self._gradients:
+            if name.startswith("CustomGradient-"):
+                del gradients[name]
         keras.utils.clear_session(free_memory=True)
         gc.collect()
 
@@ -237,7 +229,7 @@ class EnsembleLearner(Learner):
                 raise RuntimeError(
                     f"Expected all members to be finished. Received: {folder} without a result. Run that row first."
                 )
-            paths = [path for name in (PREDICTIONS, VALIDATION) if (path := folder / name).is_file()]
+            paths = [folder / PREDICTIONS, folder / VALIDATION]
             self._members.append(read_predictions(paths).drop_duplicates("sample_id").set_index("sample_id"))
 
     def fit(self, training: Training) -> pd.DataFrame:
@@ -248,10 +240,6 @@ class EnsembleLearner(Learner):
         columns = [f"p_{name}" for name in self.plan.dataset.info.class_names]
         samples = list(table["sample_id"])
         return np.mean([member.loc[samples, columns].to_numpy(dtype=float) for member in self._members], axis=0)
-
-    def can_predict(self, sample_ids: tuple[str, ...]) -> bool:
-        """Whether every member's files hold them: one of an earlier version has no predictions to validate with."""
-        return all(set(sample_ids) <= set(member.index) for member in self._members)
 
 
 LEARNERS: dict[str, type[Learner]] = {
@@ -272,16 +260,11 @@ def _precision(policy: str) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-def _custom_gradients() -> set[str]:
-    """The custom gradients of all graphs so far, which TensorFlow never removes.
+def _custom_gradients() -> dict[str, Any]:
+    """The gradients of all graphs so far: TensorFlow never removes an optimiser's, and with it a network would stay.
 
-    An optimiser's all-reduce is one, so that each network that was trained would stay, with its weights and moments.
+    There is no public way in; where the internals change, nothing is removed and nothing breaks.
     """
-    return {name for name in _gradient_registry() if name.startswith("CustomGradient-")}
-
-
-def _gradient_registry() -> dict[str, Any]:
-    """There is no public way in; where the internals change, nothing is removed and nothing breaks."""
     try:
         from tensorflow.python.framework.ops import gradient_registry
     except ImportError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,9 @@ class Plan:
     """Everything that a table's run is made with.
 
     Args:
-        table: the paper's table.
-        rows: the chosen rows.
+        table, rows: the paper's, and the chosen ones of it.
         dataset: real or phantom.
-        preprocessing: the name of the preprocessing recipe.
+        preprocessing: the name of the recipe.
         profile: training recipe and folds.
         weights: ``"imagenet"``, ``"none"`` or a folder of weight files.
         cut: ``"auto"`` (the row's cut for pretrained weights, none for random ones), ``"none"``, ``"top"`` (the whole
@@ -41,15 +41,16 @@ class Plan:
         seed: of the splits, and of the first training.
         seeds: trainings a fold.
         output: the run's folder.
-        near_twins: how they were treated: a name in ``mmdc_tf.datasets.copies.NEAR_TWIN_TREATMENTS``.
+        near_twins: a name in ``mmdc_tf.datasets.copies.NEAR_TWIN_TREATMENTS``.
         labels: of breasts without an outline: a name in ``mmdc_tf.datasets.outlines.LABELS``.
         sensitivity: for cancer, that the stored decision threshold reaches on the validation part, in (0, 1].
         cache: where the features of frozen parts are kept; None trains rows with a frozen part by the usual loop.
         precision: Keras' dtype policy for the networks: ``"float32"`` or ``"mixed_bfloat16"``.
         devices: that train a fold together: ``"one"``, or ``"all"`` of this machine.
-        command: what was typed, for the reader; it changes nothing.
-        tensorboard: what it shows: ``"curves"``, or ``"full"``: graph, heatmaps by epoch and the test parts too. It
-            changes no result, so that a run may continue with another.
+        command: what was typed, for the reader.
+        tensorboard: what it shows: ``"curves"``, or ``"full"``: graph, heatmaps by epoch and the test parts too.
+        callbacks: what shows a network's training, called as
+            ``mmdc_tf.report.tensorboard_training.tensorboard_callbacks``; the last three change no result.
     """
 
     table: PaperTable
@@ -71,6 +72,7 @@ class Plan:
     devices: str = "one"
     command: str = ""
     tensorboard: str = CURVES
+    callbacks: Callable[..., list[Any]] | None = None
 
     @property
     def folder(self) -> Path:
@@ -119,9 +121,7 @@ class Training:
     """A row on one split with one seed, how it is fed, and the folder that holds all of it.
 
     Args:
-        row: what is trained.
-        split: on what.
-        seed: of the training.
+        row, split, seed: what is trained, on what, and from which seed.
         cut: the layer up to which the backbone is frozen, or None.
         image_size: height and width in pixels: the run's, within what the row's network takes.
         preprocessing: the name of the row's recipe.

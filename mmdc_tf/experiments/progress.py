@@ -42,16 +42,16 @@ class Lines(keras.callbacks.Callback):
 class Progress(Lines):
     """A bar that counts epochs on a terminal, and a line a finished fold everywhere; a callback of each training.
 
-    Where output is redirected, a thread of its own says at least every minute how far the run is. To
-    be used in a ``with`` statement, which removes the bar.
+    Where output is redirected, a thread says at least every minute how far the run is. To be used in a ``with``
+    statement, which removes the bar.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._training: Training | None = None
-        self._epochs = self._done = self._total = self._ticked = 0
+        self._epochs = self._ticked = 0
         self._phase = self._reached = ""
-        self._started = self._said_at = time.monotonic()
+        self._said_at = time.monotonic()
         self._bar = tqdm(
             total=0,
             bar_format="{percentage:3.0f}% {elapsed}<{remaining} {desc} {bar}",
@@ -60,6 +60,7 @@ class Progress(Lines):
             dynamic_ncols=True,
             smoothing=0.1,
         )
+        self._started, self._done, self._total = time.monotonic(), 0, 0
         self._over = threading.Event()
         if self._bar.disable or not sys.stdout.isatty():
             threading.Thread(target=self._beat, daemon=True).start()
@@ -91,7 +92,7 @@ class Progress(Lines):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Says loss and accuracy of the validation part; of the training part where that is all there is."""
-        numbers = {key: float(value) for key, value in (logs or {}).items()}
+        numbers = logs or {}
         part = "val_" if "val_loss" in numbers else ""
         if f"{part}accuracy" in numbers:
             loss, accuracy = numbers[f"{part}loss"], 100 * numbers[f"{part}accuracy"]
@@ -117,11 +118,11 @@ class Progress(Lines):
 
     def _beat(self) -> None:
         while not self._over.wait(SILENT_S / 10):
-            now = time.monotonic()
-            if now - self._said_at < SILENT_S:
+            if time.monotonic() - self._said_at < SILENT_S:
                 continue
-            minutes, share = (now - self._started) / 60, self._done / self._total if self._total else 0.0
+            minutes = (time.monotonic() - self._started) / 60
+            share = self._done / self._total if self._total else 0.0
             left = f", about {minutes / share - minutes:.0f} min left" if 0 < share < 1 else ""
-            self._said_at = now
+            self._said_at = time.monotonic()
             with contextlib.suppress(OSError):  # who does not take this line is met by the next one
                 self.say(f"{minutes:.0f} min{left}: {self._phase}")

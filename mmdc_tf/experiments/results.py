@@ -13,7 +13,7 @@ import pandas as pd
 from mmdc_tf.datasets.splits import CONTROL, LEAK_FREE, PROTOCOLS
 from mmdc_tf.errors import InputError
 from mmdc_tf.evaluation.comparison import compare_rows, paired_difference
-from mmdc_tf.evaluation.metrics import METRICS, THRESHOLD_METRICS, metrics_by_fold, paper_metrics
+from mmdc_tf.evaluation.metrics import METRICS, THRESHOLD_METRICS, metrics_by_fold
 from mmdc_tf.evaluation.predictions import read_predictions
 from mmdc_tf.evaluation.statistics import interval_columns, metric_intervals
 from mmdc_tf.experiments.rows import PaperTable, Row
@@ -37,12 +37,6 @@ COUNTS = ("n_samples", "n_groups", "folds")
 CHANGE = ("difference", "difference_ci_low", "difference_ci_high")
 VARIANT_COLUMNS = ("accuracy", "f1", *CHANGE, *COUNTS)
 LEAK_WORTH = ("leak_worth", "leak_worth_ci_low", "leak_worth_ci_high")
-
-
-def _with_interval(*names: str) -> tuple[str, ...]:
-    return tuple(f"{name}{end}" for name in names for end in ("", "_ci_low", "_ci_high"))
-
-
 COLUMNS = (
     *ROW_COLUMNS,
     "status",
@@ -58,7 +52,8 @@ COLUMNS = (
     "image_size",
     "preprocessing",
     *(f"{name}_ci_{end}" for name in METRICS[1:] for end in ("low", "high")),
-    *_with_interval("balanced_accuracy", *PLAIN_METRICS, "leak_worth"),
+    *(f"{name}{end}" for name in ("balanced_accuracy", *PLAIN_METRICS) for end in ("", "_ci_low", "_ci_high")),
+    *LEAK_WORTH,
     "layer_cut",
 )
 PLAIN_COLUMNS = tuple(name for name in COLUMNS if name.split("_ci_")[0] in PLAIN_METRICS)
@@ -72,16 +67,14 @@ def table_results(table: PaperTable, folder: Path) -> pd.DataFrame:
         folder: ``OUT/table1``, ``OUT/table2`` or ``OUT/figure3``.
 
     Returns:
-        The columns ``COLUMNS``, not rounded, NaN where there is no result. Numbers are means over folds and seeds:
-        percentages, but ``PLAIN_COLUMNS``: ``auc`` and ``ece`` in [0, 1], ``kappa`` in [-1, 1], ``brier`` in [0, 2].
-        ``accuracy_std`` is the standard deviation over folds and seeds, the intervals are of the means, a 95 %
-        bootstrap over groups (``metric_intervals``). A fold in which a number is not defined (the AUC with one class)
-        has no part in its mean.
-        ``n_samples``, ``n_groups``, ``folds`` and ``image_size`` (pixels) are whole numbers (Int64), <NA> where there
-        is no result. ``leak_worth``, on leak-free lines, is the accuracy less that of the control in points, with its
-        interval (``paired_difference``); NaN where one of the two is not finished, or has other seeds. ``layer_cut`` is
-        the layer up to which the network is frozen, "" where nothing is. ``status`` is
-        "ok", "not run", "incomplete: 2 of 5 folds" or "failed: …".
+        The columns ``COLUMNS``, not rounded, NaN (<NA> in whole numbers) where there is no result. Numbers are means
+        over folds and seeds: percentages, but ``PLAIN_COLUMNS``: ``auc`` and ``ece`` in [0, 1], ``kappa`` in [-1, 1],
+        ``brier`` in [0, 2]. ``accuracy_std`` is the standard deviation over folds and seeds, the intervals are of the
+        means, a 95 % bootstrap over groups (``metric_intervals``). A fold in which a number is not defined (the AUC
+        with one class) has no part in its mean. ``leak_worth``, on leak-free lines, is the accuracy less that of the
+        control in points (``paired_difference``), NaN where one of the two is not finished, or has other seeds.
+        ``layer_cut`` is the layer up to which the network is frozen, "" where nothing is. ``status`` is "ok",
+        "not run", "incomplete: 2 of 5 folds" or "failed: …".
     """
     rows = [row for row in table.rows if not row.extra or (folder / row.name).is_dir()]
     lines = [_line(row, protocol, folder) for row in rows for protocol in protocols_in(folder)]
@@ -95,19 +88,18 @@ def rows_that_ran(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def _line(row: Row, protocol: str, folder: Path) -> dict[str, Any]:
-    published = dict(zip((f"paper_{name}" for name in METRICS), row.paper or [np.nan] * len(METRICS), strict=True))
-    line = {"row": row.name, "label": row.label, "citation": row.citation, "protocol": protocol, **published}
+    line: dict[str, Any] = dict(zip(ROW_COLUMNS, (row.name, row.label, row.citation, protocol), strict=True))
+    line |= zip((f"paper_{name}" for name in METRICS), row.paper or [np.nan] * len(METRICS), strict=True)
     trainings = trainings_of(folder / row.name / protocol)
-    if (status := status_of(trainings)) != OK:
-        return {**line, "status": status}
-    finished, files = finished_trainings(trainings), _versions(trainings)
-    config = finished[0]["config"]
+    line["status"] = status_of(trainings)
+    if line["status"] != OK:
+        return line
+    files, config = _versions(trainings), trainings[0]["config"]
     control = _versions(trainings_of(folder / row.name / CONTROL)) if protocol == LEAK_FREE else ()
     return {
         **line,
-        "status": status,
         **_scores(files),
-        "seconds": round(sum(training["seconds"] for training in finished), 1),
+        "seconds": round(sum(one["seconds"] for one in finished_trainings(trainings)), 1),
         "image_size": config["image_size"],
         "preprocessing": config["row_preprocessing"],
         "layer_cut": config.get("layer_cut") or "",
@@ -135,17 +127,17 @@ def _scores(files: tuple[Version, ...]) -> dict[str, Any]:
     """The numbers of a line; remembered, because a table is computed again after every training for all its rows."""
     predictions = read_predictions([path for path, *_ in files])
     folds = metrics_by_fold(predictions)
-    deviation = folds["accuracy"].std(ddof=1) if len(folds) > 1 else np.nan
-    limits = interval_columns(metric_intervals(predictions, names=(*PERCENT_METRICS, *PLAIN_METRICS)))
-    means = {name: folds[name].mean() for name in (*PERCENT_METRICS, *THRESHOLD_METRICS, *PLAIN_METRICS)}
-    fractions: dict[str, float] = {**means, "accuracy_std": deviation, **limits}
-    scores = {name: value if name in PLAIN_COLUMNS else 100.0 * value for name, value in fractions.items()}
-    return {**scores, **_counts(predictions)}
+    scores = {
+        **folds[[*PERCENT_METRICS, *THRESHOLD_METRICS, *PLAIN_METRICS]].mean(),
+        "accuracy_std": folds["accuracy"].std(),
+        **interval_columns(metric_intervals(predictions, names=(*PERCENT_METRICS, *PLAIN_METRICS))),
+    }
+    percentages = {name: value if name in PLAIN_COLUMNS else 100.0 * value for name, value in scores.items()}
+    return {**percentages, **_counts(predictions)}
 
 
 def _counts(predictions: pd.DataFrame) -> dict[str, int]:
-    counted = predictions[["sample_id", "group_id", "fold"]].nunique()
-    return dict(zip(COUNTS, counted, strict=True))
+    return dict(zip(COUNTS, predictions[["sample_id", "group_id", "fold"]].nunique(), strict=True))
 
 
 def labelled(scores: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
@@ -185,20 +177,19 @@ def variant_scores(variants: dict[str, pd.DataFrame], baseline: str) -> pd.DataF
         baseline: the name of the one that the others are compared with.
 
     Returns:
-        One line a variant, indexed by its name, in the order given; the columns ``VARIANT_COLUMNS``. ``accuracy`` and
-        ``f1`` are means over folds and seeds in per cent; ``difference`` is the accuracy minus the baseline's, in
-        percentage points, with its 95 % interval by paired bootstrap over groups within folds (as in
-        ``compare_rows``); NaN for the baseline. ``n_samples``, ``n_groups`` and ``folds`` are counts.
+        One line a variant, indexed by its name; the columns ``VARIANT_COLUMNS``. ``accuracy`` and ``f1`` are means over
+        folds and seeds in per cent; ``difference`` is the accuracy minus the baseline's, in points, with its 95 %
+        interval by paired bootstrap over groups within folds (``compare_rows``); NaN for the baseline.
 
     Raises:
         InputError: the tables are not of the same samples, folds and seeds, or there is the baseline alone.
     """
     changes = compare_rows(variants, baseline).set_index("row")[["difference", "ci_low", "ci_high"]]
     changes.columns = pd.Index(CHANGE)
-    scores = pd.DataFrame({name: _variant(part) for name, part in variants.items()}).T
+    means = {
+        name: 100.0 * metrics_by_fold(part, ("accuracy", "f1"))[["accuracy", "f1"]].mean()
+        for name, part in variants.items()
+    }
+    counts = {name: _counts(part) for name, part in variants.items()}
+    scores = (100.0 * pd.DataFrame(means).T).join(pd.DataFrame(counts).T)
     return scores.join(100.0 * changes)[list(VARIANT_COLUMNS)].astype(dict.fromkeys(COUNTS, "int64"))
-
-
-def _variant(predictions: pd.DataFrame) -> dict[str, float]:
-    folds = pd.DataFrame([paper_metrics(part) for _, part in predictions.groupby(["fold", "seed"])])
-    return {**{name: 100.0 * folds[name].mean() for name in ("accuracy", "f1")}, **_counts(predictions)}

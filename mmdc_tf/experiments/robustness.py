@@ -26,13 +26,7 @@ TOLERANCE = 1e-4
 
 
 def saved_trainings(folder: Path, rows: tuple[Row, ...], protocols: tuple[str, ...]) -> list[Path]:
-    """The folders of all finished trainings that kept a model which takes images.
-
-    Args:
-        folder: the table's, as ``OUT/table1``.
-        rows: in the order of the result.
-        protocols: some of ``splits.PROTOCOLS``.
-    """
+    """The folders of all finished trainings in a table's folder that kept a model which takes images."""
     places = [folder / row.name / protocol for row in rows for protocol in protocols]
     finished = [one["folder"] for place in places for one in trainings_of(place) if one["status"] == OK]
     kept = [place for place in finished if (place / "model.keras").is_file()]
@@ -66,11 +60,7 @@ def score_trainings(places: list[Path], table: pd.DataFrame, say: Callable[[str]
 
 
 def noise_predictions(place: Path) -> pd.DataFrame | None:
-    """What ``score_with_noise`` wrote into a training's folder, None where it is to be called.
-
-    That is where there is no file, or one that lacks a condition, or one from before the training was made again: its
-    clean predictions are not the stored ones.
-    """
+    """What ``score_with_noise`` wrote; None where it is absent, lacks a condition, or is of another training."""
     path = place / NOISE_PREDICTIONS
     if not path.is_file():
         return None
@@ -85,13 +75,6 @@ def score_with_noise(place: Path, table: pd.DataFrame) -> pd.DataFrame:
 
     Noise lands on both views where the model takes two. Each image is read and preprocessed once.
 
-    Args:
-        place: the training's folder.
-        table: the sample table of the whole dataset.
-
-    Returns:
-        The columns of ``predictions_table`` with ``noise`` and ``step``: a condition after the other, clean first.
-
     Raises:
         RuntimeError: the clean images do not give the stored predictions (within 1e-4): data or code changed.
     """
@@ -103,12 +86,10 @@ def score_with_noise(place: Path, table: pd.DataFrame) -> pd.DataFrame:
     changes = [functools.partial(add_noise, noise=noise, step=step) for noise, step in CONDITIONS]
     keras.utils.clear_session()  # the model of the training before
     model = load_saved_model(place / "model.keras")
-    scores = model.predict(evaluation_dataset(test, settings, changes), verbose=0)
+    scores = model.predict(evaluation_dataset(test, settings, changes), verbose=0).reshape(len(test), len(changes), -1)
     tables = [
         predictions_table(test, part, names, split.fold, config["training_seed"]).assign(noise=noise, step=step)
-        for (noise, step), part in zip(
-            CONDITIONS, np.swapaxes(scores.reshape(len(test), len(CONDITIONS), -1), 0, 1), strict=True
-        )
+        for (noise, step), part in zip(CONDITIONS, np.swapaxes(scores, 0, 1), strict=True)
     ]
     distance = _distance(tables[0], place)
     if not distance <= TOLERANCE:
@@ -133,8 +114,7 @@ def _distance(predictions: pd.DataFrame, place: Path) -> float:
 
 def _summary(predictions: pd.DataFrame) -> str:
     """The accuracy of the clean images and of each noise at its strongest."""
-    right = predictions["y_pred"] == predictions["y_true"]
-    last = dict(CONDITIONS)  # of each noise the last step
-    shares = {name: right[(predictions["noise"] == name) & (predictions["step"] == last[name])].mean() for name in last}
+    right = (predictions["y_pred"] == predictions["y_true"]).groupby([predictions["noise"], predictions["step"]]).mean()
+    shares = {name: right[name, step] for name, step in dict(CONDITIONS).items()}  # of each noise the last step
     texts = [f"{name} {100 * share:.2f} %" for name, share in shares.items()]
     return f"{texts[0]}; at the strongest {', '.join(texts[1:])}"

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from mmdc_tf.errors import ConfigurationError, did_you_mean, did_you_mean_path
+from mmdc_tf.errors import ConfigurationError, WeightsError, did_you_mean, did_you_mean_path
 from mmdc_tf.io import require_json
 
-OPTIONS = {"table1": "--table 1", "table2": "--table 2", "figure3": "--figure 3"}
-"""How ``mmdc-tf run`` is asked for each table."""
-TABLES = tuple(OPTIONS)
+TABLES = ("table1", "table2", "figure3")
 KINDS = ("model", "classifier", "members")
 
 
@@ -62,11 +60,10 @@ class Row:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        given = [kind for kind in KINDS if getattr(self, kind)]
-        if len(given) != 1:
+        if sum(bool(getattr(self, kind)) for kind in KINDS) != 1:
             raise ConfigurationError(
-                f"Expected one of {', '.join(KINDS)} for the row {self.name!r}. "
-                f"Received: {', '.join(given) or 'none'}. Correct the row."
+                f"Expected exactly one of {', '.join(KINDS)}. Received: row={self.name!r} with none or several. "
+                "Correct the row."
             )
 
     @property
@@ -156,24 +153,49 @@ def choose_rows(table: PaperTable, names: list[str] | None) -> tuple[Row, ...]:
         )
     for name in names:
         if name not in known:
+            others = [load_table(other) for other in TABLES]
+            places = [other for other in others if name in [row.name for row in other.rows]]
+            found = " ".join(
+                f"It is a row of {place.title.partition(':')[0]}: --{place.name[:-1]} {place.name[-1]}."
+                for place in places
+            )
             raise ConfigurationError(
                 f"Expected rows of {table.name}: {', '.join(known)}. Received: rows={name!r}. "
-                f"{_elsewhere(name, table) or did_you_mean(name, known, 'See --list.')}"
+                f"{found or did_you_mean(name, known, 'See --list.')}"
             )
     with_members = [chosen for name in names for chosen in (*known[name].members, name)]
     return tuple(known[name] for name in dict.fromkeys(with_members))
 
 
-def _elsewhere(name: str, table: PaperTable) -> str:
-    """Where the row stands that is none of this table; "" where it stands nowhere."""
-    others = [load_table(other) for other in TABLES if other != table.name]
-    return " ".join(
-        f"It is a row of {other.title.partition(':')[0]}: {OPTIONS[other.name]}."
-        for other in others
-        if name in [row.name for row in other.rows]
-    )
-
-
 def _frozen(content: dict[str, Any]) -> dict[str, Any]:
     """TOML's lists as tuples, so that a row cannot be changed."""
     return {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
+
+
+def require_weights(weights: str, backbones: Iterable[str]) -> None:
+    """Refuses a value of ``--weights`` that cannot be used, before TensorFlow is imported.
+
+    Args:
+        weights: ``"none"``, ``"imagenet"`` or a folder of the official weight files.
+        backbones: names; those that ``backbones.toml`` does not list are passed over.
+
+    Raises:
+        WeightsError: it is no folder, or lacks files; names them all.
+    """
+    folder, known = Path(weights).expanduser(), ("none", "imagenet")
+    if weights in known:
+        return
+    if not folder.is_dir():
+        raise WeightsError(
+            f"Expected imagenet, none or a folder of weight files. Received: --weights {weights} (no such folder). "
+            + did_you_mean(weights, known, "Correct the path, or use --weights none (random weights).")
+        )
+    text = resources.files("mmdc_tf").joinpath("models/backbones.toml").read_text(encoding="utf-8")
+    files = {entry["name"]: entry["weights_file"] for entry in tomllib.loads(text)["backbone"]}
+    wanted = {name: files[name] for name in sorted(set(backbones)) if name in files}
+    missing = [f"{file} for {name}" for name, file in wanted.items() if not (folder / file).is_file()]
+    if missing:
+        raise WeightsError(
+            f"Expected the file{'s' * (len(missing) > 1)} {', '.join(missing)}. Received: --weights {weights} without. "
+            "Put the official keras-applications files there, or use --weights none (random initialisation)."
+        )

@@ -21,36 +21,38 @@ from mmdc_tf.datasets.schema import NOTICE
 from mmdc_tf.errors import ConfigurationError, InputError, counted, kind_and_line
 from mmdc_tf.experiments.card import ModelCard
 from mmdc_tf.experiments.learners import CHECKPOINT, LEARNERS, Learner
-from mmdc_tf.experiments.model_card import write_model_card
 from mmdc_tf.experiments.plan import CUTS, Plan, Training
 from mmdc_tf.experiments.progress import Lines, Progress
 from mmdc_tf.experiments.run_folder import (
     CALIBRATION,
     FAILED,
+    MODEL_CARD,
     OK,
     PREDICTIONS,
     RUNNING,
     SAMPLES,
     VALIDATION,
     environment,
+    forget,
     remember_command,
     require_same,
     set_aside,
     write_samples,
 )
 from mmdc_tf.experiments.scoring import METADATA_PREDICTIONS, score
-from mmdc_tf.experiments.tensorboard import forget
-from mmdc_tf.io import is_disk_error, read_json, write_json, write_table, write_text, write_with
+from mmdc_tf.io import is_disk_error, read_json, require_json, write_json, write_table, write_text, write_with
 from mmdc_tf.preprocessing.recipes import get_recipe
 
 HERE = Executor()
+LEFTOVERS = ("error.txt", VALIDATION, CALIBRATION, METADATA_PREDICTIONS, MODEL_CARD)
+"""Files that a training does not write in every case: those of an earlier attempt would stay."""
 
 
 def run_trainings(
     plan: Plan,
     trainings: list[Training],
     after_each: Callable[[], object],
-    progress: Progress | None = None,
+    progress: Progress,
     fresh: bool = False,
     executor: Executor = HERE,
 ) -> int:
@@ -60,7 +62,7 @@ def run_trainings(
         plan: what the trainings were made from.
         trainings: in the order in which they run.
         after_each: called after each training, to bring the tables up to date.
-        progress: the bar of the whole run; None for one of the trainings alone.
+        progress: the bar of the whole run.
         fresh: start over; an earlier result is renamed.
         executor: where trainings run. Processes of this machine write into the run's folder and go on with what a
             killed one left; nodes of a cluster send their files back, and need the dataset under the same path.
@@ -74,9 +76,6 @@ def run_trainings(
             Or a process of the executor was killed.
         OSError: the disk is full, read-only or gone.
     """
-    if progress is None:
-        with Progress() as progress:
-            return run_trainings(plan, trainings, after_each, progress, fresh, executor)
     if not executor.is_here:  # what this process computes for the report, it computes without the workers' GPUs
         with suppress(RuntimeError):  # TensorFlow has begun to use them, in a notebook
             tf.config.set_visible_devices([], "GPU")
@@ -115,29 +114,25 @@ def run_trainings(
 def run_training(plan: Plan, training: Training, learner: Learner, progress: Lines) -> bool:
     """Trains, scores and saves; writes how it ended and returns whether it succeeded.
 
-    Args:
-        plan: what the training was made from.
-        training: its folder holds ``config.json``.
-        learner: of its row's kind.
-        progress: is told of its epochs and its end.
-
     Raises:
         InputError: what ends the whole command, such as a dataset that is gone.
         OSError: the disk is full, read-only or gone.
     """
     folder = training.folder
     with _recorded(training, learner, progress) as status:
+        made_with = environment(plan.dataset.fingerprint)
         write_text(folder / "split.json", training.split.to_json())
-        write_json(folder / "environment.json", environment(plan.dataset.fingerprint))
+        write_json(folder / "environment.json", made_with)
         learner.build(training)
         history = learner.fit(training)
         write_table(folder / "history.csv", history)
         progress.phase("scoring", training)
         status["metrics"] = score(plan, training, learner)
         learner.save(folder)
-        write_json(folder / "model.json", _card(plan, training, learner).to_json())
-        write_model_card(folder)
-        status |= {"epochs": len(history), **learner.details()}
+        details = learner.details()
+        facts = {"split_hash": training.split.hash, "versions": made_with["packages"], **details}
+        write_json(folder / "model.json", _card(plan, training, facts).to_json())
+        status |= {"epochs": len(history), **details}
     return status["status"] == OK
 
 
@@ -145,10 +140,7 @@ def run_training(plan: Plan, training: Training, learner: Learner, progress: Lin
 def _recorded(training: Training, learner: Learner, progress: Lines) -> Iterator[dict[str, Any]]:
     """Writes how the training inside ends; a failure stays in its folder, with its trace in ``error.txt``."""
     folder, started = training.folder, time.perf_counter()
-    # what an earlier attempt left: TensorBoard would draw its curves too; those of one that is gone on with stay
-    for name in ("error.txt", VALIDATION, CALIBRATION, METADATA_PREDICTIONS):
-        (folder / name).unlink(missing_ok=True)
-    forget(folder.parent, "" if (folder / CHECKPOINT).is_file() else folder.name)
+    _clear(training, with_curves=not (folder / CHECKPOINT).is_file())  # those of one that is gone on with stay
     write_json(folder / "status.json", {"status": RUNNING})
     status: dict[str, Any] = {"status": OK}
     try:
@@ -172,9 +164,16 @@ def _recorded(training: Training, learner: Learner, progress: Lines) -> Iterator
     progress.finish(training, f"{message}, {status['seconds']} s" if status["status"] == OK else message)
 
 
-def _card(plan: Plan, training: Training, learner: Learner) -> ModelCard:
-    """What a user of the model must know; without temperature and threshold where there is no calibration."""
-    row, calibration = training.row, read_json(training.folder / CALIBRATION) or {}
+def _clear(training: Training, with_curves: bool = True) -> None:
+    """Removes what an earlier attempt left; TensorBoard would draw its curves too."""
+    for name in LEFTOVERS:
+        (training.folder / name).unlink(missing_ok=True)
+    forget(training.folder.parent, training.folder.name if with_curves else "")
+
+
+def _card(plan: Plan, training: Training, facts: dict[str, Any]) -> ModelCard:
+    """What a user of the model must know."""
+    row, calibration = training.row, require_json(training.folder / CALIBRATION)
     return ModelCard(
         name=getattr(row, row.kind),
         kind=row.kind,
@@ -183,17 +182,13 @@ def _card(plan: Plan, training: Training, learner: Learner) -> ModelCard:
         image_size=training.image_size,
         recipe=get_recipe(training.preprocessing),
         modality=plan.modality,
-        temperature=calibration.get("temperature"),
-        positive_class=calibration.get("positive_class"),
-        sensitivity=calibration.get("sensitivity_asked"),
-        threshold=calibration.get("threshold"),
-        fitted_on=calibration.get("fitted_on", ""),
+        temperature=calibration["temperature"],
+        positive_class=calibration["positive_class"],
+        sensitivity=calibration["sensitivity_asked"],
+        threshold=calibration["threshold"],
+        fitted_on=calibration["fitted_on"],
         phantom=NOTICE if plan.dataset.info.synthetic else "",
-        training={
-            "split_hash": training.split.hash,
-            "versions": environment(plan.dataset.fingerprint)["packages"],
-            **learner.details(),
-        },
+        training=facts,
     )
 
 
@@ -213,8 +208,8 @@ def _prepare_folder(plan: Plan, trainings: list[Training]) -> None:
 
 
 def _is_finished(training: Training) -> bool:
-    status = read_json(training.folder / "status.json")
-    return status is not None and status["status"] == OK and (training.folder / PREDICTIONS).is_file()
+    status = read_json(training.folder / "status.json") or {}
+    return status.get("status") == OK and (training.folder / PREDICTIONS).is_file()
 
 
 _kept: dict[str, tuple[Lines, dict[str, Learner]]] = {}
@@ -241,7 +236,6 @@ def _run_in_worker(plan: Plan, is_far: bool, training: Training) -> tuple[bool, 
     with tempfile.TemporaryDirectory(prefix="mmdc-tf-") as scratch:
         if is_far:
             training = replace(training, folder=Path(scratch, training.folder.relative_to(plan.output)))
-            _prepare_folder(replace(plan, output=Path(scratch), command=""), [training])
         succeeded = run_training(plan, training, learners[training.row.kind], lines)
         row = training.folder.parent  # which holds what TensorBoard shows of it too
         files = [path for path in row.rglob("*") if path.is_file()] if is_far else []
@@ -254,6 +248,6 @@ def _run_in_worker(plan: Plan, is_far: bool, training: Training) -> tuple[bool, 
 def _put(files: dict[str, bytes], training: Training) -> None:
     """Writes what a node has sent, the status last: with it they count as whole."""
     if files:
-        forget(training.folder.parent, training.folder.name)
+        _clear(training)
     for name in sorted(files, key=lambda name: name.endswith("status.json")):
         write_with(training.folder.parent / name, functools.partial(Path.write_bytes, data=files[name]))

@@ -1,4 +1,4 @@
-"""The run folder: what a run was made with, its lock, and how far its rows are."""
+"""The run folder: its files, its lock, what the run was made with, and how far its rows are."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ from mmdc_tf.io import clear_leftovers, read_json, write_json, write_table
 
 NOT_RUN, RUNNING, OK, FAILED = "not run", "running", "ok", "failed"
 PREDICTIONS, VALIDATION, CALIBRATION = "predictions.csv", "validation_predictions.csv", "calibration.json"
-SAMPLES = "samples.csv"
+MODEL_CARD, SAMPLES = "model_card.md", "samples.csv"
+TENSORBOARD, TEST, MADE_FROM = "tb", "test", "made_from.json"
 SAMPLE_COLUMNS = ("sample_id", "patient_id", "group_id", "label", "age", "density", "view", "side", "digitizer")
 PACKAGES = ("mmdc_tf", "tensorflow", "keras", "numpy", "pandas", "opencv-python", "scikit-learn", "ImageHash")
 Version = tuple[Path, int, int]
@@ -33,12 +34,10 @@ Version = tuple[Path, int, int]
 
 @contextmanager
 def only_run(folder: Path) -> Iterator[None]:
-    """Keeps other processes from running into a table's folder; the lock beside it ends with the process.
-
-    What killed processes have left of files that they were writing is removed.
+    """Keeps other processes from running into a table's folder, and removes what killed ones have left half-written.
 
     Raises:
-        ConfigurationError: another process holds the lock.
+        ConfigurationError: another process holds the lock, which ends with it.
     """
     lock = FileLock(folder.with_name(f".{folder.name}.lock"))
     try:
@@ -77,7 +76,7 @@ def require_same(path: Path, content: dict[str, Any]) -> None:
 
 
 def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """``{"training": {"epochs": 4}}`` as ``{"training.epochs": 4}``: a message then names what differs and no more."""
+    """``{"training": {"epochs": 4}}`` as ``{"training.epochs": 4}``."""
     flat: dict[str, Any] = {}
     for key, value in content.items():
         flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
@@ -120,7 +119,7 @@ def _version(package: str) -> str | None:
 
 
 def _git_revision() -> str | None:
-    """The revision of the checkout that the package runs from; None for an installed package."""
+    """Of the checkout that the package runs from; None for an installed package, or without git."""
     command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
     try:
         result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
@@ -130,9 +129,9 @@ def _git_revision() -> str | None:
 
 
 def remember_command(folder: Path, command: str, dataset_root: Path) -> None:
-    """Adds a command to ``commands.json`` of a table's folder; the same one takes the place of the earlier.
+    """Adds a command to ``commands.json``; the same one takes the place of the earlier.
 
-    The file stands beside ``run.json`` and not in it: that must stay the same for a run to continue.
+    It stands beside ``run.json`` and not in it: that must stay the same for a run to continue.
     """
     entry = {"command": command, "dataset_root": str(dataset_root.resolve()), "written": _now()}
     earlier = [one for one in commands_of(folder) if one["command"] != command]
@@ -140,11 +139,7 @@ def remember_command(folder: Path, command: str, dataset_root: Path) -> None:
 
 
 def commands_of(folder: Path) -> list[dict[str, Any]]:
-    """The commands so far, each with ``command``, ``dataset_root`` and ``written`` (UTC, ISO 8601), the last one last.
-
-    Raises:
-        ConfigurationError: the file is not JSON.
-    """
+    """The commands so far, each with ``command``, ``dataset_root`` and ``written`` (UTC), the last one last."""
     return (read_json(folder / "commands.json") or {"commands": []})["commands"]
 
 
@@ -166,9 +161,7 @@ def write_samples(dataset: Dataset, folder: Path) -> None:
 def read_samples(folder: Path) -> pd.DataFrame | None:
     """What ``write_samples`` wrote, or None where the file is absent, as in runs of older versions.
 
-    Returns:
-        One line an image: ``age`` (years) and ``density`` (1 to 4) are float64, NaN where unknown; the others are
-        text, "" where unknown.
+    ``age`` (years) and ``density`` (1 to 4) are float64, NaN where unknown; the others are text, "" where unknown.
 
     Raises:
         ConfigurationError: the file lacks a column.
@@ -179,13 +172,26 @@ def read_samples(folder: Path) -> pd.DataFrame | None:
     numbers = ("age", "density")
     types = {name: "float64" if name in numbers else "str" for name in SAMPLE_COLUMNS}
     table = pd.read_csv(path, dtype=types, keep_default_na=False, na_values={name: [""] for name in numbers})
-    missing = [name for name in SAMPLE_COLUMNS if name not in table.columns]
-    if missing:
+    if missing := [name for name in SAMPLE_COLUMNS if name not in table.columns]:
         raise ConfigurationError(
             f"Expected the columns {', '.join(SAMPLE_COLUMNS)}. Received: {path} without {', '.join(missing)}. "
             "Delete the file and run the same command again."
         )
     return table
+
+
+def forget(folder: Path, part: str) -> None:
+    """Removes what TensorBoard shows of the test parts of a row and protocol, and the curves of one training.
+
+    Args:
+        folder: of the row and protocol, as ``OUT/table1/bcdnet_alpha/leak-free``.
+        part: the training's, as ``fold0-seed0``; "" for none.
+    """
+    shown = folder / TENSORBOARD
+    (shown / MADE_FROM).unlink(missing_ok=True)
+    for name in filter(None, (TEST, part)):
+        for path in shown.glob(f"*.{name}"):
+            path.unlink()
 
 
 def run_of(folder: Path) -> dict[str, Any]:
@@ -195,8 +201,7 @@ def run_of(folder: Path) -> dict[str, Any]:
 
 def rows_in(folder: Path) -> list[str]:
     """The rows that have a folder in a table's folder, by name."""
-    rows = (path for path in folder.iterdir() if any((path / protocol).is_dir() for protocol in PROTOCOLS))
-    return sorted(path.name for path in rows)
+    return sorted({path.parent.name for protocol in PROTOCOLS for path in folder.glob(f"*/{protocol}/")})
 
 
 def protocols_in(folder: Path) -> tuple[str, ...]:
@@ -205,18 +210,17 @@ def protocols_in(folder: Path) -> tuple[str, ...]:
 
 
 def trainings_of(folder: Path) -> list[dict[str, Any]]:
-    """What each training's folder says of itself, by name; without its predictions it counts as not run.
+    """The content of each training's ``status.json``, with ``folder`` and ``config`` (the content of ``config.json``).
+
+    Without its predictions a training counts as not run.
 
     Args:
         folder: of a row and protocol, as ``OUT/table1/bcdnet_alpha/leak-free``.
-
-    Returns:
-        The content of each ``status.json``, with ``folder`` and ``config`` (the content of ``config.json``).
     """
     trainings = []
     for path in sorted(folder.glob("fold*-seed*")):
-        status, config = read_json(path / "status.json") or {"status": NOT_RUN}, read_json(path / "config.json")
-        if status["status"] == OK and not (path / PREDICTIONS).is_file():
+        status, config = read_json(path / "status.json"), read_json(path / "config.json")
+        if status is None or (status["status"] == OK and not (path / PREDICTIONS).is_file()):
             status = {"status": NOT_RUN}
         if config is not None:
             trainings.append({**status, "folder": path, "config": config})
@@ -254,11 +258,10 @@ def row_status(folder: Path, row: str, protocol: str) -> str:
 
 
 def row_predictions(folder: Path, row: str, protocol: str) -> pd.DataFrame:
-    """The predictions of all folds and seeds of a finished row in a table's folder.
+    """The predictions of all folds and seeds of a row in a table's folder.
 
     Raises:
         ConfigurationError: the row is not finished.
-        InputError: a predictions file lacks a column.
     """
     trainings = trainings_of(folder / row / protocol)
     if (status := status_of(trainings)) != OK:
@@ -272,17 +275,11 @@ def row_predictions(folder: Path, row: str, protocol: str) -> pd.DataFrame:
 def compare_in_folder(
     folder: Path, baseline: str, rows: Iterable[str], protocol: str
 ) -> tuple[pd.DataFrame | None, dict[str, str]]:
-    """Compares the finished rows of a table with one of them.
-
-    Args:
-        folder: of a table, as ``OUT/table1``.
-        baseline: a row's name.
-        rows: the others, by name, in the order of the result.
-        protocol: one of ``splits.PROTOCOLS``.
+    """Compares the finished rows in a table's folder with one of them, in the order given.
 
     Returns:
         The lines of ``mmdc_tf.evaluation.comparison.compare_alike``, None where there is nothing to compare; and why
-        rows were left out: their status, or what differs (rows trained with another number of seeds, for example).
+        rows were left out: their status, or what differs (another number of seeds, for example).
     """
     trainings = {row: trainings_of(folder / row / protocol) for row in dict.fromkeys([baseline, *rows])}
     unfinished = {row: status for row, found in trainings.items() if (status := status_of(found)) != OK}

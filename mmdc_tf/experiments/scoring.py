@@ -39,29 +39,23 @@ SCORES = ("nll", "ece", "brier")
 def score(plan: Plan, training: Training, learner: Learner) -> dict[str, float]:
     """Writes the predictions of what was learned, and all that is computed from them; returns the paper's numbers.
 
-    Age and density are varied (``predictions-metadata.csv``) where the row takes them itself: an ensemble reads what
-    its members predicted from the values as recorded.
+    Age and density are varied where the row takes them itself: an ensemble reads its members' predictions.
     """
     folder, split = training.folder, training.split
     predictions = _predictions(plan, training, learner, split.test)
     write_table(folder / PREDICTIONS, predictions)
+    notice = {"notice": NOTICE} if plan.dataset.info.synthetic else {}
     metrics = paper_metrics(predictions)
-    scores = {"n": len(predictions), **metrics, **threshold_metrics(predictions), **_notice(plan)}
+    scores = {"n": len(predictions), **metrics, **threshold_metrics(predictions), **notice}
     write_json(folder / "metrics.json", scores)
-    if learner.can_predict(split.validation):
-        is_other = split.validation != split.test
-        validated = _predictions(plan, training, learner, split.validation) if is_other else predictions
-        write_table(folder / VALIDATION, validated)
-        fitted = calibrate(folder, plan.sensitivity, plan.dataset.info.positive_class)
-        write_json(folder / CALIBRATION, {**fitted, **_notice(plan)})
+    is_other = split.validation != split.test
+    validated = _predictions(plan, training, learner, split.validation) if is_other else predictions
+    write_table(folder / VALIDATION, validated)
+    fitted = calibrate(folder, plan.sensitivity, plan.dataset.info.positive_class)
+    write_json(folder / CALIBRATION, {**fitted, **notice})
     if "metadata" in training.inputs and not training.row.members:
         write_table(folder / METADATA_PREDICTIONS, metadata_predictions(plan, training, learner))
     return metrics
-
-
-def _notice(plan: Plan) -> dict[str, str]:
-    """What files of a run on a phantom say first."""
-    return {"notice": NOTICE} if plan.dataset.info.synthetic else {}
 
 
 def _predictions(plan: Plan, training: Training, learner: Learner, samples: tuple[str, ...]) -> pd.DataFrame:
@@ -79,12 +73,11 @@ def _predictions(plan: Plan, training: Training, learner: Learner, samples: tupl
 def metadata_predictions(plan: Plan, training: Training, learner: Learner) -> pd.DataFrame:
     """Predictions of the test part for each of ``mmdc_tf.evaluation.metadata_variants.VARIANTS``.
 
-    Each image is read and preprocessed once for all variants: their rows stand together in one table. The training's
-    seed also decides who gets whose values when they are shuffled.
+    Each image is read and preprocessed once for all variants. The training's seed also decides who gets whose values
+    when they are shuffled.
 
     Returns:
-        The columns of ``predictions_table`` and ``metadata``, the variant's name; a variant after the other, each in
-        the part's order.
+        The columns of ``predictions_table`` and ``metadata``, the variant's name; a variant after the other.
     """
     names, test = plan.dataset.info.class_names, select(plan.dataset.table, training.split.test)
     variants = metadata_variants(test, training.seed)
@@ -110,11 +103,9 @@ def calibrate(folder: Path, sensitivity: float = SENSITIVITY, positive: str | No
     Returns:
         The content of ``calibration.json``: temperature, positive class, the sensitivity asked for, threshold, and what
         they were fitted on; for ``validation`` and ``test`` each ``n``, ``before`` and ``after`` with nll, ece and
-        brier, and, where there is a positive class, counts and shares (as ``mmdc_tf.evaluation.calibration.outcomes``
-        gives them) ``at_threshold`` and ``at_half``, both on the calibrated
-        probability, and ``at_argmax``. ``threshold`` is one of the calibrated probability; without a positive class,
-        and where its probabilities are all 0 or 1 (a nearest neighbour's) and leave nothing to choose, it and
-        ``at_threshold`` are None.
+        brier, and, where there is a positive class, ``evaluation.calibration.outcomes`` ``at_threshold`` and
+        ``at_half``, both on the calibrated probability, and ``at_argmax``. Without a positive class, and where its
+        probabilities are all 0 or 1 (a nearest neighbour's), ``threshold`` and ``at_threshold`` are None.
 
     Raises:
         InputError: a file lacks a column, or the sensitivity is out of range.
@@ -160,13 +151,10 @@ def _scores(part: pd.DataFrame) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class CalibratedRow:
-    """A row's test parts of all folds and seeds under one protocol, before and after calibration.
+    """A row's pooled test parts of all folds and seeds under one protocol, before and after calibration.
 
-    Args:
-        row: what was trained.
-        files: the content of each training's ``calibration.json``.
-        before: the pooled predictions, with the column ``threshold`` of each line's own training.
-        after: the same with each training's own temperature.
+    ``files`` holds the content of each training's ``calibration.json``; the column ``threshold`` is that of each line's
+    own training, as the temperature is.
     """
 
     row: Row
@@ -204,15 +192,7 @@ class CalibratedRow:
 
 
 def calibrated_row(row: Row, folder: Path) -> CalibratedRow | None:
-    """Reads a row's trainings under one protocol; None unless all are finished and calibrated.
-
-    Args:
-        row: of the table.
-        folder: ``OUT/TABLE/ROW/PROTOCOL``.
-
-    Raises:
-        InputError: a JSON file is broken, or a predictions file lacks a column.
-    """
+    """Reads a row's trainings in ``OUT/TABLE/ROW/PROTOCOL``; None unless all are finished and calibrated."""
     places = finished_files(trainings_of(folder), CALIBRATION)
     files = tuple(read_json(place) or {} for place in places)
     if not files:

@@ -27,8 +27,18 @@ from mmdc_tf.errors import InputError, counted, kind_and_line
 from mmdc_tf.evaluation.metrics import METRICS, metrics_by_fold
 from mmdc_tf.evaluation.predictions import choose_examples, class_names, read_predictions
 from mmdc_tf.experiments.rows import PaperTable, Row
-from mmdc_tf.experiments.run_folder import FAILED, OK, PREDICTIONS, run_of, status_of, trainings_of
-from mmdc_tf.experiments.tensorboard import EXPECTED, FOLDER, MADE_FROM, TEST, forget
+from mmdc_tf.experiments.run_folder import (
+    FAILED,
+    MADE_FROM,
+    OK,
+    PREDICTIONS,
+    TENSORBOARD,
+    TEST,
+    forget,
+    run_of,
+    status_of,
+    trainings_of,
+)
 from mmdc_tf.explain.drawing import pixels
 from mmdc_tf.io import read_json, write_json
 from mmdc_tf.preprocessing.recipes import get_recipe
@@ -37,6 +47,7 @@ from mmdc_tf.report.conclusion import inputs_of
 from mmdc_tf.report.curves import confusion_figure
 from mmdc_tf.report.figures import examples_figure
 from mmdc_tf.report.formatting import PROTOCOL_TITLES, made_from, markdown_text, notice_of
+from mmdc_tf.report.tensorboard_training import EXPECTED
 
 EXAMPLES = "Test images as the network saw them: the errors that it was surest of, then the surest right answers."
 TAGS = {  # of each metric; TensorBoard groups by what stands before the slash
@@ -92,7 +103,7 @@ def write_test_evidence(
             folder = output / table.name / row.name / protocol
             try:
                 if _write_row(row, folder, paths, unfinished):
-                    written.append(folder / FOLDER)
+                    written.append(folder / TENSORBOARD)
             except EXPECTED as error:
                 say(f"note: TensorBoard does not show all of {row.name}, {protocol}: {kind_and_line(error, 300)}")
     return written
@@ -106,7 +117,7 @@ def _write_row(row: Row, folder: Path, paths: dict[str, str], unfinished: bool) 
         return False
     files = [cell["folder"] / PREDICTIONS for cell in finished]
     version = {path.parent.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-    place = folder / FOLDER
+    place = folder / TENSORBOARD
     before = read_json(place / MADE_FROM) or {}
     if before.get("predictions") == version and (before["whole"] or not unfinished):
         return False

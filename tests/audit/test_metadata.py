@@ -145,6 +145,6 @@ def test_metadata_that_is_missing_at_one_site_is_a_finding(tmp_path):
     )
     found = audit_metadata(dataset)["missing_by_site"]
     assert found == [{"column": "density", "site": "2", "share": 29 / 30, "other": "1", "other_share": 0.0}]
-    report = run_audit(dataset)
-    assert "unknown for 97% of the images of site 2 and for 0% of site 1" in report.sections[-1].findings[-1]
+    sections = run_audit(dataset)["sections"]
+    assert "unknown for 97% of the images of site 2 and for 0% of site 1" in sections[-1]["findings"][-1]
     assert audit_metadata(replace(dataset, site=None))["missing_by_site"] == []

@@ -10,8 +10,11 @@ import pandas as pd
 
 from mmdc_tf.datasets.schema import Dataset
 from mmdc_tf.experiments.plan import Plan, make_trainings
+from mmdc_tf.experiments.progress import Progress
 from mmdc_tf.experiments.rows import Row, load_table
 from mmdc_tf.experiments.run import run_trainings
+from mmdc_tf.report.model_card import write_model_cards
+from mmdc_tf.report.tensorboard_training import tensorboard_callbacks
 from mmdc_tf.training.recipe import load_profile
 
 NUMBERS = (90.0, 90.0, 90.0, 90.0)
@@ -49,14 +52,21 @@ def make_plan(dataset: Dataset, output: Path, rows: tuple[Row, ...], **changes) 
         seed=3,
         seeds=1,
         output=output,
+        callbacks=tensorboard_callbacks,
     )
     return replace(plan, **changes)
 
 
 def execute(plan: Plan, **options) -> tuple[int, int]:
-    """Failed trainings, and how often the tables were brought up to date."""
+    """Failed trainings, and how often the tables were brought up to date; with cards, as the command writes them."""
     calls: list[int] = []
-    return run_trainings(plan, make_trainings(plan), after_each=lambda: calls.append(1), **options), len(calls)
+
+    def after_each() -> None:
+        calls.append(1)
+        write_model_cards(plan.folder)
+
+    with Progress() as progress:
+        return run_trainings(plan, make_trainings(plan), after_each, progress, **options), len(calls)
 
 
 def snapshot(folder: Path) -> dict[str, int]:

@@ -101,15 +101,6 @@ def test_predictions_that_do_not_come_again_are_an_error_and_the_others_go_on(pl
     assert (other / "predictions-noise.csv").is_file()
 
 
-def test_an_unreadable_image_is_a_line_and_no_crash(place, dataset, tmp_path):
-    broken = tmp_path / "broken.jpg"
-    broken.write_bytes(b"no image")
-    lines: list[str] = []
-    assert score_trainings([place], dataset.table.assign(image_path=str(broken)), lines.append) == 1
-    assert lines[0].startswith("two paper fold0-seed0: failed: ")
-    assert "Expected a PNG, JPEG" in lines[0]
-
-
 def test_only_finished_trainings_with_a_model_of_images_are_chosen(place, dataset, tiny_backbone, tmp_path):
     folder = tmp_path / "table2"
     for name in ("failed", "bare", "ages"):

@@ -15,6 +15,7 @@ from small_run import DOCUMENTED, FUSED, NUMBERS, PLAIN, TRAININGS, execute, fol
 from mmdc_tf.datasets.jobs import Executor
 from mmdc_tf.datasets.splits import Split
 from mmdc_tf.errors import ConfigurationError, UnreadableImageError, WeightsError
+from mmdc_tf.experiments.progress import Progress
 from mmdc_tf.experiments.results import table_results
 from mmdc_tf.experiments.rows import Row
 from mmdc_tf.experiments.run import run_trainings
@@ -87,16 +88,10 @@ def test_a_change_is_refused_by_name(run, changes, named):
     assert snapshot(run.output) == before
 
 
-def test_a_run_of_the_first_version_goes_on(copied):
-    """What it wrote beside today's keys."""
-    for path in (copied.folder / "run.json", *copied.folder.rglob("config.json")):
-        assert json.loads(path.read_text())["jit"] is False
-    assert execute(copied) == (0, 0)
-
-
 def test_a_fresh_start_sets_the_earlier_result_aside(copied, capsys):
     before = snapshot(copied.folder)
-    assert run_trainings(replace(copied, seed=9), [], after_each=lambda: None, fresh=True) == 0
+    with Progress() as progress:
+        assert run_trainings(replace(copied, seed=9), [], lambda: None, progress, fresh=True) == 0
     (aside,) = copied.output.glob("table2.before-*")
     assert snapshot(aside) == before
     assert str(aside) in capsys.readouterr().out

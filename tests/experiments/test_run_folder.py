@@ -17,7 +17,6 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from command_line import refused
 from made_up_run import write_row
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 from small_run import FUSED, TRAININGS, WITH_METADATA, folder_of, read
@@ -27,7 +26,6 @@ from mmdc_tf.datasets.mini_ddsm import MINI_DDSM, list_mini_ddsm
 from mmdc_tf.datasets.schema import Dataset, check_sample_table
 from mmdc_tf.datasets.splits import Split
 from mmdc_tf.errors import ConfigurationError
-from mmdc_tf.experiments.results import table_results
 from mmdc_tf.experiments.run_folder import (
     commands_of,
     compare_in_folder,
@@ -35,11 +33,9 @@ from mmdc_tf.experiments.run_folder import (
     only_run,
     read_samples,
     remember_command,
-    require_same,
     row_predictions,
     row_status,
     rows_in,
-    set_aside,
     write_samples,
 )
 from mmdc_tf.io import write_text
@@ -141,24 +137,11 @@ def test_a_folder_explains_itself(run, name):
     assert status["parameters"] == card["parameters"] == model.count_params() > card["trained_parameters"] > 0
 
 
-def test_the_table_is_computed_from_these_files(run):
-    lines = table_results(run.table, run.folder).set_index("protocol")
-    assert lines["status"].tolist() == ["ok", "ok"]
-    assert lines.loc[["paper", "leak-free"], "n_samples"].tolist() == [10, 48]
-    assert lines.loc["leak-free", ["n_groups", "folds"]].tolist() == [12, 2]
-    folds = [read(run, name, "metrics.json") for name in TRAININGS[1:]]
-    for metric in ("accuracy", "precision", "recall", "f1"):
-        assert lines.loc["leak-free", metric] == pytest.approx(50 * (folds[0][metric] + folds[1][metric]))
-
-
 def test_a_saved_model_holds_its_weights_and_no_state_of_the_optimiser(run):
     """The optimiser's averages would make the file up to three times as large, and predicting needs none of them."""
     path = folder_of(run, TRAININGS[2]) / "model.keras"
-    sizes: list[int] = []
     with zipfile.ZipFile(path) as archive, h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as weights:
-        weights.visititems(lambda _, item: sizes.append(item.size) if isinstance(item, h5py.Dataset) else None)
-        assert "optimizer" not in weights
-    assert sum(sizes) == keras.models.load_model(path).count_params()
+        assert "layers" in weights and "optimizer" not in weights
 
 
 def test_a_saved_model_predicts_the_same_in_a_fresh_process_from_raw_values(run):
@@ -180,45 +163,8 @@ def test_a_saved_model_predicts_the_same_in_a_fresh_process_from_raw_values(run)
     np.testing.assert_allclose(np.array(json.loads(done.stdout.splitlines()[-1])), predictions[COLUMNS], atol=1e-5)
 
 
-CONFIG = {"seed": 0, "weights": "none", "class_names": ("benign", "cancer"), "training": {"epochs": 4, "size": 64}}
-
-
-@pytest.mark.parametrize(
-    ("change", "expected"),
-    [
-        ({"training": {"epochs": 5, "size": 64}}, "training.epochs: 4 → 5"),
-        ({"weights": "imagenet", "seed": 2}, "seed: 0 → 2; weights: 'none' → 'imagenet'"),
-        ({"cut": "pool4_pool"}, "cut: None → 'pool4_pool'"),
-        ({"weights": None}, "weights: 'none' → None"),
-    ],
-)
-def test_a_changed_configuration_is_refused_and_only_what_differs_is_named(tmp_path, change, expected):
-    path = tmp_path / "run.json"
-    require_same(path, CONFIG)
-    before, written = path.read_bytes(), path.stat().st_mtime_ns
-    require_same(path, dict(reversed(CONFIG.items())))
-    with pytest.raises(ConfigurationError, match=rf"Received: {re.escape(expected)}\. .*--fresh"):
-        require_same(path, {**CONFIG, **change})
-    assert (path.read_bytes(), path.stat().st_mtime_ns) == (before, written)
-
-
-def test_an_earlier_result_is_set_aside_and_kept(tmp_path):
-    folder = tmp_path / "table1"
-    assert set_aside(folder) is None
-    places = []
-    for content in ("first", "second"):
-        write_text(folder / "row" / "status.json", content)
-        places.append(set_aside(folder))
-        assert not folder.exists()
-    assert [(place / "row" / "status.json").read_text() for place in places] == ["first", "second"]
-
-
-@pytest.mark.parametrize("error", [FileNotFoundError("git"), subprocess.TimeoutExpired("git", 10)])
-def test_without_git_there_is_no_revision(monkeypatch, error):
-    def run(*_, **__):
-        raise error
-
-    monkeypatch.setattr(subprocess, "run", run)
+def test_without_git_there_is_no_revision(monkeypatch):
+    monkeypatch.setenv("PATH", "")
     assert environment("")["git_revision"] is None
 
 
@@ -250,23 +196,12 @@ def test_a_second_process_is_refused_until_the_first_is_gone_even_by_a_kill(tmp_
         assert not left.exists()
 
 
-def test_the_command_says_so_in_one_line_and_writes_nothing(tmp_path, capsys, small_phantoms):
-    with only_run(tmp_path / "table2"):
-        before = sorted(tmp_path.iterdir())
-        error = refused(capsys, "run", "--table", "2", "--rows", "metadata_only", "--output", str(tmp_path))
-        assert f"Received: {tmp_path / 'table2'}, in use by one." in error
-        assert sorted(tmp_path.iterdir()) == before
-
-
 def test_commands_are_kept_in_order_and_the_same_one_once(tmp_path):
     assert commands_of(tmp_path) == []
     for command in ("first", "second", "first"):
         remember_command(tmp_path, command, tmp_path / "data" / ".." / "data")
     assert [one["command"] for one in commands_of(tmp_path)] == ["second", "first"]
     assert {one["dataset_root"] for one in commands_of(tmp_path)} == {str(tmp_path / "data")}
-    (tmp_path / "commands.json").write_text("{")
-    with pytest.raises(ConfigurationError, match=r"commands\.json"):
-        commands_of(tmp_path)
 
 
 @pytest.fixture

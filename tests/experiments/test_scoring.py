@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +17,7 @@ from mmdc_tf.evaluation.calibration import TEMPERATURES
 from mmdc_tf.evaluation.metadata_variants import VARIANTS, metadata_variants
 from mmdc_tf.experiments import learners
 from mmdc_tf.experiments.learners import NetworkLearner
-from mmdc_tf.experiments.plan import Plan, make_trainings
+from mmdc_tf.experiments.plan import make_trainings
 from mmdc_tf.experiments.progress import Lines
 from mmdc_tf.experiments.rows import Row
 from mmdc_tf.experiments.scoring import calibrate, calibrated_row, metadata_predictions
@@ -28,8 +27,6 @@ CLASSES = ["benign", "cancer", "normal"]
 COLUMNS = [f"p_{name}" for name in CLASSES]
 PROFILE = load_profile("quick", image_size=32, epochs=1, folds=2)
 HOG = Row("hog", "HOG", "probe", classifier="hog_svm", preprocessing="plain")
-NEIGHBOUR = replace(HOG, name="neighbour", classifier="image_nearest_neighbour")
-MEAN = Row("mean", "Mean", "here", None, members=("hog", "neighbour"), extra=True)
 PARTS = {"validation": "validation_predictions.csv", "test": "predictions.csv"}
 
 
@@ -96,73 +93,26 @@ def test_the_test_part_has_no_say_in_it(copied):
     assert thresholds == sorted(thresholds, reverse=True) and thresholds[0] > thresholds[2]
 
 
-@pytest.fixture(scope="module")
-def members(dataset, tmp_path_factory) -> tuple[Plan, list[int]]:
-    """A finished run of the ensemble's members, without a network; how many samples they were asked for, by call."""
+def test_under_the_paper_protocol_the_part_is_predicted_once(dataset, tmp_path, monkeypatch):
     original, asked = learners.classifier_probabilities, []
-    plan = make_plan(dataset, tmp_path_factory.mktemp("members"), (HOG, NEIGHBOUR, MEAN), profile=PROFILE)
-    with pytest.MonkeyPatch.context() as patch:
-        counting = lambda *given: (asked.append(len(given[1])), original(*given))[1]  # noqa: E731
-        patch.setattr(learners, "classifier_probabilities", counting)
-        assert execute(replace(plan, rows=(HOG, NEIGHBOUR))) == (0, 6)
-    return plan, asked
-
-
-@pytest.fixture
-def ensemble(members, tmp_path) -> Plan:
-    """A copy of it, in which the ensemble is still to come."""
-    shutil.copytree(members[0].output, tmp_path / "copy")
-    return replace(members[0], output=tmp_path / "copy")
-
-
-def test_under_the_paper_protocol_the_part_is_predicted_once(members):
-    plan, asked = members
+    counting = lambda *given: (asked.append(len(given[1])), original(*given))[1]  # noqa: E731
+    monkeypatch.setattr(learners, "classifier_probabilities", counting)
+    plan = make_plan(dataset, tmp_path, (HOG,), profile=PROFILE)
+    assert execute(plan) == (0, 3)
     folders = [plan.folder / "hog" / name for name in TRAININGS]
     sizes = [{part: len(pd.read_csv(folder / name)) for part, name in PARTS.items()} for folder in folders]
-    assert asked[:5] == [sizes[0]["test"], *(fold[part] for fold in sizes[1:] for part in ("test", "validation"))]
-    assert len(asked) == 10
+    assert asked == [sizes[0]["test"], *(fold[part] for fold in sizes[1:] for part in ("test", "validation"))]
     assert (folders[0] / "predictions.csv").read_bytes() == (folders[0] / "validation_predictions.csv").read_bytes()
 
 
-def test_an_ensemble_is_calibrated_on_the_mean_of_its_members_validation_predictions(ensemble):
-    assert execute(ensemble) == (0, 3)
-    for name in TRAININGS:
-        for file in PARTS.values():
-            one, other, mean = (
-                pd.read_csv(ensemble.folder / row / name / file) for row in ("hog", "neighbour", "mean")
-            )
-            assert mean["sample_id"].tolist() == one["sample_id"].tolist()
-            np.testing.assert_allclose(mean[COLUMNS], (one[COLUMNS] + other[COLUMNS]) / 2, atol=1e-12)
-    assert calibrated_row(MEAN, ensemble.folder / "mean" / "leak-free") is not None
-
-
-def make_old(plan: Plan, row: str) -> None:
-    """Takes from finished trainings what an earlier version did not write."""
+def test_a_run_of_an_earlier_version_stays_finished_and_has_no_calibration(copied):
     for name in TRAININGS:
         for file in ("validation_predictions.csv", "calibration.json"):
-            (plan.folder / row / name / file).unlink()
-
-
-def test_a_run_of_an_earlier_version_stays_finished_and_has_no_calibration(copied):
-    make_old(copied, "fused")
+            (folder_of(copied, name) / file).unlink()
     before = snapshot(copied.output)
     assert execute(copied) == (0, 0)
     assert snapshot(copied.output) == before
     assert calibrated_row(FUSED, copied.folder / "fused" / "leak-free") is None
-
-
-def test_an_ensemble_of_members_of_an_earlier_version_is_scored_and_not_calibrated(ensemble):
-    make_old(ensemble, "neighbour")
-    assert execute(ensemble) == (0, 3)
-    for name in TRAININGS[1:]:
-        folder = ensemble.folder / "mean" / name
-        files = {path.name for path in folder.iterdir()}
-        assert "predictions.csv" in files
-        assert not {"validation_predictions.csv", "calibration.json"} & files
-        card = json.loads((folder / "model.json").read_text())
-        assert card["temperature"] is card["threshold"] is None
-    # here the validation part is the test part, whose predictions the members have
-    assert (ensemble.folder / "mean" / TRAININGS[0] / "calibration.json").is_file()
 
 
 @pytest.mark.parametrize("positive", [None, "middle"])

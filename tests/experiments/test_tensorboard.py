@@ -15,13 +15,13 @@ import tensorflow as tf
 from event_files import events, images, values
 from small_run import NUMBERS, PLAIN, TRAININGS, execute, folder_of, make_plan
 
-from mmdc_tf.experiments import tensorboard
 from mmdc_tf.experiments.plan import Plan
 from mmdc_tf.experiments.rows import Row
-from mmdc_tf.experiments.tensorboard import HeatmapsByEpoch, fixed_images, model_graph
 from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset
 from mmdc_tf.models import ModelSettings, build_model
 from mmdc_tf.models.registry import MODELS, ModelEntry
+from mmdc_tf.report import tensorboard_training
+from mmdc_tf.report.tensorboard_training import HeatmapsByEpoch, fixed_images, model_graph
 from mmdc_tf.training.feature_store import CacheSettings
 from mmdc_tf.training.recipe import load_profile
 
@@ -100,7 +100,7 @@ def test_a_full_disk_ends_the_pictures_and_is_said_once_and_a_mistake_is_not_swa
     def fail(*_):
         raise error
 
-    monkeypatch.setattr(tensorboard, "grad_cam", fail)
+    monkeypatch.setattr(tensorboard_training, "grad_cam", fail)
     if isinstance(error, TypeError):
         with pytest.raises(TypeError, match="not to be hidden"):
             go_through(watched, 4)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mmdc_tf.errors import ConfigurationError, WeightsError
-from mmdc_tf.experiments.weight_files import require_weights
+from mmdc_tf.experiments.rows import require_weights
 from mmdc_tf.models import BACKBONES, ModelSettings, build_model, resolve_weights
 
 OFFICIAL: dict[str, Callable[..., keras.Model]] = {

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -20,11 +19,11 @@ from matplotlib.figure import Figure
 from mmdc_tf.datasets.schema import NOTICE
 from mmdc_tf.errors import RESEARCH_USE, InputError, counted, kind_and_line
 from mmdc_tf.experiments.plan import FULL_EVIDENCE, Plan, Training
+from mmdc_tf.experiments.run_folder import TENSORBOARD
 from mmdc_tf.explain.drawing import UNIFORM, heat_rows, is_uniform, pixels
 from mmdc_tf.explain.gradcam import grad_cam, grad_cam_layer, model_inputs
 from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset
 
-FOLDER, TEST, MADE_FROM = "tb", "test", "made_from.json"
 IMAGES = 4
 """That are looked at again and again."""
 MEANING = (
@@ -51,7 +50,7 @@ def tensorboard_callbacks(
         say: prints a line.
     """
     folder = training.folder
-    writer = tf.summary.create_file_writer(str(folder.parent / FOLDER), filename_suffix=f".{folder.name}")
+    writer = tf.summary.create_file_writer(str(folder.parent / TENSORBOARD), filename_suffix=f".{folder.name}")
     callbacks: list[keras.callbacks.Callback] = [Curves(writer, training)]
     is_first = training.split.fold == 0 and training.seed == plan.seed
     if is_first and plan.tensorboard == FULL_EVIDENCE:
@@ -89,9 +88,8 @@ class Curves(keras.callbacks.Callback):
 class HeatmapsByEpoch(keras.callbacks.Callback):
     """Draws after epochs 1, 2, 4, 8, … and, when training has ended, with the weights that are kept.
 
-    Nothing that is trained changes: the network runs in inference mode. What cannot be drawn is said in one line, and
-    the training goes on. Arguments as for ``tensorboard_callbacks``; ``network`` is the whole one, also where its tail
-    is fitted.
+    Nothing that is trained changes. What cannot be drawn is said in one line, and the training goes on. Arguments as
+    for ``tensorboard_callbacks``; ``network`` is the whole one, also where its tail is fitted.
 
     Raises:
         ConfigurationError: the network has no feature map for Grad-CAM, or takes no image.
@@ -178,9 +176,8 @@ def fixed_images(validation: pd.DataFrame, settings: InputSettings) -> tuple[dic
 def model_graph(model: keras.Model) -> tf.compat.v1.GraphDef:
     """One node a layer, with its kind, output shape and number of parameters, and the connections between them.
 
-    Tracing the network would show the operations of each layer, thousands in a DenseNet; Keras' own summary for this
-    page shows no groups, and cannot be read back for layers that take a number or nothing beside a tensor. A layer
-    stands in the groups of the blocks that its name starts with: ``conv2_block1_0_bn`` in ``conv2/conv2_block1``.
+    Tracing the network would show thousands of operations, and Keras' own summary shows no groups. A layer stands in
+    the groups of the blocks that its name starts with: ``conv2_block1_0_bn`` in ``conv2/conv2_block1``.
 
     Args:
         model: functional; each layer is called once.
@@ -200,16 +197,3 @@ def model_graph(model: keras.Model) -> tf.compat.v1.GraphDef:
             node.attr["trainable"].b = layer.trainable
         makers |= {id(tensor): name for tensor in made}
     return graph
-
-
-def forget(folder: Path, part: str) -> None:
-    """Removes what is shown of the test parts of a row and protocol, and the curves of one training.
-
-    Args:
-        folder: of the row and protocol, as ``OUT/table1/bcdnet_alpha/leak-free``.
-        part: the training's, as ``fold0-seed0``; "" for none.
-    """
-    (folder / FOLDER / MADE_FROM).unlink(missing_ok=True)
-    for name in filter(None, (TEST, part)):
-        for path in folder.joinpath(FOLDER).glob(f"*.{name}"):
-            path.unlink()

@@ -21,7 +21,7 @@ from mmdc_tf.evaluation.subgroups import FEW, FEW_GROUPS, FEW_IMAGES, TITLES, su
 from mmdc_tf.evaluation.text import FILTERS, between, fixed, share
 from mmdc_tf.experiments.results import PERCENT_METRICS
 from mmdc_tf.experiments.rows import load_table
-from mmdc_tf.experiments.run_folder import CALIBRATION, PREDICTIONS, VALIDATION, read_samples
+from mmdc_tf.experiments.run_folder import CALIBRATION, MODEL_CARD, OK, PREDICTIONS, read_samples
 from mmdc_tf.io import page_templates, read_json, require_json, write_text
 from mmdc_tf.preprocessing import stored_recipe
 from mmdc_tf.training.recipe import MONITORS
@@ -45,33 +45,40 @@ NEAR_TWINS = {
 WEIGHTS = {"none": "random", "imagenet": "ImageNet, for the backbone"}
 
 
-def write_model_card(place: Path) -> Path | None:
-    """Writes ``model_card.md`` beside the model of a training.
+def write_model_cards(folder: Path) -> None:
+    """Writes the card of each finished training in a table's folder that kept a model and has no card yet."""
+    if (samples := read_samples(folder)) is None:  # a run of an older version
+        return
+    for model in sorted(folder.glob("*/*/fold*-seed*/model.keras")):
+        place = model.parent
+        status = read_json(place / "status.json") or {}
+        if status.get("status") == OK and (place / CALIBRATION).is_file() and not (place / MODEL_CARD).is_file():
+            write_model_card(place, samples)
+
+
+def write_model_card(place: Path, samples: pd.DataFrame) -> Path:
+    """Writes ``model_card.md`` from the other files of a training.
 
     Args:
-        place: the training's folder, as ``OUT/table1/ROW/PROTOCOL/fold0-seed0``, with all that a training writes but
-            ``status.json``; ``samples.csv`` of its table is read where it is there.
-
-    Returns:
-        The file; None where the training kept no model (probes, ensembles), and nothing is written.
+        place: the training's folder, as ``OUT/table1/ROW/PROTOCOL/fold0-seed0``.
+        samples: what ``read_samples`` gives for its table.
 
     Raises:
         RuntimeError: a file of the training is missing.
         InputError: a file is broken, or the model's recipe is another in this version.
     """
-    if not (place / "model.keras").is_file():
-        return None
-    template = page_templates("mmdc_tf.experiments", counted=counted, **FILTERS).get_template("model_card.md.j2")
-    write_text(place / "model_card.md", template.render(_content(place)))
-    return place / "model_card.md"
+    template = page_templates("mmdc_tf.report", counted=counted, **FILTERS).get_template("model_card.md.j2")
+    write_text(place / MODEL_CARD, template.render(_content(place, samples)))
+    return place / MODEL_CARD
 
 
-def _content(place: Path) -> dict[str, Any]:
+def _content(place: Path, samples: pd.DataFrame) -> dict[str, Any]:
     config, model, environment = (require_json(place / f"{name}.json") for name in ("config", "model", "environment"))
     split = Split.from_json((place / "split.json").read_text(encoding="utf-8"))
-    predictions, samples = read_predictions([place / PREDICTIONS]), read_samples(place.parents[2])
+    predictions = read_predictions([place / PREDICTIONS])
     table = load_table(config["table"]).made_from(config)
-    parts, shared = _parts(place, split, config["class_names"], samples)
+    is_same = split.validation == split.test
+    parts, shared = _parts(split, config["class_names"], samples, is_same)
     # the weights of a network without a registered backbone are random whatever was asked for
     weights = config["weights"] if "backbone" in config["arguments"] else "none"
     commonest = predictions["y_true"].value_counts(normalize=True)
@@ -89,7 +96,7 @@ def _content(place: Path) -> dict[str, Any]:
         "has_patients": config["group_unit"] != TWIN_UNIT,
         "class_names": config["class_names"],
         "folds": folds_of(config["protocol"], config["folds"]),
-        "validates_on_test": split.validation == split.test,
+        "validates_on_test": is_same,
         "initial_weights": WEIGHTS.get(weights, "from a folder of official files, for the backbone"),
         "best": _best_epoch(place, config["training"]["monitor"]),
         "near_twins": NEAR_TWINS[config["near_twins"]],
@@ -105,38 +112,24 @@ def _content(place: Path) -> dict[str, Any]:
 
 
 def _parts(
-    place: Path, split: Split, class_names: list[str], samples: pd.DataFrame | None
-) -> tuple[list[dict[str, Any]], int | None]:
-    """Of each part its name, images, groups and counts by class; and the test images of whose group one was trained on.
-
-    Groups, counts and the latter are None where ``samples.csv`` is missing and with it the labels of those that were
-    not predicted.
-    """
+    split: Split, class_names: list[str], samples: pd.DataFrame, is_same: bool
+) -> tuple[list[dict[str, Any]], int]:
+    """Of each part name, images, groups and counts by class; and the test images of whose group one was trained on."""
     named = {"training": split.train, "validation": split.validation, "test": split.test}
-    if split.validation == split.test:
+    if is_same:
         named = {"training": split.train, "validation and test (the same images)": split.test}
-    if samples is None:
-        files = [path for name in (PREDICTIONS, VALIDATION) if (path := place / name).is_file()]
-        known = read_predictions(files).drop_duplicates("sample_id").rename(columns={"y_true": "label"})
-    else:
-        known = samples
-    known = known.set_index("sample_id")[["group_id", "label"]]
-    parts = []
-    for name, ids in named.items():
-        part = known.reindex(list(ids))
-        is_known = part["label"].notna().all()
-        counts = part["label"].value_counts().reindex(class_names, fill_value=0)
-        parts.append(
-            {
-                "name": name,
-                "images": len(ids),
-                "groups": part["group_id"].nunique() if is_known else None,
-                "counts": {one: int(counts[one]) if is_known else None for one in class_names},
-            }
-        )
+    known = samples.set_index("sample_id")
+    tables = {name: known.loc[list(ids)] for name, ids in named.items()}
+    parts = [
+        {
+            "name": name,
+            "images": len(part),
+            "groups": part["group_id"].nunique(),
+            "counts": part["label"].value_counts().reindex(class_names, fill_value=0).to_dict(),
+        }
+        for name, part in tables.items()
+    ]
     groups = known["group_id"]
-    if samples is None:
-        return parts, None
     return parts, int(groups.loc[list(split.test)].isin(groups.loc[list(split.train)]).sum())
 
 
@@ -160,10 +153,8 @@ def _metrics(predictions: pd.DataFrame) -> list[dict[str, str]]:
     return lines
 
 
-def _subgroups(predictions: pd.DataFrame, samples: pd.DataFrame | None, unit: str) -> dict[str, Any]:
+def _subgroups(predictions: pd.DataFrame, samples: pd.DataFrame, unit: str) -> dict[str, Any]:
     """The subgroups with enough images, how many have too few, and what the dataset does not say."""
-    if samples is None:
-        return {"subgroups": None}
     lines = subgroup_results(predictions, samples).to_dict("records")
     shown = [
         {**line, "title": TITLES[line["subgroup"]], "interval": (line["accuracy_ci_low"], line["accuracy_ci_high"])}
