@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -70,19 +69,6 @@ def test_the_nearest_neighbour_knows_copies_and_little_else(real_data, output):
     lines = table_of(output / "table1.csv").loc["image_nearest_neighbour", "accuracy"]
     assert lines["paper"] == pytest.approx(67.0, abs=5.0)
     assert lines["leak-free"] == pytest.approx(48.0, abs=5.0)
-
-
-def test_the_check_counts_all_of_busi(real_data, capsys):
-    root = real_data / "busi" / "Dataset_BUSI_with_GT"
-    assert main(["datasets", "check", "--dataset", "busi", "--root", str(root), "--json"]) == 0
-    report = json.loads(capsys.readouterr().out)
-    assert report["images"] == 780
-    assert {name: counts["found"] for name, counts in report["classes"].items()} == {
-        "benign": 437,
-        "malignant": 210,
-        "normal": 133,
-    }
-    assert (report["unreadable"], report["patients"], report["usable"]) == ([], None, True)
 
 
 def test_age_and_density_alone_fall_when_patients_stay_together_on_another_seed(tmp_path):

@@ -240,7 +240,7 @@ def _train(plan: Plan, fresh: bool, executor: Executor) -> int:
 
     def bring_up_to_date(is_over: bool = False) -> pd.DataFrame:
         results = write_tables(plan.table, plan.output)
-        write_model_cards(plan.folder)
+        write_model_cards(plan.folder, tqdm.write)
         write_test_evidence(plan.table, plan.output, plan.dataset.table, unfinished=is_over, say=tqdm.write)
         return results
 

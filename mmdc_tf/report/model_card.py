@@ -5,6 +5,7 @@ The sections follow Mitchell et al., "Model Cards for Model Reporting", FAT* 201
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pandas as pd
 from mmdc_tf.datasets.catalogue import DECLARED
 from mmdc_tf.datasets.schema import NOTICE, TWIN_UNIT
 from mmdc_tf.datasets.splits import Split, folds_of
-from mmdc_tf.errors import RESEARCH_USE, counted
+from mmdc_tf.errors import RESEARCH_USE, counted, kind_and_line
 from mmdc_tf.evaluation.metrics import all_metrics, class_results
 from mmdc_tf.evaluation.predictions import read_predictions
 from mmdc_tf.evaluation.statistics import metric_intervals
@@ -22,7 +23,7 @@ from mmdc_tf.evaluation.text import FILTERS, between, fixed, share
 from mmdc_tf.experiments.results import PERCENT_METRICS
 from mmdc_tf.experiments.rows import load_table
 from mmdc_tf.experiments.run_folder import CALIBRATION, MODEL_CARD, OK, PREDICTIONS, read_samples
-from mmdc_tf.io import page_templates, read_json, require_json, write_text
+from mmdc_tf.io import is_disk_error, page_templates, read_json, require_json, write_text
 from mmdc_tf.preprocessing import stored_recipe
 from mmdc_tf.training.recipe import MONITORS
 
@@ -45,15 +46,24 @@ NEAR_TWINS = {
 WEIGHTS = {"none": "random", "imagenet": "ImageNet, for the backbone"}
 
 
-def write_model_cards(folder: Path) -> None:
-    """Writes the card of each finished training in a table's folder that kept a model and has no card yet."""
+def write_model_cards(folder: Path, say: Callable[[str], object] = print) -> None:
+    """Writes the card of each finished training in a table's folder that kept a model and has no card yet.
+
+    What goes wrong with a card is one line of ``say``: the other trainings go on.
+    """
     if (samples := read_samples(folder)) is None:  # a run of an older version
         return
     for model in sorted(folder.glob("*/*/fold*-seed*/model.keras")):
         place = model.parent
         status = read_json(place / "status.json") or {}
-        if status.get("status") == OK and (place / CALIBRATION).is_file() and not (place / MODEL_CARD).is_file():
+        if status.get("status") != OK or not (place / CALIBRATION).is_file() or (place / MODEL_CARD).is_file():
+            continue
+        try:
             write_model_card(place, samples)
+        except Exception as error:
+            if is_disk_error(error):
+                raise
+            say(f"note: no model card in {place}: {kind_and_line(error, 300)}")
 
 
 def write_model_card(place: Path, samples: pd.DataFrame) -> Path:
