@@ -72,7 +72,7 @@ REFUSED = {
     "run --table 2 --jobs 2 --devices all": "Expected --devices all with one training at a time",
     # what reads a run
     "compare nowhere --baseline vgg16": "(absent)",
-    "compare empty --baseline vgg16": "no run.json",
+    "compare empty --baseline vgg16": "none of table1",
     "compare file --baseline vgg16": "a file",
     "compare broken --baseline vgg16": "broken/table2/run.json",
     "compare runs/NAME": "required: --baseline",

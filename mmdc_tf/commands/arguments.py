@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import math
 import os
 import re
@@ -11,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmdc_tf.errors import ConfigurationError, did_you_mean_path
+from mmdc_tf.errors import ConfigurationError, InputError, did_you_mean_path
 
 if TYPE_CHECKING:
     from mmdc_tf.datasets.jobs import Executor
@@ -107,6 +108,22 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     """Adds ``--model``, which ``mmdc_tf.serving.card.model_file`` reads."""
     words = "a model.keras file, or the training's folder"
     parser.add_argument("--model", type=Path, required=True, metavar="M", help=words)
+
+
+def add_patient(add: Callable[..., Any]) -> None:
+    """Adds ``--age`` and ``--density`` of the images' patient; None where not given, NaN for "unknown"."""
+    age, density = (functools.partial(_patient_value, name) for name in ("age", "density"))
+    add("--age", type=age, help="in years, or unknown; default: what a DICOM header says, else unknown")
+    add("--density", type=density, help="BI-RADS density 1 to 4, or unknown; default: unknown")
+
+
+def _patient_value(name: str, text: str) -> float | None:
+    from mmdc_tf.serving.predictor import number
+
+    try:
+        return number(name, text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def add_dataset_of_run(parser: argparse.ArgumentParser) -> None:

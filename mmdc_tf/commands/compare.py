@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mmdc_tf.commands import EXIT_OK
 from mmdc_tf.commands.arguments import PROTOCOL_SETS, add_debug, add_protocol, names
 from mmdc_tf.errors import RESEARCH_USE, ConfigurationError, did_you_mean
-from mmdc_tf.experiments.rows import TABLES, load_table
+from mmdc_tf.experiments.rows import load_table, tables_in
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,15 +72,8 @@ def _compare(options: argparse.Namespace) -> int:
 
 def _table_folders(run: Path) -> list[Path]:
     """The folders of tables that ``RUN`` names."""
-    candidates = [run.resolve(), *(run.resolve() / name for name in TABLES)]
-    found = [folder for folder in candidates if (folder / "run.json").is_file()]
-    if not found:
-        state = "no run.json in it or in a table's folder" if run.is_dir() else "a file" if run.exists() else "absent"
-        raise ConfigurationError(
-            f"Expected a run's folder with {', '.join(TABLES)}, or one of these. Received: RUN={str(run)!r} ({state}). "
-            "Give the --output of mmdc-tf run."
-        )
-    return found
+    folder = run.resolve()
+    return [folder] if (folder / "run.json").is_file() else [folder / table.name for table in tables_in(folder)]
 
 
 def _rows(folder: Path) -> list[str]:
@@ -144,14 +137,10 @@ def _write(folder: Path, baseline: str, compared: Compared) -> str:
 
 
 def _for_programs(folder: Path, baseline: str, compared: Compared) -> dict[str, Any]:
-    parts = [
-        {
-            "protocol": protocol,
-            "rows": [] if lines is None else json.loads(lines.to_json(orient="records")),
-            "left_out": left_out,
-        }
-        for protocol, (lines, left_out) in compared.items()
-    ]
+    parts = []
+    for protocol, (lines, left_out) in compared.items():
+        rows = [] if lines is None else json.loads(lines.to_json(orient="records"))
+        parts.append({"protocol": protocol, "rows": rows, "left_out": left_out})
     note = " ".join(filter(None, [_notice(folder), RESEARCH_USE]))
     return {"table": folder.name, "baseline": baseline, "note": note, "comparisons": parts}
 

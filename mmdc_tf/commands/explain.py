@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import functools
 import os
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, TextIO
 
 from mmdc_tf.commands import EXIT_FAILED, EXIT_OK, import_tensorflow
-from mmdc_tf.commands.arguments import add_debug, add_model, require_one
+from mmdc_tf.commands.arguments import add_debug, add_model, add_patient, require_one
 from mmdc_tf.errors import ConfigurationError, InputError
 
 if TYPE_CHECKING:
@@ -29,20 +28,9 @@ def add_explain(parser: argparse.ArgumentParser) -> None:
     add("images", type=Path, nargs="+", metavar="IMAGE", help="PNG, JPEG, TIFF, BMP and DICOM files")
     add("--output", type=Path, required=True, help=f"folder for a picture an image, NAME{SUFFIX}; may exist")
     add("--class", dest="class_name", metavar="NAME", help="what Grad-CAM asks about; default: the most probable class")
-    age, density = (functools.partial(_known, name) for name in ("age", "density"))
-    add("--age", type=age, help="in years, or unknown; default: a DICOM header's, else unknown")
-    add("--density", type=density, help="BI-RADS density 1 to 4, or unknown; default: unknown")
+    add_patient(add)
     add("--mask", type=Path, metavar="FILE", help="the image's lesion mask; default: NAME_Mask and the like beside it")
     add_debug(parser)
-
-
-def _known(name: str, text: str) -> float | None:
-    from mmdc_tf.serving.predictor import number
-
-    try:
-        return number(name, text)
-    except InputError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _explain(options: argparse.Namespace) -> int:

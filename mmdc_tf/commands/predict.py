@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmdc_tf.commands import EXIT_FAILED, EXIT_OK, import_tensorflow
-from mmdc_tf.commands.arguments import add_debug, add_model, require_one
+from mmdc_tf.commands.arguments import add_debug, add_model, add_patient, require_one
 from mmdc_tf.errors import ConfigurationError, one_line
 
 if TYPE_CHECKING:
@@ -21,8 +21,7 @@ def add_predict(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
     add = parser.add_argument
     add("paths", type=Path, nargs="*", metavar="PATH", help="images (PNG, JPEG, TIFF, BMP, DICOM) and folders of them")
-    add("--age", default="", help="in years, or unknown; default: what a DICOM header says, else unknown")
-    add("--density", default="", help="BI-RADS density 1 to 4, or unknown; default: unknown")
+    add_patient(add)
     words = (
         "age and density by image: columns image_path (absolute, or relative to the table), age, density; its values "
         "come before --age and --density, and its images are taken where no PATH is named"
@@ -71,7 +70,6 @@ def _predict(options: argparse.Namespace) -> int:
 def _listing(options: argparse.Namespace) -> Listing:
     """What is asked for; everything that can be refused before TensorFlow is imported is refused here."""
     from mmdc_tf.serving.listing import list_images
-    from mmdc_tf.serving.predictor import number
 
     output = options.output
     if not options.paths and options.table is None:
@@ -84,5 +82,4 @@ def _listing(options: argparse.Namespace) -> Listing:
             f"Expected an output that replaces no file given. Received: output={output}, which is one. "
             "Choose another --output."
         )
-    age, density = number("age", options.age), number("density", options.density)
-    return list_images(options.paths, options.table, age, density)
+    return list_images(options.paths, options.table, options.age, options.density)
