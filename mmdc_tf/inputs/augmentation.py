@@ -47,10 +47,7 @@ class Augmentation:
 
 
 def augmentation_layers(settings: Augmentation, seed: int) -> list[keras.layers.Layer]:
-    """The Keras layers for these settings, for float32 images (batch, H, W, 3) in [0, 255].
-
-    A setting of zero adds no layer. The same seed draws the same movements.
-    """
+    """The Keras layers for these settings, for float32 images (batch, H, W, 3) in [0, 255]; the seed decides."""
     layers: list[keras.layers.Layer] = []
     if settings.mirror:
         layers.append(keras.layers.RandomFlip("horizontal", seed=seed))
@@ -113,18 +110,11 @@ class FixedView:
 
 
 def fixed_views(count: int, limits: Augmentation) -> tuple[FixedView, ...]:
-    """Views spread evenly within the limits; the first views of a larger count are those of a smaller one.
+    """At most ``count`` views spread evenly within the limits; a larger count begins with those of a smaller one.
 
     The first changes nothing; the second is the mirror, where the limits allow mirroring; the others are points of a
     Sobol sequence (Joe and Kuo, SIAM J. Sci. Comput. 30, 2008), whose every beginning covers the limits evenly. The
     mirror is one of its dimensions, so that half of the views are mirrored and no movement is seen mirrored only.
-
-    Args:
-        count: the number of views, at least 1.
-        limits: how far an image may be moved either way.
-
-    Returns:
-        ``count`` views; fewer where the limits allow no more, as two where they allow mirroring alone.
 
     Raises:
         ConfigurationError: ``count`` is below 1, or the fill mode is unknown.
@@ -142,7 +132,6 @@ def fixed_views(count: int, limits: Augmentation) -> tuple[FixedView, ...]:
 
 
 def _view(point: np.ndarray, limits: Augmentation) -> FixedView:
-    """The view at a point of the unit cube, whose centre is no movement at all."""
     reach = (limits.shift, limits.shift, limits.zoom, limits.rotation, limits.brightness)
     # Rounded, as these numbers name the view in a cache; adding 0.0 makes a zero of -0.0.
     shift_y, shift_x, zoom, rotation, brightness = (

@@ -34,15 +34,12 @@ FrozenPart = Callable[[tf.Tensor], tf.Tensor | list[tf.Tensor]]
 
 
 class FrozenFeatures(ABC):
-    """What a frozen part makes of images in a number of fixed views, of which the first is the image as it is.
+    """What a frozen part makes of images in ``views`` fixed views, of which the first is the image as it is.
 
-    Args:
-        views: how many.
-        mixing: α of ``with_mixing``; 0 mixes nothing. Above 0, training batches carry sample weights.
+    ``mixing`` is α of ``with_mixing``; 0 mixes nothing.
     """
 
     kind: str
-    """``"stored"`` or ``"computed"``."""
 
     def __init__(self, views: int, mixing: float = 0.0) -> None:
         self._views, self.mixing = views, mixing
@@ -65,13 +62,9 @@ class FrozenFeatures(ABC):
     ) -> tf.data.Dataset:
         """Batches in a new order every epoch; the same seed gives the same batches.
 
-        Order and metadata are those of ``training_dataset`` with the same seed and dropout.
+        Order and metadata are those of ``training_dataset`` with the same table, settings, seed and dropout.
 
         Args:
-            table: a sample table.
-            settings: what the tensors are; ``"image"`` stands for the features.
-            seed: of the order, the views (for each sample and epoch one is drawn), the dropout and the mixing.
-            metadata_dropout: as in ``training_dataset``.
             weights: of each class index: each batch then has sample weights, right for mixed labels too.
 
         Returns:
@@ -119,7 +112,6 @@ class StoredFeatures(FrozenFeatures):
     Args:
         views: for each view, for each output of the frozen part, an array (n, h, w, channels).
         rows: the row of each ``sample_id`` in these arrays.
-        mixing: as in ``FrozenFeatures``.
     """
 
     kind = "stored"
@@ -158,15 +150,7 @@ class StoredFeatures(FrozenFeatures):
 
 
 class ComputedFeatures(FrozenFeatures):
-    """The same features computed in every step, for where the disk is too small.
-
-    The frozen part runs inside ``tf.data``: on the processor, also where there is an accelerator.
-
-    Args:
-        views: as in ``FrozenFeatures``.
-        frozen: makes the features of a batch.
-        mixing: as in ``FrozenFeatures``.
-    """
+    """The same features computed in every step, on the processor, for where the disk is too small."""
 
     kind = "computed"
 
@@ -196,14 +180,9 @@ def _require_one_image(settings: InputSettings) -> None:
 def with_mixing(dataset: tf.data.Dataset, alpha: float, seed: int) -> tf.data.Dataset:
     """Mixes each sample with another of its batch: manifold mixup (Verma et al., ICML 2019) after a fixed layer.
 
-    One share λ ~ Beta(α, α) a batch, as in their algorithm; the partners are the batch in a random order; features,
-    labels and metadata become λ · own + (1 - λ) · partner's. An age or a density that one of the two lacks cannot be
-    mixed: it is that of the one with the larger share, unknown where this one lacks it. Drawn anew every epoch.
-
-    Args:
-        dataset: batches of ({name: float32 (batch, …)}, one-hot float32 (batch, classes)).
-        alpha: α, above 0: the smaller, the nearer λ is to 0 or 1.
-        seed: of the shares and the partners.
+    One share λ ~ Beta(α, α), α above 0, a batch, as in their algorithm; the partners are the batch in a random order;
+    features, labels and metadata become λ · own + (1 - λ) · partner's. An age or a density that one of the two lacks
+    cannot be mixed: it is that of the one with the larger share, unknown where this one lacks it.
     """
 
     def mix(batch: tuple[Tensors, tf.Tensor], pair: tf.Tensor) -> tuple[Tensors, tf.Tensor]:
@@ -224,12 +203,7 @@ def with_mixing(dataset: tf.data.Dataset, alpha: float, seed: int) -> tf.data.Da
 
 
 def with_sample_weights(dataset: tf.data.Dataset, class_weights: dict[int, float]) -> tf.data.Dataset:
-    """Adds Σ_c y_c · w_c, float32 (batch,): Keras' ``class_weight`` would weigh a mixed label by its largest class.
-
-    Args:
-        dataset: batches of (tensors, labels), one-hot or mixed.
-        class_weights: the weight of each class index; a class without one weighs 1, as in Keras.
-    """
+    """Adds Σ_c y_c · w_c (1 where none): Keras' ``class_weight`` would weigh a mixed label by its largest class."""
 
     def weigh(tensors: Tensors, label: tf.Tensor) -> tuple[Tensors, tf.Tensor, tf.Tensor]:
         weights = [float(class_weights.get(index, 1.0)) for index in range(label.shape[-1])]

@@ -51,19 +51,12 @@ class InputSettings:
 
 
 def metadata_array(table: pd.DataFrame) -> np.ndarray:
-    """Raw age in years and BI-RADS density 1 to 4: float32 (n, 2), NaN where unknown.
-
-    The model standardises, and has a token for unknown.
-    """
+    """Raw age in years and BI-RADS density 1 to 4: float32 (n, 2), NaN where unknown."""
     return table.loc[:, list(METADATA_COLUMNS)].to_numpy(dtype="float32")
 
 
 def label_array(table: pd.DataFrame, class_names: tuple[str, ...]) -> np.ndarray:
-    """One-hot labels in the order of ``class_names``: float32 (n, classes).
-
-    Raises:
-        DatasetError: a label is none of the class names.
-    """
+    """One-hot labels in the order of ``class_names``, float32 (n, classes); ``DatasetError`` on any other."""
     indices = pd.Index(class_names).get_indexer(pd.Index(table["label"]))
     unknown = table["label"][indices < 0]
     if len(unknown):
@@ -74,16 +67,10 @@ def label_array(table: pd.DataFrame, class_names: tuple[str, ...]) -> np.ndarray
 
 
 def other_views(table: pd.DataFrame) -> np.ndarray:
-    """The image of the same breast in the other standard view (CC for MLO, MLO for CC).
+    """Paths of the same breast in the other standard view (CC, MLO), str (n,); "" where unknown or absent.
 
-    Only the given table is searched: a part of a split never sees an image of another part.
-
-    Args:
-        table: a sample table, or one part of it.
-
-    Returns:
-        Paths in the table's order, str (n,); "" where the patient, side or view is unknown or the other view is absent.
-        Where a breast has several images of a view, its first by ``sample_id``.
+    Only the given table is searched: a part of a split never sees an image of another part. Where a breast has several
+    images of a view, it is the first by ``sample_id``.
     """
     known = (table[[*BREAST, "view"]] != "").all(axis=1)
     firsts = table[known].sort_values("sample_id", kind="stable").drop_duplicates([*BREAST, "view"])
@@ -134,11 +121,7 @@ def training_dataset(
 def evaluation_dataset(table: pd.DataFrame, settings: InputSettings, changes: Sequence[Change] = ()) -> tf.data.Dataset:
     """The same tensors as ``training_dataset`` in the table's own order, without augmentation.
 
-    Args:
-        table: a sample table.
-        settings: what the tensors are.
-        changes: each row comes once for each of them, one after the other, its images (both views) changed after
-            preprocessing; without any it comes once, as it is.
+    With ``changes`` each row comes once for each of them, its images (both views) changed after preprocessing.
     """
     dataset = preprocessed(table, settings)
     if changes:
@@ -149,11 +132,7 @@ def evaluation_dataset(table: pd.DataFrame, settings: InputSettings, changes: Se
 def preprocessed(table: pd.DataFrame, settings: InputSettings, seed: int | None = None) -> tf.data.Dataset:
     """One sample after another, images uint8 (S, S, 3), kept after preprocessing: the costly part runs once.
 
-    Args:
-        table: a sample table.
-        settings: what the tensors are.
-        seed: of a new order in every pass; None for the table's own. What is shuffled are paths: a buffer of images
-            would hold the whole table, and the first batch would wait for it.
+    With a seed in a new order in every pass. What is shuffled are paths: a buffer of images would hold the whole table.
     """
     sources = {name: SOURCES[name](table) for name in settings.inputs}
     dataset = tf.data.Dataset.from_tensor_slices((sources, label_array(table, settings.class_names)))
@@ -192,15 +171,8 @@ def _prepared(path: bytes, recipe: Recipe, image_size: int) -> np.ndarray:
 
 @functools.lru_cache(maxsize=1)
 def _kept(recipe: Recipe, image_size: int) -> tuple[dict[Any, np.ndarray], dict[Any, threading.Lock]]:
-    """The prepared images of the recipe and size in use, by file: all datasets of a process share them.
-
-    ``Dataset.cache`` would keep them for one dataset, and make a shuffled one wait for all its images.
-    """
+    """The prepared images by file, for all datasets of a process; ``Dataset.cache`` would make a shuffled one wait."""
     return {}, defaultdict(threading.Lock)
-
-
-def _times(value: tf.Tensor, times: int) -> tf.Tensor:
-    return tf.repeat(value[tf.newaxis], times, axis=0)
 
 
 def _changed(dataset: tf.data.Dataset, changes: tuple[Change, ...], settings: InputSettings) -> tf.data.Dataset:
@@ -210,11 +182,15 @@ def _changed(dataset: tf.data.Dataset, changes: tuple[Change, ...], settings: In
     def versions(pixels: np.ndarray) -> np.ndarray:
         return np.stack([change(pixels) for change in changes])
 
+    def changed(value: tf.Tensor) -> tf.Tensor:
+        return tf.ensure_shape(tf.numpy_function(versions, [value], tf.uint8, stateful=False), shape)
+
+    def repeated(value: tf.Tensor) -> tf.Tensor:
+        return tf.repeat(value[tf.newaxis], len(changes), axis=0)
+
     def change(tensors: Tensors, label: tf.Tensor) -> tuple[Tensors, tf.Tensor]:
-        rows = {name: _times(value, len(changes)) for name, value in tensors.items() if name not in IMAGES}
-        for name in set(IMAGES) & set(tensors):
-            rows[name] = tf.ensure_shape(tf.numpy_function(versions, [tensors[name]], tf.uint8, stateful=False), shape)
-        return rows, _times(label, len(changes))
+        rows = {name: (changed if name in IMAGES else repeated)(value) for name, value in tensors.items()}
+        return rows, repeated(label)
 
     return mapped(dataset, change).unbatch()
 
@@ -241,10 +217,7 @@ def _augmented(dataset: tf.data.Dataset, augmentation: Augmentation, seed: int) 
 
 
 def batch_seeds(seed: int) -> tf.data.Dataset:
-    """Without end, a seed for the stateless draws of each batch, int64 (2,); others in every epoch.
-
-    A stream of its own: the order of the rows and the movements stay those of the same ``seed``.
-    """
+    """Without end, a seed for the stateless draws of each batch, int64 (2,), in a stream of its own."""
     return tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2, drop_remainder=True)
 
 

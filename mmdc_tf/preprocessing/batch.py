@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from mmdc_tf.datasets.jobs import Executor, parallel
 from mmdc_tf.datasets.opencv import cv2
-from mmdc_tf.errors import ConfigurationError, DatasetError, InputError, UnreadableImageError
+from mmdc_tf.errors import ConfigurationError, DatasetError, InputError, UnreadableImageError, one_line
 from mmdc_tf.io import clear_leftovers, require_writable, write_with
 from mmdc_tf.preprocessing.operations import require_positive_whole
 from mmdc_tf.preprocessing.recipes import Recipe, get_recipe
@@ -26,19 +26,12 @@ from mmdc_tf.preprocessing.scan_file import preprocess_scan
 from mmdc_tf.preprocessing.scan_folder import Row, ScanFolder, list_scans, read_manifest, write_manifest
 
 MANIFEST, LOCK = "manifest.csv", ".mmdc-tf.lock"
-Job = tuple[str, str, Row | None]
-"""A scan and its PNG, relative to the folders, and its row of an earlier run."""
+Job = tuple[str, str, Row | None]  # a scan and its PNG, relative to the folders, and its row of an earlier run
 
 
 @dataclass(frozen=True)
 class BatchResult:
-    """How a folder ended.
-
-    Args:
-        rows: one a scan, in order of their names.
-        unchanged: number of scans that an earlier run had done.
-        lesion_masks, outside_links, others: as in ``scan_folder.ScanFolder``; left out.
-    """
+    """A row a scan, in order of their names; what was left out is as in ``scan_folder.ScanFolder``."""
 
     rows: tuple[Row, ...]
     unchanged: int
@@ -48,7 +41,6 @@ class BatchResult:
 
     @property
     def failed(self) -> tuple[Row, ...]:
-        """The scans without a PNG."""
         return tuple(row for row in self.rows if row.failed)
 
 
@@ -62,10 +54,10 @@ def preprocess_folder(
 ) -> BatchResult:
     """Preprocesses all scans below a folder.
 
-    Each becomes a PNG of the same pixels that training sees; its name is ``scan_folder.png_names``'. ``manifest.csv``
-    in the target has a line for each (``Row``) and grows as they are done. A later run with the same recipe and size
-    does only scans that are new, have changed, could not be read, or whose PNG is gone; lines of scans that are no
-    longer there stay as long as their PNG does. Nothing is written outside the target.
+    Each becomes a PNG of the same pixels that training sees, named by ``scan_folder.png_names``. ``manifest.csv`` in
+    the target has a line for each (``Row``) and grows as they are done. A later run with the same recipe and size does
+    only scans that are new, have changed, could not be read, or whose PNG is gone; lines of scans that are no longer
+    there stay as long as their PNG does. Nothing is written outside the target.
 
     Args:
         source: the folder of scans; links are treated as ``scan_folder.list_scans`` says.
@@ -77,9 +69,7 @@ def preprocess_folder(
 
     Raises:
         DatasetError: the source is no folder or holds no scan.
-        ConfigurationError: an unknown recipe, a size or number of workers below 1, a target that cannot be written to,
-            contains the source, was made with another recipe or size, holds PNG files of other origin where results
-            would go, has a link that leads outside, or is in use by another run; or a worker process was killed.
+        ConfigurationError: an option out of range, a target that does not fit, or a worker process was killed.
         OSError: the disk failed; what is done stays done.
     """
     get_recipe(recipe)
@@ -162,7 +152,7 @@ def _run(
     standing = _standing_rows(outputs, target, before)
     write_manifest(target / MANIFEST, standing.values())
     progress(0, len(outputs))
-    jobs: list[Job] = [(scan, png, before.get(scan)) for scan, png in outputs.items()]
+    jobs = [(scan, png, before.get(scan)) for scan, png in outputs.items()]
     rows: dict[str, Row] = {}
     unchanged = 0
     with (
@@ -196,15 +186,7 @@ def _standing_rows(outputs: dict[str, str], target: Path, before: dict[str, Row]
 
 
 def process_scan(source: Path, target: Path, recipe: Recipe, size: int, job: Job) -> tuple[Row, bool]:
-    """Makes the PNG of a scan, unless that of an earlier run is there and the scan has not changed.
-
-    Returns:
-        The line of the manifest, and whether anything was done.
-
-    Raises:
-        ConfigurationError: the machine that it runs on does not have the folders.
-        OSError: the PNG cannot be written.
-    """
+    """The line of the manifest, and whether a PNG was made: not where an earlier run's is that of the same scan."""
     for name, folder, sign in (("input", source, source), ("output", target, target / LOCK)):
         if not sign.exists():
             raise ConfigurationError(
@@ -225,8 +207,7 @@ def process_scan(source: Path, target: Path, recipe: Recipe, size: int, job: Job
     except (InputError, OSError, RuntimeError, MemoryError) as error:
         png.unlink(missing_ok=True)  # that of an earlier state of the scan would pass for one of its present state
         flag = "unreadable" if isinstance(error, OSError | UnreadableImageError) else "failed"
-        reason = " ".join((str(error) or type(error).__name__).split())
-        return row(flags=flag, reason=reason, seconds=_since(started)), True
+        return row(flags=flag, reason=one_line(error) or type(error).__name__, seconds=_since(started)), True
     write_png(png, done.image)
     share = round(done.box[2] * done.box[3] / (done.width * done.height), 4)
     pixels = (output, digest, done.width, done.height, *done.box, share, done.side, ";".join(done.flags))

@@ -1,14 +1,9 @@
 """Finding the breast in a mammogram so that no tissue is thrown away: for the recipe "lesion-safe".
 
-Ours, built on what film scans have in common, by lengths that are shares of the scan and so hold at every resolution:
-film without tissue is the darkest large area and of nearly one grey level; strips of the scanner's light are straight,
-lie along a whole edge and have no texture; frames are thin; labels do not touch the breast, and the breast is large.
-The threshold lies just above the film's own level, not halfway to the tissue as Otsu's does, so that fat and skin stay.
-
-What is found must depend little on rounding, since a scan that is decoded at a quarter of its size is to give the same
-box as the whole one: so the copy that is searched is an average of whole blocks in fractions of a grey level, the
-threshold too is a fraction, thin lines along the edges of the scan are cut off wherever they end, and the outline is
-smooth.
+Ours, by lengths that are shares of the scan and so hold at every resolution: film without tissue is the darkest large
+area and of nearly one grey level; strips of the scanner's light are straight, lie along a whole edge and have no
+texture; frames are thin; labels do not touch the breast, and the breast is large. A scan that is decoded at a quarter
+of its size is to give the same box: what is searched are fractions of a grey level, and the outline is smooth.
 """
 
 from __future__ import annotations
@@ -62,19 +57,15 @@ def find_breast(
 ) -> BreastRegion:
     """Finds the breast on film: all that is brighter than the film, less strips, frames and labels, holes filled.
 
-    The mask of a mirrored image is the mirrored mask, to the bit.
+    The mask of a mirrored image is the mirrored mask, to the bit. In an image of one value, without dark film or
+    without a region large enough nothing is found, and all of it is kept.
 
     Args:
         grey: uint8 (H, W).
         working_side: the copy that is searched is of means of square blocks of 1, 2, 4 … pixels, as large as leaves a
             longest side of at least so many pixels.
-        contrast: the threshold's height above the film, above 0: see ``CONTRAST``.
-        opening: radius of the disc that the breast must hold, as a share of the longest side, above 0.
+        contrast, opening: above 0, see ``CONTRAST`` and ``OPENING``.
         margin: how far the mask is grown, as a share of the longest side, 0 or more; not onto strips and labels.
-
-    Returns:
-        The mask and whether a breast was found. In an image of one value, without dark film or without a region
-        large enough nothing is found, and all of it is kept.
 
     Raises:
         InputError: another dtype or shape.
@@ -98,10 +89,7 @@ def find_breast(
 
 
 def _is_mirrored(grey: np.ndarray) -> bool:
-    """Whether the mirrored image is the one to search: of an image and its mirror image always the same one is.
-
-    The one with more light at the left; of equal ones, that of the brighter first column or pixel that differs.
-    """
+    """The mirrored image is searched where its left has more light, or its first column or pixel that differs."""
     light = operations.column_light(grey)
     left, right = operations.light_of_halves(light)
     if left != right:
@@ -112,10 +100,7 @@ def _is_mirrored(grey: np.ndarray) -> bool:
 
 
 def block_means(grey: np.ndarray, block: int) -> np.ndarray:
-    """float32 (⌈H / block⌉, ⌈W / block⌉): means of square blocks; where the last ones are not full, the border repeats.
-
-    A JPEG decoder that is asked for a half, a quarter or an eighth of the size gives such means too, rounded.
-    """
+    """float32 means of square blocks, as a JPEG decoder at reduced size gives; at the end the border repeats."""
     bottom, right = (-side % block for side in grey.shape)
     if bottom or right:
         grey = cv2.copyMakeBorder(grey, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
@@ -144,17 +129,11 @@ def _search(small: np.ndarray, contrast: float, radius: float, margin: float) ->
 
 
 def film_level(grey: np.ndarray, ignored: np.ndarray, contrast: float) -> tuple[float, float] | None:
-    """The grey level of the film, and a threshold just above it: what is brighter is tissue, label or frame.
-
-    The film's level is the mean of its peak, not the peak's highest point, so that rounding hardly moves it.
+    """The film's level, the mean of its peak, and a threshold just above it, by ``contrast``; None without film.
 
     Args:
         grey: float32 (H, W) in [0, 255], smoothed.
         ignored: bool (H, W): pixels that do not count.
-        contrast: share of the way from the film to the median of the pixels above Otsu's threshold.
-
-    Returns:
-        Both as fractions of a grey level; None where no film is in view.
     """
     counted = white_where(~ignored)
     fine = cv2.calcHist([grey], [0], counted, [256 * BINS], [-0.5 / BINS, 256 - 0.5 / BINS]).ravel()
@@ -171,10 +150,7 @@ def film_level(grey: np.ndarray, ignored: np.ndarray, contrast: float) -> tuple[
 
 
 def _peak(counts: np.ndarray, levels: np.ndarray, otsu: float) -> float:
-    """The middle of the dark class's peak.
-
-    Pure black is what was painted over, unless no other level is as common as film.
-    """
+    """The middle of the dark class's peak; pure black is what was painted over, unless no other level is common."""
     dark = np.where(levels <= otsu, counts, 0)
     unpainted = np.where(levels < 0.5, 0, dark)
     common = _in_window(unpainted)
@@ -195,10 +171,7 @@ def _in_window(counts: np.ndarray) -> np.ndarray:
 
 
 def strip_mask(grey: np.ndarray) -> np.ndarray:
-    """bool (H, W): strips of the scanner's light along the edges, and the line of blur beside them.
-
-    They are nearly white from one end to the other, without texture. ``grey``: (H, W) in [0, 255], smoothed.
-    """
+    """bool (H, W): strips of the scanner's light along the edges, white without texture, and the blur beside them."""
     mask = np.zeros(grey.shape, bool)
     for lines, marked in ((grey, mask), (grey[::-1], mask[::-1]), (grey.T, mask.T), (grey.T[::-1], mask.T[::-1])):
         marked[: _strip_depth(lines)] = True
@@ -264,13 +237,7 @@ def _with_margin(breast: np.ndarray, foreign: np.ndarray, margin: float) -> np.n
 
 
 def box_between_pixels(rise: np.ndarray, breast: np.ndarray, margin: float) -> np.ndarray:
-    """Left, top, right and bottom of a breast in fractions of a pixel, where the grey levels pass the threshold.
-
-    Args:
-        rise: float32 (H, W), above 1 on what is bright.
-        breast: uint8 (H, W), 255 on the breast, of which no side reaches further than what is bright.
-        margin: in pixels, added on each side within the image.
-    """
+    """Left, top, right and bottom in fractions of a pixel, where the grey levels (``rise``) pass the threshold, 1."""
     near = np.where(cv2.dilate(breast, np.ones((3, 3), np.uint8)) > 0, rise, np.float32(0))
     height, width = rise.shape
     columns, rows = near.max(axis=0), near.max(axis=1)

@@ -1,8 +1,7 @@
 """BRINT, a binary rotation-invariant and noise-tolerant texture descriptor, and the steps of the recipe "brint".
 
 Source: L. Liu, Y. Long, P. W. Fieguth, S. Lao and G. Zhao, "BRINT: Binary rotation invariant and noise tolerant texture
-classification", IEEE Trans. Image Processing 23(7):3071-3084, 2014. The recipe's steps and channels are those of
-Marroquín and Cáceres 2024 (BRINT + CNN, reference [20] of the paper), as in the first author's thesis code.
+classification", IEEE Trans. Image Processing 23(7):3071-3084, 2014; recipe and channels: Marroquín and Cáceres 2024.
 
 For a radius r, p = 8q samples x_0 … x_(p-1) lie on a ring around a centre x_c: x_n at the angle 2πn/p, counted from the
 right, counter-clockwise as the image is seen, by bilinear interpolation. Only centres around which the ring lies inside
@@ -14,10 +13,8 @@ the image are used. Each arc of q samples is averaged before anything is thresho
 
 The least of a code's eight bit rotations is the same however the ring is turned by an arc: 36 of the 256 codes remain.
 
-Flat regions make exact ties common, and rounding would break them at random. The image is therefore brought to [0, 1]
-by its own least and greatest value, and ≥ means "not smaller by more than ``TIE_TOLERANCE``" of that range. So codes
-and histograms are exactly those of the image turned by 90°, 180° or 270° and of a·image + b, a > 0 (where its dtype
-holds it without rounding).
+The image is brought to [0, 1] by its least and greatest value, and ≥ means "not smaller by over ``TIE_TOLERANCE``":
+so exact ties are not broken by rounding, and codes are those of the image turned by 90° and of a·image + b, a > 0.
 """
 
 from __future__ import annotations
@@ -35,27 +32,18 @@ from mmdc_tf.preprocessing.operations import checked_image, column_light, light_
 from mmdc_tf.preprocessing.steps import State, required_mask
 
 ARCS = 8
-TIE_TOLERANCE = 1e-6
-"""In units of the image's range: far above float64's rounding, far below a grey level (4e-3 of 8 bits)."""
-REFERENCE_HEIGHT = 2546
-"""The scan height that the published lengths are taken for: the median of 72 Mini-DDSM files (1,088 to 3,012)."""
+TIE_TOLERANCE = 1e-6  # of the image's range: far above float64's rounding, far below a grey level
+REFERENCE_HEIGHT = 2546  # of the scans that published lengths are for: the median of 72 Mini-DDSM files
 ROTATION_MINIMUM = np.array(
     [min((code >> turn | code << ARCS - turn) & 255 for turn in range(ARCS)) for code in range(256)], np.uint8
 )
-"""uint8 (256,): the least of the eight bit rotations of each code."""
 CODES: tuple[int, ...] = tuple(int(code) for code in np.unique(ROTATION_MINIMUM))
 """The 36 codes that are the least of their rotations, ascending; their places are the bins of a histogram."""
 _BINS = np.searchsorted(CODES, ROTATION_MINIMUM)
 
 
 class BrintMaps(NamedTuple):
-    """A code a centre; all three uint8 (H − 2r, W − 2r), of the pixels [r, H − r) × [r, W − r).
-
-    Args:
-        s: sign codes.
-        m: magnitude codes.
-        c: 1 where the centre is at least as bright as the mean of all centres, else 0.
-    """
+    """Codes s and m, and c, 1 at bright centres: uint8 (H − 2r, W − 2r), of the pixels [r, H − r) × [r, W − r)."""
 
     s: np.ndarray
     m: np.ndarray
@@ -166,29 +154,18 @@ def _shifted(values: np.ndarray, radius: int, down: int, right: int) -> np.ndarr
 
 
 def _packed(arcs: np.ndarray, threshold: np.ndarray) -> np.ndarray:
-    """uint8 (h, w): bit i is 1 where arc i reaches the threshold."""
     return np.packbits(_reaches(arcs, threshold), axis=0, bitorder="little")[0]
 
 
 def _reaches(values: np.ndarray, threshold: np.ndarray | float) -> np.ndarray:
-    """uint8: 1 where a value is not smaller than the threshold by more than the tolerance."""
     return (values >= threshold - TIE_TOLERANCE).view(np.uint8)
 
 
 def stack_brint(grey: np.ndarray, radius: int = 2, q: int = 2, background: int = 10) -> np.ndarray:
-    """Grey, BRINT_S (the least of its rotations) and BRINT_M (as it is) as the three channels of an image.
+    """Grey, BRINT_S (the least of its rotations) and BRINT_M (as it is) as channels: uint8 (H, W, 3).
 
-    Args:
-        grey: uint8 (H, W).
-        radius, q: as ``brint_maps``.
-        background: the greatest grey level of a pixel that gets no codes: they would be those of its noise.
-
-    Returns:
-        uint8 (H, W, 3). Both codes are 0 at such pixels and where the ring does not fit into the image.
-
-    Raises:
-        InputError: another dtype or shape.
-        ConfigurationError: ``radius`` or ``q`` is not a whole number of at least 1.
+    Both codes are 0 where the ring does not fit into the image and at pixels not above ``background``, where they would
+    be those of noise. Arguments and errors as for ``brint_maps``, of a uint8 image.
     """
     channels = np.zeros((*checked_image(grey, "grey").shape, 3), np.uint8)
     channels[..., 0] = grey
@@ -219,22 +196,19 @@ def _unless_black(state: State, image: np.ndarray) -> State:
 
 
 def close_mask(state: State, diameter: int, reference_height: int) -> State:
-    """Fills the mask's gaps; the disc's diameter is that on a scan of the reference height."""
+    """Fills the mask's gaps; the disc's diameter is that on a scan of the reference height, as in the next two."""
     return _by_disc(operations.close_mask, state, diameter, reference_height)
 
 
 def open_mask(state: State, diameter: int, reference_height: int) -> State:
-    """Removes the mask's thin parts, by a disc as in ``close_mask``."""
     return _by_disc(operations.open_mask, state, diameter, reference_height)
 
 
 def dilate_mask(state: State, diameter: int, reference_height: int) -> State:
-    """Grows the mask, by a disc as in ``close_mask``."""
     return _by_disc(operations.dilate_mask, state, diameter, reference_height)
 
 
 def _by_disc(operation: Callable[..., np.ndarray], state: State, diameter: int, reference_height: int) -> State:
-    """The disc leaves (diameter − 1) / 2 pixels on each side of its centre."""
     radius = (diameter - 1) / 2 * (state.image.shape[0] / reference_height)
     return replace(state, mask=operation(required_mask(state), radius))
 

@@ -12,6 +12,7 @@ from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.errors import RESEARCH_USE, InputError
 from mmdc_tf.preprocessing.batch import write_png
 from mmdc_tf.preprocessing.lesions import lesion_pixels
+from mmdc_tf.preprocessing.operations import checked_pair, to_grey
 from mmdc_tf.preprocessing.recipes import get_recipe
 from mmdc_tf.preprocessing.scan_file import crop_of
 from mmdc_tf.preprocessing.scan_folder import Row, masks_by_scan
@@ -31,13 +32,11 @@ def write_contact_sheet(
     Args:
         path: the PNG file to write.
         rows: of the manifest; those without a PNG are passed over. At least one has one.
-        source: the folder of the scans.
-        target: the folder of the results.
+        source, target: the folders of the scans and of the results.
         lesion_masks: relative to ``source``; each belongs to a scan by its name (``scan_folder.masks_by_scan``).
 
     Returns:
-        The masks of these scans that could not be drawn, each with the reason: they cannot be read, mark no pixel or
-        are not of the scan's size.
+        The masks of these scans that could not be drawn, each with the reason.
 
     Raises:
         OSError: the file cannot be written.
@@ -83,12 +82,7 @@ def _pair(row: Row, source: Path, target: Path, masks: list[str], problems: list
     _outline(cell, crop_of(get_recipe(row.recipe), scan).region, REGION)
     for mask in masks:
         try:
-            lesion = lesion_pixels(read_image(source / mask))
-            if lesion.shape != scan.shape[:2]:
-                raise InputError(
-                    f"Expected a lesion mask of its scan's size {scan.shape[:2]}. Received: shape={lesion.shape}. "
-                    "Give such a mask."
-                )
+            _, lesion = checked_pair(to_grey(scan), lesion_pixels(read_image(source / mask)))
             _outline(cell, lesion, LESION)
         except InputError as error:
             problems.append(f"{mask}: {error}")
@@ -114,6 +108,5 @@ def _small(image: np.ndarray) -> np.ndarray:
 
 
 def _framed(image: np.ndarray) -> np.ndarray:
-    frame = np.zeros((CELL + GAP, CELL + GAP, 3), np.uint8)
-    frame[: image.shape[0], : image.shape[1]] = image
-    return frame
+    bottom, right = (CELL + GAP - side for side in image.shape[:2])
+    return cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_CONSTANT)

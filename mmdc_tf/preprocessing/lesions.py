@@ -13,14 +13,13 @@ import pandas as pd
 
 from mmdc_tf.datasets.images import read_image
 from mmdc_tf.datasets.schema import Dataset
-from mmdc_tf.errors import DatasetError, InputError
+from mmdc_tf.errors import DatasetError, InputError, one_line
 from mmdc_tf.preprocessing.operations import checked_image, checked_pair, to_grey, white_where
 from mmdc_tf.preprocessing.recipes import Recipe, get_recipe
 from mmdc_tf.preprocessing.scan_file import crop_of
 
 RECIPES = ("paper", "lesion-safe")
-ENOUGH = 0.99
-"""The share of a lesion from which it counts as kept."""
+ENOUGH = 0.99  # the share of a lesion from which it counts as kept
 _LESION_ABOVE = 127  # JPEG masks are not pure
 
 
@@ -30,9 +29,8 @@ class LesionSurvey:
 
     Args:
         recipes: their names, in order.
-        masks: one row a lesion mask, in order of the samples: ``sample_id``; ``mask``, its path relative to the
-            dataset's root; a column a recipe with the share of the mask's marked pixels inside the region kept, in
-            [0, 1]; ``problem``, why there is no share ("" where there is one).
+        masks: one row a lesion mask: ``sample_id``; ``mask``, its path relative to the root; a column a recipe with the
+            share of the mask inside the region kept, in [0, 1]; ``problem``, why there is none ("" where there is).
         scans: one row a scan: ``sample_id``; ``masks``, their number; a column a recipe with the area of the box that
             it cuts to as a share of the scan's, in (0, 1]; ``problem`` as above.
     """
@@ -75,13 +73,8 @@ def survey_lesions(
 ) -> LesionSurvey:
     """Runs each recipe once on each scan of a dataset, as far as its crop.
 
-    Scans are read side by side in threads. What cannot be measured (a scan or mask that cannot be read, a mask
-    without a pixel above 127 or of another size than its scan) stands in the result with the reason.
-
-    Args:
-        dataset: its table names lesion masks in ``lesion_masks``.
-        recipes: names of recipes.
-        progress: called with the number of scans done and of all, at the start and after each.
+    What cannot be measured (a scan or mask that cannot be read, a mask that marks nothing or is not of its scan's size)
+    stands in the result with the reason. ``progress`` is called with the numbers of scans done and of all.
 
     Raises:
         DatasetError: no sample has a lesion mask.
@@ -119,7 +112,7 @@ def _measure(
         crops = {recipe.name: crop_of(recipe, pixels) for recipe in recipes}
         regions = {name: crop.region for name, crop in crops.items()} if masks else {}
     except (InputError, RuntimeError, MemoryError) as error:
-        problem = f"the scan: {_line(error)}"
+        problem = f"the scan: {one_line(error) or type(error).__name__}"
         return scan | {"problem": problem}, [row | {"problem": problem} for row in named]
     shares = [_shares(root / mask, regions) for mask in masks]
     boxes = {name: crop.share for name, crop in crops.items()}
@@ -131,11 +124,7 @@ def _shares(mask: Path, regions: dict[str, np.ndarray]) -> dict[str, float] | di
         lesion = read_image(mask)
         return {name: share_inside(region, lesion) for name, region in regions.items()}
     except (InputError, MemoryError) as error:
-        return {"problem": _line(error)}
-
-
-def _line(error: Exception) -> str:
-    return " ".join((str(error) or type(error).__name__).split())
+        return {"problem": one_line(error) or type(error).__name__}
 
 
 def _table(rows: list[dict], second: str, recipes: tuple[str, ...]) -> pd.DataFrame:
@@ -144,24 +133,13 @@ def _table(rows: list[dict], second: str, recipes: tuple[str, ...]) -> pd.DataFr
 
 
 def share_inside(region: np.ndarray, lesion: np.ndarray) -> float:
-    """The share of a lesion's pixels in a region, in [0, 1].
-
-    Args:
-        region: uint8 (H, W), above 0 inside.
-        lesion: as for ``lesion_pixels``, of the same height and width.
-
-    Raises:
-        InputError: arrays of another dtype or shape, of different sizes, or a mask without a lesion.
-    """
+    """The share, in [0, 1], of a lesion's pixels (as ``lesion_pixels``) in a region, uint8 (H, W), above 0 inside."""
     region, marked = checked_pair(region, lesion_pixels(lesion))
     return float(np.count_nonzero(region[marked > 0]) / np.count_nonzero(marked))
 
 
 def lesion_pixels(lesion: np.ndarray) -> np.ndarray:
-    """The pixels that a lesion mask marks: uint8 (H, W), 255 on at least one. A reader's outline counts by its line.
-
-    Args:
-        lesion: uint8 (H, W) or (H, W, 3): a pixel above 127 is lesion (JPEG masks are not pure).
+    """What a mask marks: uint8 (H, W), 255 where it is above 127 (JPEG masks are not pure); an outline by its line.
 
     Raises:
         InputError: an array of another dtype or shape, or a mask without a lesion.

@@ -1,8 +1,6 @@
 """Noise on the image that a model is given, in steps, to see how its accuracy falls.
 
-It is added after preprocessing: so a step means the same whatever the resolution of the scan, and noise in the scan
-itself, which preprocessing would partly remove or enlarge, is not what is measured. Where a recipe leaves codes and no
-grey levels (``brint``), the codes are disturbed.
+It is added after preprocessing, so that a step means the same whatever the resolution of the scan.
 """
 
 from __future__ import annotations
@@ -77,7 +75,6 @@ def _blur(image: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def _jpeg(image: np.ndarray, quality: float) -> np.ndarray:
-    """Compressed and read again; grey as one channel."""
     pixels = image[..., 0] if _is_grey(image) else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, int(quality)])[1]
     return cv2.cvtColor(np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR)), cv2.COLOR_BGR2RGB)

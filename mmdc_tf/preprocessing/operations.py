@@ -2,8 +2,7 @@
 
 ``grey`` and ``mask`` are uint8 (H, W), ``image`` is uint8 (H, W) or (H, W, 3) RGB, all in [0, 255]; in a mask any value
 but 0 is white. Every function raises ``InputError`` where an array has another dtype or shape or holds no pixel.
-Input in which there is nothing to find (one colour, all black, an empty mask) is no error: the function says what it
-returns then, so that one odd scan does not stop a folder of thousands.
+Input in which there is nothing to find (one colour, all black, an empty mask) is no error.
 """
 
 from __future__ import annotations
@@ -61,24 +60,20 @@ def apply_mask(grey: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def crop_to_mask(grey: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Cuts the image to the smallest upright box that holds the mask's white pixels: uint8 (h, w).
-
-    The whole image where the mask is empty.
-    """
+    """Cuts the image to the smallest upright box of the mask's white pixels; the whole image where it is empty."""
     grey, mask = checked_pair(grey, mask)
     left, top, width, height = cv2.boundingRect(mask)
     return grey[top : top + height, left : left + width].copy() if width else grey
 
 
 def enhance_contrast(grey: np.ndarray, clip_limit: float = 2.0, tiles: int = 8) -> np.ndarray:
-    """Contrast-limited adaptive histogram equalisation (CLAHE).
+    """Contrast-limited adaptive histogram equalisation (CLAHE); an image of one value is returned as it is.
 
-    Source: K. Zuiderveld, "Contrast limited adaptive histogram equalization", Graphics Gems IV, 1994, as in
-    ``cv2.createCLAHE``. The paper names CLAHE without parameters; 2.0 and 8×8 are the values of reference [20], whose
-    preprocessing it says it shares.
+    The paper names CLAHE (K. Zuiderveld, Graphics Gems IV, 1994) without parameters; 2.0 and 8×8 are the values of
+    reference [20], whose preprocessing it says it shares.
 
     Args:
-        grey: uint8 (H, W); an image of one value is returned as it is.
+        grey: uint8 (H, W).
         clip_limit: the largest count of a grey level, in multiples of a flat histogram; above 0.
         tiles: rows and columns of the grid of local histograms; at least 1.
 
@@ -110,11 +105,7 @@ def resize(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def shrink(grey: np.ndarray, longest: int) -> np.ndarray:
-    """Averages an image down to a longest side in pixels, the sides' ratio kept; a smaller one is returned as it is.
-
-    Raises:
-        ConfigurationError: ``longest`` is not a whole number of at least 1.
-    """
+    """Averages an image down to a longest side in pixels, the sides' ratio kept; a smaller one is returned as it is."""
     grey = checked_image(grey, "grey")
     require_positive_whole(longest, "longest")
     share = longest / max(grey.shape)
@@ -130,18 +121,10 @@ def grey_to_rgb(grey: np.ndarray) -> np.ndarray:
 
 
 def dilate_mask(mask: np.ndarray, radius: float, fast: bool = False) -> np.ndarray:
-    """Grows the white part by a disc: all pixels within ``radius`` of a white one; 0 and 255.
+    """Grows the white part by a disc: all pixels within ``radius``, at least 0, of a white one; 0 and 255.
 
-    By the Euclidean distance (P. Felzenszwalb and D. Huttenlocher, "Distance transforms of sampled functions", Theory
-    of Computing 8:415-428, 2012, as in ``cv2.distanceTransform``), whose time does not depend on the radius:
-    ``cv2.dilate`` by an ellipse of 157 takes a second a scan. OpenCV's ellipse of 2·radius + 1 is this disc, with at
-    most one pixel more on its rim.
-
-    Args:
-        mask: uint8 (H, W).
-        radius: in pixels, at least 0; not necessarily whole.
-        fast: four times as fast, with distances that are wrong by up to 2 % (G. Borgefors, "Distance transformations
-            in digital images", CVGIP 34:344-371, 1986, with 5 × 5 neighbours).
+    By the Euclidean distance (``cv2.distanceTransform``), whose time does not depend on the radius: ``cv2.dilate`` by
+    an ellipse of 157 takes a second a scan. ``fast``: four times as fast, with distances wrong by up to 2 %.
     """
     black = white_where(checked_image(mask, "mask") == 0)
     return white_where(_distances(black, fast) <= radius + _TOLERANCE)
@@ -172,17 +155,15 @@ def white_where(condition: np.ndarray) -> np.ndarray:
 
 
 def _distances(white: np.ndarray, fast: bool) -> np.ndarray:
-    """float32: the distance of each white pixel to the nearest black one, in pixels."""
     return cv2.distanceTransform(white, cv2.DIST_L2, cv2.DIST_MASK_5 if fast else cv2.DIST_MASK_PRECISE)
 
 
 def column_light(grey: np.ndarray) -> np.ndarray:
-    """int64 (W,): the sum of the grey levels of each column."""
     return cv2.reduce(grey, 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S).ravel().astype(np.int64)
 
 
 def light_of_halves(columns: np.ndarray) -> tuple[int, int]:
-    """The light of the left and the right half, from ``column_light``; a middle column counts for neither."""
+    """The light of the left and the right half; a middle column counts for neither."""
     half = columns.size // 2
     return int(columns[:half].sum()), int(columns[columns.size - half :].sum())
 
@@ -202,7 +183,6 @@ def checked_image(array: np.ndarray, name: str, colour: bool = False) -> np.ndar
 
 
 def checked_pair(grey: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A grey image and a mask of its size, or an ``InputError`` that says what they should have been."""
     grey, mask = checked_image(grey, "grey"), checked_image(mask, "mask")
     if grey.shape != mask.shape:
         raise InputError(
@@ -213,13 +193,11 @@ def checked_pair(grey: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def require_positive(value: float, name: str) -> None:
-    """Raises ``ConfigurationError`` unless the value is above 0."""
     if not value > 0:
         raise ConfigurationError(f"Expected {name} above 0. Received: {name}={value!r}. Choose a larger value.")
 
 
 def require_positive_whole(value: int, name: str) -> None:
-    """Raises ``ConfigurationError`` unless the value is a whole number of at least 1."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise ConfigurationError(
             f"Expected {name} to be a whole number of at least 1. Received: {name}={value!r}. Choose such a number."

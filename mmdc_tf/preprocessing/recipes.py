@@ -24,7 +24,6 @@ class Recipe:
     Args:
         name: the name on the command line and in stored configurations.
         description: what it does and what it assumes, for people.
-        source: where it is specified.
         steps: at least one; the last leaves an RGB image of the asked size.
         least_crop: a JPEG scan may be decoded at a half, a quarter or an eighth of its size as long as the crop's
             shorter side is at least so many times the asked size: nearly the same result, much sooner. None: never.
@@ -32,7 +31,6 @@ class Recipe:
 
     name: str
     description: str
-    source: str
     steps: tuple[Step, ...]
     least_crop: float | None = None
 
@@ -53,10 +51,7 @@ class Recipe:
         return image
 
     def trace(self, image: np.ndarray, size: int) -> list[tuple[str, np.ndarray]]:
-        """(step name, uint8 picture) of each step: the mask (0 and 255) where the step makes one, else the image.
-
-        The last picture equals ``apply``; arguments and errors as there.
-        """
+        """(step name, uint8 picture) of each step: the mask where it makes one, else the image; else as ``apply``."""
         return [(step.name, step.picture(state)) for step, state in self.states(image, size)]
 
     def states(self, image: np.ndarray, size: int) -> Iterator[tuple[Step, State]]:
@@ -79,6 +74,7 @@ class Recipe:
 
 _CLAHE = Step("clahe", steps.clahe, {"clip_limit": 2.0, "tiles": 8})
 
+# Section II-A and Fig. 1 of the paper.
 PAPER = Recipe(
     name="paper",
     description=(
@@ -88,7 +84,6 @@ PAPER = Recipe(
         "levels; scans are grey already. Known weakness of the recipe itself: a label or a scanner's white strip "
         "that touches the breast stays, and one that is larger than the bright part of the breast is kept in its place."
     ),
-    source="Deep Multi-modal Breast Cancer Detection Network, section II-A and Fig. 1",
     steps=(
         Step("grey", steps.grey),
         Step("otsu", steps.otsu, shows="mask"),
@@ -107,12 +102,13 @@ ULTRASOUND = Recipe(
         "An option for ultrasound: grey, CLAHE, resized, RGB. The paper prescribes CLAHE for mammograms, after the "
         "breast is isolated; on BUSI it makes features of VGG16 worse, of MobileNet no better (docs/preprocessing.md)."
     ),
-    source="ours; CLAHE is that of section II-A, which prescribes it for mammograms",
     steps=(Step("grey", steps.grey), _CLAHE, Step("resize", steps.resize), Step("rgb", steps.rgb)),
 )
 
+
 _SCALE = {"reference_height": brint.REFERENCE_HEIGHT}
 
+# Marroquín and Cáceres 2024, reference [20] of the paper: steps and numbers as in the first author's thesis code.
 BRINT = Recipe(
     name="brint",
     description=(
@@ -123,10 +119,6 @@ BRINT = Recipe(
         "Mini-DDSM files, and grow and shrink with a scan's height, so that small images keep their proportions; the "
         "breast is on the side of the half that holds more light. Where a step would leave nothing, it leaves the "
         "image as it is."
-    ),
-    source=(
-        "Marroquín and Cáceres 2024, reference [20] of the paper, whose preprocessing section II-A says it shares; "
-        "steps and numbers as in the first author's thesis code"
     ),
     steps=(
         Step("grey", steps.grey),
@@ -153,7 +145,6 @@ PLAIN = Recipe(
         "grey, and in the other 16 it comes from marks added on the screen, from which a model could learn what the "
         "tissue does not show. The marks themselves stay, in grey."
     ),
-    source="ours; the resizing is that of section II-A, which prescribes all else for mammograms",
     steps=(Step("grey", steps.grey), Step("resize", steps.resize), Step("rgb", steps.rgb)),
 )
 
@@ -173,7 +164,6 @@ LESION_SAFE = Recipe(
         "fast and the result depends little on their resolution; a JPEG scan is decoded at a reduced size where that "
         "is enough. Known weakness: a label that overlaps the breast or its glow stays."
     ),
-    source="ours, in place of Otsu and the largest contour; CLAHE and resizing are those of section II-A",
     steps=(
         Step("grey", steps.grey),
         Step("find-breast", steps.find_breast, _BREAST, shows="mask"),
@@ -195,11 +185,7 @@ RECIPES_BY_MODALITY: dict[str, tuple[Recipe, ...]] = {
 
 
 def get_recipe(name: str) -> Recipe:
-    """The recipe of this name.
-
-    Raises:
-        ConfigurationError: there is none; the message suggests the nearest name and lists all.
-    """
+    """The recipe of this name; raises ``ConfigurationError``, which suggests the nearest name, where there is none."""
     return _known("recipe", name, RECIPES)
 
 
@@ -222,11 +208,7 @@ def stored_recipe(config: dict[str, Any]) -> Recipe:
 
 
 def recipe_for(modality: str, name: str | None = None) -> Recipe:
-    """The recipe for images of a modality, ``DatasetInfo.modality``.
-
-    Args:
-        modality: ``"mammography"`` or ``"ultrasound"``.
-        name: of the recipe; None for the default: "lesion-safe" for mammography, "plain" for ultrasound.
+    """The recipe for ``"mammography"`` or ``"ultrasound"``; without a name the default, "lesion-safe" or "plain".
 
     Raises:
         ConfigurationError: another modality, or a recipe that is not for it.

@@ -29,9 +29,7 @@ class PreprocessedScan:
         width, height: of the scan in pixels, whatever the size at which it was decoded.
         box: left, top, width and height in pixels of the scan: what the recipe cuts to; all of it without a crop.
         side: "L" or "R", the half of the crop that holds more light; "" where both hold the same.
-        flags: those of ``read_scan``, "blank" for a scan of one value, "no_region" where the crop had nothing to cut
-            to, so that all stayed, "no_breast_found" where a recipe that looks for the breast on film found none in a
-            scan that is not blank.
+        flags: those of ``read_scan`` and of the recipe, as in ``scan_folder.Row``.
     """
 
     image: np.ndarray
@@ -49,8 +47,7 @@ class Crop:
     Args:
         image: uint8 (h, w) or (h, w, 3): the picture after the last step taken.
         scan_shape: height and width of the scan in pixels.
-        blank_mask: uint8 (H, W), the mask of the last step "blank-outside"; None without such a step.
-        crop_mask: uint8 (H, W), the mask that the step "crop" was given; None without such a step.
+        blank_mask, crop_mask: uint8 (H, W), what the steps "blank-outside" and "crop" were given; None without them.
         flags: what the steps noticed.
     """
 
@@ -98,15 +95,7 @@ class Crop:
 
 
 def run_to_crop(states: Iterator[tuple[Step, State]], scan: np.ndarray) -> Crop:
-    """Takes a recipe's steps up to its crop, or all where it has none; those after it stay in the iterator.
-
-    Args:
-        states: ``recipe.states(scan, size)``.
-        scan: uint8 (H, W) or (H, W, 3), the same scan.
-
-    Raises:
-        InputError, ConfigurationError, RuntimeError: as ``recipe.apply``.
-    """
+    """Takes ``recipe.states(scan, size)`` up to the crop, or all without one; those after it stay in the iterator."""
     image, mask, blank_mask, crop_mask = scan, None, None, None
     flags: tuple[str, ...] = ()
     for step, state in states:

@@ -22,13 +22,13 @@ from mmdc_tf.io import write_with
 
 @dataclass(frozen=True)
 class ScanFolder:
-    """What is below a folder.
+    """What is below a folder; all paths relative to it, with forward slashes, in order.
 
     Args:
-        outputs: scan to PNG, both relative, with forward slashes; in order of the scans' names.
-        lesion_masks: image files that are no scans but lesion masks of a scan, relative; in order of their names.
+        outputs: the PNG of each scan.
+        lesion_masks: image files that are no scans but lesion masks of a scan.
         outside_links: symbolic links to a place outside the folder; they are not followed.
-        others: files that are no scans, relative.
+        others: files that are no scans.
     """
 
     outputs: dict[str, str]
@@ -67,7 +67,6 @@ def list_scans(source: Path, left_out: Path) -> ScanFolder:
 
 
 def _entries(source: Path, left_out: Path) -> Iterator[Path]:
-    """Files and links below the folder."""
     for folder, folders, files in os.walk(source, onerror=_cannot_be_listed):
         here = Path(folder)
         links = [name for name in folders if (here / name).is_symlink()]
@@ -90,16 +89,10 @@ def _is_scan(path: Path) -> bool:
 
 
 def masks_by_scan(images: Iterable[str]) -> dict[str, list[str]]:
-    """Which images are lesion masks of which, by their names.
+    """The lesion masks of each image that has some, by their names (relative paths); both in order.
 
     Beside a scan ``NAME.jpg``, images named ``NAME_Mask``, ``NAME_MASK2``, ``NAME_mask_1`` or ``Mask_NAME``, of any
     suffix and in upper or lower case, are its masks. An image of such a name without its scan beside it is a scan.
-
-    Args:
-        images: relative paths with forward slashes, no two alike.
-
-    Returns:
-        The masks of each image that has some, both in order.
     """
     by_name: dict[str, list[str]] = defaultdict(list)
     for image in sorted(images):
@@ -119,20 +112,17 @@ def masks_in(folder: Path) -> dict[str, list[Path]]:
 
 
 def _name_of_scan(name: str) -> str:
-    """The name of the scan whose lesion mask an image of this name would be; "" where it would be none."""
+    """The scan whose lesion mask an image of this name would be; "" where it would be none."""
     path = PurePosixPath(name)
     match = MASK_NAME.fullmatch(path.name)
     return str(path.parent / (match["before"] or match["after"])) if match else ""
 
 
 def png_names(sources: Iterable[str]) -> dict[str, str]:
-    """Names of PNG files, no two alike even where upper and lower case are one.
+    """Names of PNG files for relative paths, no two alike even where upper and lower case are one.
 
     ``a.jpg`` becomes ``a.png``; where that is also what another file or a folder would be called, all of them keep
     their suffix: ``a.jpg.png``. The names depend on the sources' names alone.
-
-    Args:
-        sources: relative paths with forward slashes, no two alike.
     """
     sources = list(sources)
     folders = {str(parent).casefold() for source in sources for parent in PurePosixPath(source).parents}
@@ -171,11 +161,9 @@ class Row:
             where the recipe has no crop.
         kept_fraction: the box's area as a share of the scan's.
         side: "L" or "R", the half of the box that holds more light; "" where neither does.
-        flags: separated by ";": ``unreadable`` (the file), ``failed`` (the recipe), ``no_region`` (none was found,
-            so that all was kept), ``no_breast_found`` (lesion-safe kept the whole scan), ``blank`` (the scan has one
-            value), ``transparent`` (black was put behind it), and of DICOM files ``window_skipped`` (not valid),
-            ``lut_bits_corrected`` (other bits than declared), ``presentation_shape_differs`` (from the photometric
-            interpretation; 0 is shown white).
+        flags: separated by ";": ``unreadable`` (the file), ``failed`` (the recipe), ``no_region`` and
+            ``no_breast_found`` (all was kept), ``blank`` (one value), ``transparent`` (black was put behind it), and of
+            DICOM files ``window_skipped``, ``lut_bits_corrected``, ``presentation_shape_differs``.
         reason: why it is unreadable or failed.
         seconds: for reading, preprocessing and writing.
         recipe: its name.
@@ -201,7 +189,6 @@ class Row:
 
     @property
     def failed(self) -> bool:
-        """Whether there is no PNG."""
         return not {"unreadable", "failed"}.isdisjoint(self.flags.split(";"))
 
 
@@ -210,11 +197,7 @@ _NUMBERS = {field.name: float if "float" in str(field.type) else int for field i
 
 
 def read_manifest(path: Path) -> dict[str, Row]:
-    """The rows by source; none where the file is absent. A last line that was cut off is dropped.
-
-    Raises:
-        ConfigurationError: the file has other columns.
-    """
+    """The rows by source, none without a file and none of a cut-off line; ``ConfigurationError`` on other columns."""
     if not path.is_file():
         return {}
     text = path.read_text(encoding="utf-8", errors="surrogateescape")

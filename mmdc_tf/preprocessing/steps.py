@@ -19,7 +19,7 @@ class State:
     Args:
         image: uint8 (H, W) or (H, W, 3): the picture so far.
         size: height and width that the finished image will have, in pixels.
-        mask: uint8 (H, W) of 0 and 255, the region to keep, in the coordinates of ``image``; None before the first.
+        mask: uint8 (H, W) of 0 and 255, the region to keep of ``image``; None before the first and after resizing.
         flags: what steps noticed, in order, such as "no_breast_found".
     """
 
@@ -54,27 +54,22 @@ class Step:
 
 
 def grey(state: State) -> State:
-    """Drops colour."""
     return replace(state, image=operations.to_grey(state.image))
 
 
 def otsu(state: State) -> State:
-    """Marks bright pixels."""
     return replace(state, mask=operations.otsu_mask(state.image))
 
 
 def largest_contour(state: State) -> State:
-    """Keeps the mask's largest region, filled."""
     return replace(state, mask=operations.largest_region_mask(required_mask(state)))
 
 
 def blank_outside(state: State) -> State:
-    """Blanks the image outside the mask."""
     return replace(state, image=operations.apply_mask(state.image, required_mask(state)))
 
 
 def crop(state: State) -> State:
-    """Cuts image and mask to the mask's box."""
     mask = required_mask(state)
     return replace(state, image=operations.crop_to_mask(state.image, mask), mask=operations.crop_to_mask(mask, mask))
 
@@ -87,26 +82,18 @@ def find_breast(state: State, working_side: int, contrast: float, opening: float
 
 
 def clahe(state: State, clip_limit: float, tiles: int) -> State:
-    """Enhances local contrast."""
     return replace(state, image=operations.enhance_contrast(state.image, clip_limit, tiles))
 
 
 def resize(state: State) -> State:
-    """Brings the image to the asked size; the mask, of no use from here on, is dropped."""
     return replace(state, image=operations.resize(state.image, state.size), mask=None)
 
 
 def rgb(state: State) -> State:
-    """Repeats the grey image in three channels."""
     return replace(state, image=operations.grey_to_rgb(state.image))
 
 
 def required_mask(state: State) -> np.ndarray:
-    """The state's mask, uint8 (H, W).
-
-    Raises:
-        ConfigurationError: no step before this one made a mask.
-    """
     if state.mask is None:
         raise ConfigurationError(
             "Expected a mask from an earlier step. Received: mask=None. Put a step that makes one, such as otsu, first."

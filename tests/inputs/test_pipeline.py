@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,7 +39,7 @@ Batches = list[tuple[dict[str, np.ndarray], np.ndarray]]
 @pytest.fixture(autouse=True)
 def plain(monkeypatch: pytest.MonkeyPatch) -> str:
     """A recipe that only resizes, so that pixels can be predicted and colour stays."""
-    recipe = Recipe("plain", "resize", "test", (Step("resize", steps.resize),))
+    recipe = Recipe("plain", "resize", (Step("resize", steps.resize),))
     monkeypatch.setitem(RECIPES, recipe.name, recipe)
     return recipe.name
 
@@ -122,12 +121,6 @@ def test_static_shapes_are_declared(table):
         assert len(dataset) == 3  # 3 + 3 + 1
 
 
-@pytest.mark.parametrize("inputs", [("image",), ("metadata",)])
-def test_models_are_given_what_they_take(table, inputs):
-    for dataset in datasets(table, settings(inputs=inputs)):
-        assert set(dataset.element_spec[0]) == set(next(dataset.as_numpy_iterator())[0]) == set(inputs)
-
-
 def test_evaluation_is_in_the_order_of_the_table_and_complete(table):
     reordered = table.iloc[[4, 2, 6, 0, 1, 5, 3]]
     _, metadata, labels = collected(evaluation_dataset(reordered, settings()))
@@ -176,15 +169,6 @@ def test_pixels_are_those_of_the_recipe_as_float(table, recipe):
     assert images.max() > 200  # not scaled: [0, 255]
 
 
-def test_channels_are_red_green_blue(tmp_path):
-    # OpenCV writes blue, green, red: this file is red 250, green 120, blue 10.
-    path = tmp_path / "colour.png"
-    assert cv2.imwrite(str(path), np.full((20, 20, 3), (10, 120, 250), np.uint8))
-    row = pd.DataFrame({"image_path": [str(path)], "label": ["benign"], "age": [NAN], "density": [NAN]})
-    images, _, _ = collected(evaluation_dataset(row, settings()))
-    np.testing.assert_array_equal(images[0, 5, 5], [250, 120, 10])
-
-
 def test_preprocessing_runs_once_a_file(table, prepared):
     """Whatever the dataset, as the folds of a row and its second views show the same images."""
     for part in (table, table[2:]):
@@ -198,13 +182,6 @@ def test_a_file_that_has_changed_is_read_again(table):
     Path(table["image_path"][0]).write_bytes(Path(table["image_path"][1]).read_bytes())
     after, _, _ = collected(evaluation_dataset(table, settings()))
     np.testing.assert_array_equal(after, before[[1, 1, 2, 3, 4, 5, 6]])
-
-
-def test_images_beyond_the_memory_are_prepared_every_time(table, prepared, monkeypatch):
-    monkeypatch.setattr(pipeline, "MOST_KEPT", 3 * 3 * 12**2)
-    first, second = epochs(evaluation_dataset(table, dataclasses.replace(settings(), image_size=12)))
-    assert_same(first, second)
-    assert len(prepared) == COUNT + 4
 
 
 def test_the_first_batch_does_not_wait_for_all_images(table, prepared):
@@ -243,14 +220,6 @@ def test_each_row_comes_once_for_each_change_of_its_images(table):
 # --- augmentation ---
 
 
-def test_augmentation_moves_training_images_and_only_them(table):
-    reference, _, _ = collected(evaluation_dataset(table, settings()))
-    _, moved = next(passes(training_dataset(table, settings(), Augmentation(), 0)))
-    assert (np.abs(moved - reference).max(axis=(1, 2, 3)) > 1).all()
-    assert moved.min() >= 0
-    assert moved.max() <= 255
-
-
 def test_augmentation_changes_with_the_epoch_and_is_decided_by_the_seed(table):
     def drawn(seed: int) -> list[np.ndarray]:
         moved = passes(training_dataset(table, settings(), Augmentation(), seed))
@@ -260,6 +229,8 @@ def test_augmentation_changes_with_the_epoch_and_is_decided_by_the_seed(table):
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first[0], first[1])
     assert not np.array_equal(first[0], other[0])
+    reference, _, _ = collected(evaluation_dataset(table, settings()))
+    assert (np.abs(first[0] - reference).max(axis=(1, 2, 3)) > 1).all()
 
 
 # --- metadata and labels ---
@@ -307,20 +278,12 @@ def test_each_value_is_unknown_at_the_rate_and_independently(known):
         assert abs(count - 20 - rate * rows) < 4 * np.sqrt(rows * rate * (1 - rate))
 
 
-def test_the_seed_decides_what_is_dropped_and_every_epoch_is_another_draw(known):
-    first, again, other = (dropped(known, seed, rate=0.3, count=2) for seed in (1, 1, 2))
-    np.testing.assert_array_equal(first, again)
-    assert (first[0] != first[1]).any()
-    assert (first != other).any()
-
-
 def test_dropout_changes_metadata_alone_and_what_it_keeps_is_as_it_was(table):
-    off, zero, on = (
+    off, on = (
         epochs(training_dataset(table, settings(), Augmentation(), seed=3, metadata_dropout=rate))
-        for rate in (0.0, 0.0, 0.5)
+        for rate in (0.0, 0.5)
     )
-    for left, same, right in zip(off, zero, on, strict=True):
-        assert_same(left, same)
+    for left, right in zip(off, on, strict=True):
         assert_same(left, right, but=("metadata",))
         before, after = whole(left, "metadata"), whole(right, "metadata")
         kept = ~np.isnan(after)

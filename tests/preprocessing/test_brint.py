@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import ndimage
-from skimage.filters import threshold_otsu
-from skimage.measure import label
 
-from mmdc_tf.datasets.images import read_image
 from mmdc_tf.errors import ConfigurationError, InputError
 from mmdc_tf.preprocessing import State, brint, get_recipe
 from mmdc_tf.preprocessing.brint import (
@@ -44,11 +40,6 @@ def image_with_ties(side: int = 40, seed: int = 0) -> np.ndarray:
 
 
 IMAGES = pytest.mark.parametrize("draw", [float_image, image_with_ties], ids=["float", "uint8"])
-
-
-def chi_square(one: np.ndarray, other: np.ndarray) -> float:
-    total = one + other
-    return float((((one - other) ** 2)[total > 0] / total[total > 0]).sum())
 
 
 def slow_codes(image: np.ndarray, radius: int, q: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -104,10 +95,9 @@ def test_a_histogram_counts_the_maps() -> None:
 
 
 @IMAGES
-@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("turns", [1, 2, 3])
-def test_quarter_turns_change_nothing(draw: Callable[..., np.ndarray], turns: int, seed: int) -> None:
-    image = draw(seed=seed)
+def test_quarter_turns_change_nothing(draw: Callable[..., np.ndarray], turns: int) -> None:
+    image = draw()
     turned = np.rot90(image, turns)
     np.testing.assert_array_equal(brint_histogram(turned), brint_histogram(image))
     for radius, q in ((1, 1), (2, 2), (7, 3)):
@@ -120,14 +110,6 @@ def test_quarter_turns_change_nothing(draw: Callable[..., np.ndarray], turns: in
 def test_brightness_and_contrast_change_nothing(draw: Callable[..., np.ndarray], gain: float, offset: float) -> None:
     image = draw()
     np.testing.assert_array_equal(brint_histogram(gain * image + offset), brint_histogram(image))
-
-
-@pytest.mark.parametrize(
-    "change", [np.negative, np.fliplr, lambda image: (image - image.min()) ** 3], ids=["negation", "mirroring", "gamma"]
-)
-def test_other_changes_are_seen(change: Callable[[np.ndarray], np.ndarray]) -> None:
-    image = float_image()
-    assert chi_square(brint_histogram(change(image)), brint_histogram(image)) > 0.1
 
 
 @pytest.mark.parametrize("value", [0, 0.1, 200])
@@ -233,17 +215,6 @@ def test_an_image_of_one_value_is_never_blanked_altogether(value: int, shape: tu
     assert grey.any() == (value > 0)
 
 
-def test_where_border_or_opening_would_leave_nothing_the_image_is_kept() -> None:
-    image = np.zeros((300, 200), np.uint8)
-    image[:3] = 200
-    assert BRINT.apply(image, 32)[..., 0].any()
-    image[:3] = 0
-    image[50:250:40, 40:160:40] = 180  # single pixels, far apart
-    trace = dict(BRINT.trace(image, 32))
-    assert trace["otsu"].any() and not trace["open"].any()
-    np.testing.assert_array_equal(trace["blank-outside"], trace["blank-border"])
-
-
 @pytest.mark.parametrize(("height", "border", "radius"), [(2546, 40, 78), (1273, 20, 39)])
 def test_lengths_follow_the_height(height: int, border: int, radius: int) -> None:
     image, point = np.full((height, 400), 9, np.uint8), np.zeros((height, 400), np.uint8)
@@ -253,17 +224,3 @@ def test_lengths_follow_the_height(height: int, border: int, radius: int) -> Non
     assert np.argwhere(blanked).max(axis=0).tolist() == [height - border - 1, 400 - border - 1]
     rows = np.flatnonzero(brint.dilate_mask(State(image, 8, point), 157, 2546).mask.any(axis=1))
     assert (rows.min(), rows.max()) == (height // 2 - radius, height // 2 + radius)
-
-
-def test_a_real_scan_loses_its_labels_and_lies_to_the_left(real_data: Path) -> None:
-    image = read_image(
-        real_data / "mini-ddsm" / "MINI-DDSM-Complete-JPEG-8" / "Cancer" / "0001" / "C_0001_1.RIGHT_MLO.jpg"
-    )
-    states = {step.name: state for step, state in BRINT.states(image, 224)}
-    regions = label(image > threshold_otsu(image), connectivity=2)
-    breast = regions == np.bincount(regions[regions > 0]).argmax()
-    elsewhere = (regions > 0) & (ndimage.distance_transform_edt(~breast) > 160)
-    assert np.count_nonzero(elsewhere) > 2000  # label and strips
-    assert not states["blank-outside"].image[elsewhere].any()
-    light = states["brint-channels"].image[..., 0].sum(axis=0, dtype=float)
-    assert (light @ np.arange(224)) / light.sum() < 112 / 1.5

@@ -99,7 +99,7 @@ def test_more_scans_make_more_lines_and_a_one_pixel_lesion_shows(source: Path) -
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (np.full((9, 9), 255, np.uint8), "of its scan's size (320, 320)"),
+        (np.full((9, 9), 255, np.uint8), "of the image's size (320, 320)"),
         (np.zeros((CELL, CELL), np.uint8), "a pixel above 127"),
         (None, "not a decodable image"),
     ],

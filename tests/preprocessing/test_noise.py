@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter
-from skimage.metrics import peak_signal_noise_ratio
 
 from mmdc_tf.errors import ConfigurationError, InputError
 from mmdc_tf.preprocessing.noise import NOISES, add_noise
@@ -53,14 +52,6 @@ def test_speckle_is_in_proportion_to_the_grey_level(step):
     np.testing.assert_array_equal(add_noise(flat(0), "speckle", step), flat(0))
 
 
-@pytest.mark.parametrize("noise", ["gaussian", "speckle"])
-def test_steps_are_one_draw_made_stronger(picture, noise):
-    differences = [add_noise(picture, noise, step)[..., 0].astype(float) - picture[..., 0] for step in (1, 3)]
-    ratio = NOISES[noise].levels[2] / NOISES[noise].levels[0]
-    inside = np.abs(differences[1]) < 40 * 0.9  # not cut at 0 or 255: the picture keeps 40 away from both
-    assert np.abs(differences[1] - ratio * differences[0])[inside].max() <= 0.5 * ratio + 0.5
-
-
 @pytest.mark.parametrize(("size", "step"), [(SIZE, 1), (SIZE, 4), (112, 4)])
 def test_blur_is_scipys_with_sigma_in_proportion_to_the_size(picture, size, step):
     image = picture[:size, :size]
@@ -81,13 +72,6 @@ def test_jpeg_is_that_of_another_encoder(picture, colour, step):
         theirs = np.asarray(Image.open(buffer), dtype=float)
         error = np.sqrt(np.mean((theirs - pixels) ** 2))
         assert np.sqrt(np.mean((ours - theirs) ** 2)) < 0.25 * error
-
-
-@pytest.mark.parametrize("noise", NOISES)
-def test_each_step_is_worse_than_the_one_before(colour, noise):
-    ratios = [peak_signal_noise_ratio(colour, add_noise(colour, noise, step)) for step in (1, 2, 3, 4)]
-    assert ratios == sorted(ratios, reverse=True)
-    assert len(set(ratios)) == 4
 
 
 @pytest.mark.parametrize("noise", NOISES)
