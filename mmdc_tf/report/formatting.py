@@ -27,7 +27,9 @@ PLAIN_DECIMALS, PERCENT_DECIMALS = 3, 2
 FACTS = {
     "python": "Python",
     "platform": "Platform",
+    "processor": "Processor",
     "cores": "Cores",
+    "memory_bytes": "Memory in bytes",
     "git_revision": "Git revision",
     "dataset_fingerprint": "Dataset fingerprint",
     "written": "Trainings started",
@@ -69,6 +71,7 @@ def environment_lines(folder: Path) -> list[tuple[str, str]]:
     values: dict[str, set[str]] = {}
     for path in folder.glob("*/*/fold*-seed*/environment.json"):
         facts = read_json(path) or {}
+        facts.pop("all_packages", None)
         parts = [facts, *(part for part in facts.values() if isinstance(part, dict))]
         for name, value in ((name, value) for part in parts for name, value in part.items()):
             if value is not None and not isinstance(value, dict):

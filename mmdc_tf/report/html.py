@@ -33,6 +33,7 @@ from mmdc_tf.experiments.run_folder import (
     trainings_of,
 )
 from mmdc_tf.io import page_templates, picture_address, read_json, write_text, write_with
+from mmdc_tf.report.checklist import write_checklist
 from mmdc_tf.report.conclusion import conclusion, with_marks
 from mmdc_tf.report.curves import OVERVIEWS, overview, row_figure
 from mmdc_tf.report.details import STATISTICS, calibrated_rows, decided
@@ -98,6 +99,7 @@ def _section(table: PaperTable, output: Path, figures: Path, paths: Paths, count
     run = run_of(folder)
     results = with_marks(table_results(table, folder), folder)
     grid, below = main_grid(table, results, run)
+    write_checklist(table, results, output, figures.parent)
     pictures = table_pictures(table, results, run, output, figures)
     found, problem = _examples(table, results, folder, paths, count)
     noise = output / f"{table.name}_noise.png"  # drawn by mmdc-tf robustness
