@@ -1,4 +1,4 @@
-"""``checklist.md`` and ``.csv``: the items of CLAIM 2024 and TRIPOD+AI, filled in from the run or left to the author."""
+"""``checklist.md``, ``.csv``: the items of CLAIM 2024 and TRIPOD+AI, filled in from the run or left to the author."""
 
 from __future__ import annotations
 
@@ -58,7 +58,9 @@ def _facts(table: PaperTable, results: pd.DataFrame, output: Path) -> dict[str, 
     run, samples, ran = run_of(folder), read_samples(folder), rows_that_ran(results)
     recipe, name = run["training"], table.name
     rows = ", ".join(dict.fromkeys(ran["label"]))
-    protocols = ", ".join(PROTOCOL_TITLES[one].lower() for one in dict.fromkeys(ran["protocol"]))
+    protocols = ", ".join(
+        PROTOCOL_TITLES[one].lower() for one in dict.fromkeys(ran.loc[ran["status"] == OK, "protocol"])
+    )
     declared = DECLARED.get(run["dataset"])
     said = f"{declared.title}; {declared.citation}; licence: {declared.licence}" if declared else "your own folder"
     facts = {
@@ -90,7 +92,7 @@ def _facts(table: PaperTable, results: pd.DataFrame, output: Path) -> dict[str, 
         )
         facts["demographics"] = f"{name}_subgroups.csv: results by age, density, view, side and site, where known"
         if (sites := samples["digitizer"].replace("", pd.NA).nunique()) > 0:
-            facts["sites"] = f"samples.csv: {counted(sites, 'site or device')}"
+            facts["sites"] = f"samples.csv: {sites} sites or devices"
     if (output / f"{name}_noise.csv").is_file():
         facts["robustness"] = f"{name}_noise.csv: noise, blur and compression, four steps each"
     if external := sorted(path.name for path in output.rglob("external-*.md")):
