@@ -75,3 +75,18 @@ def test_the_report_and_the_cards_say_it(row, busi, tmp_path, capsys):
     text = card.read_text(encoding="utf-8")
     assert limit not in text and text.count("# External validation on BUSI") == 1
     assert "- External validation: see the end of this card." in text
+
+
+def test_two_models_are_compared_on_the_same_external_images(row, busi, tmp_path, capsys, tiny_backbone):
+    files = []
+    for name, card in (("one", CARD), ("other", CARD)):
+        folder = write_model(tmp_path / name, "backbone_classifier", card=card, backbone=tiny_backbone)
+        assert ended(capsys, "evaluate", "--model", folder, "--dataset", "busi", "--root", busi)[0] == 0
+        files.append(folder / "external-busi-predictions.csv")
+    other = pd.read_csv(files[1])
+    other["y_pred"] = other["y_true"]  # one that is always right
+    other.to_csv(files[1], index=False)
+    right = (pd.read_csv(files[0]).eval("y_true == y_pred")).mean()
+    code, out, _ = ended(capsys, "compare", files[1], "--baseline", files[0])
+    assert code == 0 and f"{100 * (1 - right):+.2f} (" in out
+    assert "18 samples, 18 groups" in out

@@ -32,8 +32,9 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
     """Adds the options of ``mmdc-tf compare``."""
     parser.set_defaults(command=_compare)
     add = parser.add_argument
-    add("run", type=Path, metavar="RUN", help="a run's folder, or the folder of one of its tables")
-    add("--baseline", required=True, help="the row that the others are compared with")
+    words = "a run's folder, or the folder of one of its tables; or external-NAME-predictions.csv of mmdc-tf evaluate"
+    add("run", type=Path, metavar="RUN", help=words)
+    add("--baseline", required=True, help="the row that the others are compared with; or another such file")
     add("--rows", type=names, help="the others by name, separated by commas; default: all of the run")
     add_protocol(add, "leak-free")
     add("--json", action="store_true", help="for programs")
@@ -41,6 +42,9 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
 
 
 def _compare(options: argparse.Namespace) -> int:
+    if options.run.suffix == ".csv":
+        print(_external(options.run, Path(options.baseline)))
+        return EXIT_OK
     rows = {folder: _rows(folder) for folder in _table_folders(options.run)}
     _require_known("baseline", [options.baseline], rows)
     rows = {folder: some for folder, some in rows.items() if options.baseline in some}
@@ -68,6 +72,21 @@ def _compare(options: argparse.Namespace) -> int:
         print("\n".join(texts))
         print(f"written: {', '.join(str(_place(folder, options.baseline)) for folder in found)} (.csv, .md)")
     return EXIT_OK
+
+
+def _external(file: Path, baseline: Path) -> str:
+    """Two models, or two rows' ensembles, on the same external images."""
+
+    from mmdc_tf.evaluation.comparison import compare_rows
+    from mmdc_tf.evaluation.predictions import read_predictions
+
+    tables: dict[str, pd.DataFrame] = {}
+    for path in (file, baseline):
+        found = read_predictions([path])
+        tables[str(path)] = found[found["model"] == found["model"].iloc[-1]].assign(seed=0)  # the ensemble stands last
+    lines = compare_rows(tables, str(baseline))
+    lines = lines.assign(**{name: 100.0 * lines[name] for name in PERCENTAGES})
+    return "\n\n".join([_section("external validation", lines, {}), *NOTES, RESEARCH_USE])
 
 
 def _table_folders(run: Path) -> list[Path]:
