@@ -18,7 +18,7 @@ if len(sys.argv) > 2:
 else:
     print("phantom: not a reproduction")
     other = write_phantom_ultrasound("runs/tutorial-other-hospital", images=40, seed=7)
-    words += ["--epochs", "1", "--image-size", "64"]
+    words += ["--epochs", "1", "--image-size", "64", "--folds", "2"]
 if code := main(words):
     sys.exit(code)
 models = output / "table1" / "bcdnet_mobilenet" / "leak-free"

@@ -12,8 +12,8 @@ if len(sys.argv) > 1:
     data, size, epochs, weights = mmdc_tf.load_dataset("folder", sys.argv[1]), 224, 12, "imagenet"
 else:
     print("phantom: not a reproduction")
-    root = write_phantom_mammograms("runs/tutorial-phantom", patients=24)
-    data, size, epochs, weights = mmdc_tf.load_dataset("mini-ddsm", root), 64, 2, None
+    root = write_phantom_mammograms("runs/tutorial-phantom", patients=12)
+    data, size, epochs, weights = mmdc_tf.load_dataset("mini-ddsm", root), 64, 1, None
 print(data)
 
 train, validation, test = data.split("leak-free", fold=0, folds=3)
