@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import mmdc_tf
-from mmdc_tf.cli import main
+from mmdc_tf.cli import main, parser
 from mmdc_tf.errors import ConfigurationError, InputError
 
 
@@ -95,3 +95,15 @@ def test_own_data_need_no_table(busi, tmp_path, capsys):
     )
     assert "Table I: performance on BUSI" in capsys.readouterr().out
     assert (tmp_path / "table1.csv").is_file()
+
+
+def test_the_default_folder_names_the_data_the_size_and_the_epochs():
+    from mmdc_tf.commands.run import _run_name
+
+    def name(dataset: str, *words: str) -> str:
+        return _run_name(dataset, parser().parse_args(["run", "--profile", "full", *words]))
+
+    assert name("busi") == "busi-full"
+    assert name("busi", "--image-size", "64") == "busi-full-64px"
+    assert name("busi", "--image-size", "64", "--epochs", "1") == "busi-full-64px-1epoch"
+    assert name("folder", "--dataset-root", "/data/my-hospital", "--epochs", "12") == "my-hospital-full-12epochs"

@@ -57,6 +57,7 @@ def test_one_training_a_row_protocol_fold_and_seed_on_shared_splits(plan):
         ("a/folder", "auto", ["block3_pool", "block4c_add"]),
         ("imagenet", "none", [None, None]),
         ("none", "block1_pool", ["block1_pool", "block1_pool"]),
+        ("imagenet", "top", ["block5_pool", "top_activation"]),  # the last feature maps
     ],
 )
 def test_the_cut_follows_the_weights_unless_one_is_asked_for(plan, weights, cut, expected):

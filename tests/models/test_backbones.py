@@ -212,6 +212,19 @@ def test_frozen_weights_and_statistics_stay_in_training(tiny_backbone, images):
         assert all(not np.array_equal(one, other) for one, other in zip(before[name], after[name], strict=True)), name
 
 
+def test_with_frozen_statistics_the_convolutions_learn_and_batch_norm_infers(tiny_backbone, images):
+    model = build_model("backbone_classifier", SETTINGS, backbone=tiny_backbone)
+    freeze_statistics(model, "tiny_conv2")
+    model.compile(keras.optimizers.SGD(0.1), loss="categorical_crossentropy", jit_compile=False)
+    before = {layer.name: layer.get_weights() for layer in model.layers}
+    model.train_on_batch({"image": images}, np.eye(3, dtype="float32"))
+    after = {layer.name: layer.get_weights() for layer in model.layers}
+    for name in ("tiny_bn1", "tiny_bn2"):
+        assert all(np.array_equal(one, other) for one, other in zip(before[name], after[name], strict=True)), name
+    for name in ("tiny_conv1", "tiny_conv2_linear", "probabilities"):
+        assert not np.array_equal(before[name][0], after[name][0]), name
+
+
 def test_frozen_batch_norm_infers_even_when_called_in_training(tiny_backbone, images):
     for freeze, same in ((True, True), (False, False)):
         model = build_model("backbone_classifier", SETTINGS, backbone=tiny_backbone)
