@@ -12,7 +12,7 @@ import pytest
 
 from mmdc_tf.errors import ConfigurationError
 from mmdc_tf.layers import InputScaling
-from mmdc_tf.models import BACKBONES, ModelSettings, build_model, freeze_through
+from mmdc_tf.models import BACKBONES, ModelSettings, build_model, freeze_statistics, freeze_through
 from mmdc_tf.models.backbones import Backbone, register_backbone
 
 SETTINGS = ModelSettings(image_size=32)
