@@ -21,7 +21,9 @@ from mmdc_tf.preprocessing.recipes import get_recipe
 from mmdc_tf.training.feature_store import CacheSettings
 from mmdc_tf.training.recipe import Profile
 
-AUTOMATIC_CUT, NO_CUT, TOP_CUT = CUTS = ("auto", "none", "top")
+AUTOMATIC_CUT = "auto"
+NO_CUT, TOP_CUT = "none", "top"
+CUTS = (AUTOMATIC_CUT, NO_CUT, TOP_CUT)
 CURVES, FULL_EVIDENCE = "curves", "full"
 
 
