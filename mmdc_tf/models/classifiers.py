@@ -131,8 +131,15 @@ def metadata_only(seed: int) -> Pipeline:
     Classes are weighted by the inverse of their frequency. Early stopping is off: it would put aside a part of the
     training samples without regard to patients.
     """
-    trees = HistGradientBoostingClassifier(class_weight="balanced", early_stopping=False, random_state=seed)
-    return make_pipeline(trees)
+    return make_pipeline(KnownTrees(class_weight="balanced", early_stopping=False, random_state=seed))
+
+
+class KnownTrees(HistGradientBoostingClassifier):
+    """Boosted trees that take a column of which nothing is known: scikit-learn's refuse it. Nothing is split by it."""
+
+    def fit(self, X: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None) -> KnownTrees:
+        """As there; ``X`` float (n, features), NaN where unknown."""
+        return super().fit(np.where(np.isnan(X).all(axis=0), 0.0, X), y, sample_weight)
 
 
 class SoftmaxSVC(SVC):

@@ -177,3 +177,13 @@ def test_a_rare_class_counts_as_much_as_a_frequent_one():
     labels = (np.arange(200) % 10 == 0).astype(int)
     probabilities = build_classifier("metadata_only", 0).fit(values, labels).predict_proba(values[:1])
     np.testing.assert_allclose(probabilities, [[0.5, 0.5]], atol=1e-6)
+
+
+def test_metadata_of_which_one_column_is_unknown_everywhere():
+    """As density in BrEaST and age in mini-MIAS: the other column decides."""
+    rng = np.random.default_rng(0)
+    ages = np.concatenate([rng.normal(45, 4, 60), rng.normal(70, 4, 60)])
+    metadata = np.column_stack([ages, np.full(120, np.nan)]).astype("float32")
+    labels = np.repeat(["benign", "malignant"], 60)
+    trees = build_classifier("metadata_only", 0).fit(metadata, labels)
+    assert list(trees.predict([[44.0, np.nan], [71.0, np.nan], [71.0, 3.0]])) == ["benign", "malignant", "malignant"]
