@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from mmdc_tf.experiments.rows import PaperTable, Row
+from mmdc_tf.training.recipe import load_profile
 
 PHANTOM = "phantom: not a reproduction"
 OK = {"status": "ok", "seconds": 1.0}
@@ -22,7 +24,7 @@ RUN = {
     "group_unit": "patient",
     "preprocessing": "paper",
     "folds": 2,
-    "training": {"image_size": 64, "epochs": 4},
+    "training": {**asdict(load_profile("quick").recipe), "epochs": 4},
     "weights": "none",
     "seed": 0,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from mmdc_tf.evaluation.predictions import predictions_table
 from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset
 from mmdc_tf.models import MODELS, ModelSettings, build_model
 from mmdc_tf.preprocessing import get_recipe
+from mmdc_tf.training.recipe import load_profile
 
 SIZE = 32
 BATCH = 5
@@ -84,7 +86,7 @@ def run_facts(dataset: Dataset, table: str) -> dict[str, Any]:
         "preprocessing": "plain",
         "profile": "quick",
         "folds": 2,
-        "training": {"image_size": SIZE, "epochs": 1, "batch_size": BATCH},
+        "training": {**asdict(load_profile("quick").recipe), "image_size": SIZE, "epochs": 1, "batch_size": BATCH},
         "weights": "none",
         "seed": 0,
     }

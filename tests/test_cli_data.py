@@ -246,7 +246,7 @@ def test_lesion_masks_are_counted_left_out_and_outlined(scans, capsys):
         write_image(scans / "breast 0" / name, pixels)
     _, out, _ = preprocess(capsys, scans, "--contact-sheet", scans.parent / "sheet.png")
     assert "note: lesion masks, left out: 2, for example breast 0/scan_MASK2.png" in out
-    assert "note: lesion mask, not drawn: breast 0/scan_MASK2.png: Expected a lesion mask of its scan's size" in out
+    assert "note: lesion mask, not drawn: breast 0/scan_MASK2.png: Expected a mask of the image's size" in out
     assert "2 scans: 2 written" in out
 
 

@@ -190,7 +190,11 @@ def test_another_folder_and_no_examples(run, without_figures, tmp_path):
     before = set(run.rglob("*"))
     assert main(["report", str(run), "--examples", "0", "--output", str(tmp_path / "elsewhere")]) == 0
     assert set(run.rglob("*")) == before
-    assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["report.html"]
+    assert sorted(path.name for path in (tmp_path / "elsewhere").iterdir()) == [
+        "checklist.csv",
+        "checklist.md",
+        "report.html",
+    ]
     assert "Examples" not in page_of(tmp_path / "elsewhere").text
 
 

@@ -251,7 +251,7 @@ def test_a_run_from_end_to_end_writes_its_tables(finished):
     kinds = ("details.md", "classes.csv", "levels.csv", "subgroups.csv", "calibration.csv", "reliability.png")
     written = {f"table2_{name}" for name in (*kinds, "decision.png")}  # vgg16 takes no metadata: no table of it
     tables = {"phantom-mammogram", "table2", "table2.csv", "table2.md", "table2.tex"}
-    assert names == tables | written | {"report.html", "figures"}
+    assert names == tables | written | {"report.html", "figures", "checklist.md", "checklist.csv"}
     with (finished / "table2.csv").open(encoding="utf-8") as file:
         lines = {(line["row"], line["protocol"]): line for line in csv.DictReader(file)}
     assert len(lines) == 34

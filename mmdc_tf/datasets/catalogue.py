@@ -104,15 +104,16 @@ def load_table_alone(name: str, root: str | Path) -> Dataset:
 
 
 def recognise(root: str | Path) -> str | None:
-    """Which data set a folder holds, by the name of its table there or up to two folders below; None for no such table.
+    """Which data set a folder holds, by its table there or up to two folders below; BUSI, without one, by its classes.
 
-    BUSI has no table: its layout is that of its class folders.
+    None where nothing is recognised.
     """
     folders = [Path(root).expanduser()]
     for _ in range(3):
         names = [path.name.lower() for folder in folders if folder.is_dir() for path in folder.iterdir()]
+        is_busi = {"benign", "malignant"} <= set(names)
         for dataset, reader in DATASETS.items():
-            if reader.signature and any(fnmatch(name, reader.signature) for name in names):
+            if (dataset == "busi" and is_busi) or any(fnmatch(name, reader.signature) for name in names):
                 return dataset
         folders = [inner for folder in folders if folder.is_dir() for inner in sub_folders(folder)]
     return None

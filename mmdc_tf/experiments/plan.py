@@ -94,7 +94,7 @@ class Plan:
         return {
             "table": self.table.name,
             "dataset": info.name,
-            **({} if info.synthetic or info.name == self.table.dataset else {"dataset_title": title}),
+            **({} if info.name in (self.table.dataset, self.table.phantom) else {"dataset_title": title}),
             "dataset_fingerprint": self.dataset.fingerprint,
             "near_twins": self.near_twins,
             **({} if self.labels == AS_PUBLISHED else {"labels": self.labels}),

@@ -186,10 +186,8 @@ def variant_scores(variants: dict[str, pd.DataFrame], baseline: str) -> pd.DataF
     """
     changes = compare_rows(variants, baseline).set_index("row")[["difference", "ci_low", "ci_high"]]
     changes.columns = pd.Index(CHANGE)
-    means = {
-        name: 100.0 * metrics_by_fold(part, ("accuracy", "f1"))[["accuracy", "f1"]].mean()
-        for name, part in variants.items()
-    }
+    names = ["accuracy", "f1"]
+    means = {name: metrics_by_fold(part, ("accuracy", "f1"))[names].mean() for name, part in variants.items()}
     counts = {name: _counts(part) for name, part in variants.items()}
     scores = (100.0 * pd.DataFrame(means).T).join(pd.DataFrame(counts).T)
     return scores.join(100.0 * changes)[list(VARIANT_COLUMNS)].astype(dict.fromkeys(COUNTS, "int64"))

@@ -41,7 +41,10 @@ def write_checklist(table: PaperTable, results: pd.DataFrame, output: Path, plac
     ]
     found = pd.DataFrame(lines)
     write_table(place / "checklist.csv", found)
-    parts = [f"# Reporting checklist: {table.title}", "Items in our own words; the guidelines' own texts count."]
+    parts = [
+        f"# Reporting checklist: {markdown_text(table.title)}",
+        "Items in our own words; the guidelines' own texts count.",
+    ]
     for norm, part in found.groupby("norm", sort=False):
         cells = part[["item", "asks_for", "filled_from"]].map(markdown_text).to_numpy().tolist()
         filled = int((part["filled_from"] != AUTHOR).sum())
@@ -66,20 +69,20 @@ def _facts(table: PaperTable, results: pd.DataFrame, output: Path) -> dict[str, 
     facts = {
         "data": f"run.json: {said}",
         "preprocessing": f"run.json: recipe {run['preprocessing']}, {recipe['image_size']} pixels",
-        "subsets": f"run.json: near-twins {run['near_twins']}, labels by {run.get('labels', 'patient')}",
+        "subsets": f"run.json: near-twins {run.get('near_twins', 'keep')}, labels by {run.get('labels', 'patient')}",
         "partitions": f"split.json of each training: {protocols}; {counted(run['folds'], 'fold')}, seed {run['seed']}",
         "disjoint": f"run.json: {run['group_unit']}, under leak-free alone",
         "model": f"config.json, model_card.md of each training: {rows}",
         "inputs": "model.json of each training; age and density standardised in the model, a learned value for unknown",
         "software": "environment.json of each training: all packages, processor, memory",
-        "initial": f"run.json: weights {run['weights']}, frozen: {run['cut']}",
+        "initial": f"run.json: weights {run['weights']}, frozen: {run.get('cut', 'none')}",
         "training": f"run.json: at most {counted(recipe['epochs'], 'epoch')}, batches of {recipe['batch_size']}, Adam, "
         f"rate {recipe['learning_rate']:g} (pretrained) or {recipe['learning_rate_random']:g}",
         "selection": f"run.json: the best {recipe['monitor']} of the second half of the epochs, on the validation part",
         "imbalance": f"run.json: class weights {'on' if recipe['class_weights'] else 'off'}",
         "measures": f"{name}.csv, {name}_details.md: accuracy, macro precision, recall and F1, AUC, calibration",
         "uncertainty": f"{name}.csv: 95 % bootstrap over groups",
-        "thresholds": f"{name}_calibration.csv: for a sensitivity of {run['sensitivity']:g} on the validation part",
+        "thresholds": f"{name}_calibration.csv: sensitivity {run.get('sensitivity', 0.9):g} on the validation part",
         "explained": "report.html, examples: Grad-CAM and the model's own attention",
         "availability": "this package, Apache-2.0; the data from their publisher",
     }

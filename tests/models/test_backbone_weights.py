@@ -247,8 +247,8 @@ def test_a_file_with_other_content_raises_and_names_it(write, tmp_path):
         build_model("backbone_classifier", ModelSettings(32, 3, weights), backbone="vgg16")
 
 
-def test_the_readme_names_the_file_of_each_backbone():
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+def test_the_options_page_names_the_file_of_each_backbone():
+    readme = (Path(__file__).parents[2] / "docs" / "options.md").read_text(encoding="utf-8")
     for backbone in BACKBONES.values():
         assert f"| `{backbone.name}` | `{backbone.weights_file}` |" in readme
 
