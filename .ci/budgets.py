@@ -32,11 +32,11 @@ TARGETS = {
 }
 CEILINGS: dict[str, tuple[int | None, int]] = {
     "mmdc_tf/*.py": (6, 683),
-    "mmdc_tf/datasets": (31, 4847),
+    "mmdc_tf/datasets": (31, 4842),
     "mmdc_tf/preprocessing": (12, 2015),
     "mmdc_tf/inputs": (4, 610),
     "mmdc_tf/layers": (10, 1040),
-    "mmdc_tf/models": (15, 1916),
+    "mmdc_tf/models": (15, 1921),
     "mmdc_tf/training": (8, 1278),
     "mmdc_tf/evaluation": (11, 1500),
     "mmdc_tf/explain": (3, 442),
@@ -46,7 +46,7 @@ CEILINGS: dict[str, tuple[int | None, int]] = {
     "mmdc_tf/report": (13, 2560),
     "mmdc_tf/commands": (14, 2001),
     "mmdc_tf": (155, 24309),
-    "tests": (None, 22419),
+    "tests": (None, 22429),
 }
 
 

@@ -107,3 +107,13 @@ def test_the_default_folder_names_the_data_the_size_and_the_epochs():
     assert name("busi", "--image-size", "64") == "busi-full-64px"
     assert name("busi", "--image-size", "64", "--epochs", "1") == "busi-full-64px-1epoch"
     assert name("folder", "--dataset-root", "/data/my-hospital", "--epochs", "12") == "my-hospital-full-12epochs"
+
+
+def test_with_pretrained_weights_batch_norm_stays_in_inference_mode(real_data):
+    weights = real_data.parent / "weights"
+    if not weights.is_dir():
+        pytest.skip("no ImageNet weights beside the real data")
+    model = mmdc_tf.models.BCDNet("mobilenet", weights=weights, image_size=64)
+    assert not model.get_layer("conv_pw_13_bn").trainable
+    assert model.get_layer("conv_pw_13").trainable
+    assert mmdc_tf.models.BCDNet("mobilenet", image_size=64).get_layer("conv_pw_13_bn").trainable

@@ -89,11 +89,6 @@ def join_near_twins(paths: Sequence[str | Path], hashes: np.ndarray, max_bits: i
     return clusters
 
 
-def connected_clusters(i: np.ndarray, j: np.ndarray, count: int) -> np.ndarray:
-    """The clusters of ``count`` images that pairs (p,) connect, as ``join_near_twins`` returns them."""
-    return join_pairs(np.arange(count), i, j)
-
-
 def join_pairs(clusters: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
     """Joins the clusters, int (n,), that pairs of images (p,) connect; numbered as ``join_near_twins`` does."""
     names, place = np.unique(clusters, return_inverse=True)

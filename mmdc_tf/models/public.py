@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from mmdc_tf.layers import MetadataEmbedding
-from mmdc_tf.models.backbones import resolve_weights
+from mmdc_tf.models.backbones import freeze_statistics, get_backbone, resolve_weights
 from mmdc_tf.models.registry import ModelSettings, build_model, look_up
 
 TABLES = ("table1", "table2", "figure3")
@@ -26,7 +26,9 @@ def BCDNet(
         backbone: a registered backbone. The paper's α is ``"densenet121"``, β ``"efficientnetb0"``, γ ``"vgg16"``;
             ``mmdc_tf.models.BACKBONES`` has them all.
         num_classes: units of the softmax.
-        weights: ``"imagenet"`` to download, a folder that holds the official files, or None for random weights.
+        weights: ``"imagenet"`` to download, a folder that holds the official files, or None for random weights. With
+            pretrained ones the backbone's BatchNormalization stays in inference mode: in a short ``fit`` its moving
+            averages would lag behind the weights (docs/recipe.md).
         image_size: height and width of the input, in pixels.
 
     Input shape:
@@ -51,7 +53,7 @@ def BCDNet(
         >>> model.predict({"image": np.zeros((1, 64, 64, 3), "float32")}, verbose=0).shape
         (1, 3)
     """
-    return build_model("bcdnet", _settings(backbone, num_classes, weights, image_size), backbone=backbone)
+    return _built("bcdnet", num_classes, weights, image_size, backbone=backbone)
 
 
 def MMDCNet(
@@ -91,7 +93,7 @@ def MMDCNet(
         >>> model.predict({"image": images, "metadata": metadata}, verbose=0).shape
         (1, 3)
     """
-    model = build_model("mmdcnet", _settings(backbone, num_classes, weights, image_size), backbone=backbone)
+    model = _built("mmdcnet", num_classes, weights, image_size, backbone=backbone)
     return model if metadata is None else _adapted(model, metadata)
 
 
@@ -119,14 +121,17 @@ def build(
     """
     rows = _rows()
     entry = rows[look_up("row", row, rows)]
-    arguments = {**entry.get("arguments", {}), **changes}
-    settings = _settings(arguments.get("backbone"), num_classes, weights, image_size)
-    return build_model(entry["model"], settings, **arguments)
+    return _built(entry["model"], num_classes, weights, image_size, **{**entry.get("arguments", {}), **changes})
 
 
-def _settings(backbone: str | None, classes: int, weights: str | Path | None, size: int) -> ModelSettings:
+def _built(name: str, classes: int, weights: str | Path | None, size: int, **arguments: Any) -> keras.Model:
+    backbone = arguments.get("backbone")
     file = None if backbone is None or weights is None else resolve_weights(backbone, str(weights))
-    return ModelSettings(size, classes, file)
+    model = build_model(name, ModelSettings(size, classes, file), **arguments)
+    last = None if file is None or backbone is None else get_backbone(backbone).gradcam_layer
+    if last in [layer.name for layer in model.layers]:
+        freeze_statistics(model, str(last))
+    return model
 
 
 def _adapted(model: keras.Model, metadata: np.ndarray) -> keras.Model:
