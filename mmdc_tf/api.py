@@ -38,7 +38,9 @@ class Part:
     @property
     def metadata(self) -> np.ndarray:
         """Age in years and BI-RADS density 1 to 4: float32 (n, 2), NaN where unknown."""
-        return self.table[["age", "density"]].to_numpy("float32")
+        from mmdc_tf.inputs.pipeline import metadata_array
+
+        return metadata_array(self.table)
 
     def to_tf(
         self,

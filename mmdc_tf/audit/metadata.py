@@ -44,8 +44,9 @@ def audit_metadata(dataset: Dataset) -> dict[str, Any]:
         - ``repeated_views``: ``patient``, ``view``, ``side``, ``sample_ids`` of views that a patient has more than
           once: repeats or duplicates.
         - ``identical_files``: ``sample_ids``, ``labels`` of images that are the same to the byte.
-        - ``missing_by_site``: ``column``, ``site`` and its ``share`` without a value, ``other`` and ``other_share``,
-          where the two shares differ by ``LEAST_SITE_GAP`` or more: a model's "unknown" would then tell the site.
+        - ``missing_by_site``: ``column``, ``site``, its ``share`` without a value, ``other``, ``other_share``,
+          ``sentence``, where the two shares differ by ``LEAST_SITE_GAP`` or more: a model's "unknown" would then tell
+          the site. Images whose site is not known do not count.
         - ``label_ceiling``: how right a reader of single images can be (``mmdc_tf.datasets.outlines``); only where
           lesions are outlined.
         - ``associations``: of age and of density with the label: one row a patient, her first known value, since her
@@ -82,21 +83,21 @@ def audit_metadata(dataset: Dataset) -> dict[str, Any]:
 
 def _missing_by_site(table: pd.DataFrame, site: pd.Series) -> list[dict[str, object]]:
     """Of each column, the sites with the largest and the smallest share without a value; small sites do not count."""
-    sites = table["sample_id"].map(site)
+    sites = table["sample_id"].map(site).replace("", np.nan)
     large = sites[sites.groupby(sites).transform("size") >= LEAST_SITE_IMAGES]
     found: list[dict[str, object]] = []
     for column in ("age", "density"):
         shares = table.loc[large.index, column].isna().groupby(large).mean()
         if len(shares) > 1 and shares.max() - shares.min() >= LEAST_SITE_GAP:
             most, least = shares.idxmax(), shares.idxmin()
-            entry = {
-                "column": column,
-                "site": most,
-                "share": shares[most],
-                "other": least,
-                "other_share": shares[least],
-            }
-            found.append(entry)
+            entry = {"column": column, "site": most, "share": shares[most]}
+            entry |= {"other": least, "other_share": shares[least]}
+            sentence = (
+                f"The {column} is unknown for {shares[most]:.0%} of the images of site {most} and for "
+                f'{shares[least]:.0%} of site {least}: a model\'s learned "unknown" would tell the site. Leave the '
+                f"{column} out, or train and report within each site."
+            )
+            found.append({**entry, "sentence": sentence})
     return found
 
 

@@ -221,12 +221,7 @@ def _metadata_section(dataset: Dataset, metadata: dict[str, Any]) -> dict[str, A
     files = ", and files of equal size byte by byte" if dataset.has_images else ". Files were not compared"
     looked_at = f"The sample table of {metadata['images']:,} images{files}."
     findings = [finding] if across else []
-    findings += [
-        f"The {one['column']} is unknown for {one['share']:.0%} of the images of site {one['site']} and for "
-        f'{one["other_share"]:.0%} of site {one["other"]}: a model\'s learned "unknown" would tell the site. Leave the '
-        f"{one['column']} out, or train and report within each site."
-        for one in metadata["missing_by_site"]
-    ]
+    findings += [one["sentence"] for one in metadata["missing_by_site"]]
     return _section("Metadata", looked_at, numbers, findings, metadata["sentences"])
 
 

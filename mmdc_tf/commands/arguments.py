@@ -210,8 +210,8 @@ def _add_training(group: Any) -> None:
     add("--epochs", type=positive, help="at most; default: the profile's")
     add("--batch-size", type=positive, help="default: the profile's")
     words = (
-        "imagenet, none, or a folder with the official files without head, which README.md names by backbone; default: "
-        "none on the phantom, imagenet on real data"
+        "imagenet, none, or a folder with the official files without head, which docs/options.md names by backbone; "
+        "default: none on the phantom, imagenet on real data"
     )
     add("--weights", help=words)
     words = (

@@ -64,7 +64,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 def _training_data(file: Path, root: Path | None) -> Dataset | None:
     """What the model was made from, where its run says so and the folder is there."""
-    from mmdc_tf.datasets.catalogue import load_dataset
+    from mmdc_tf.datasets.catalogue import list_dataset
     from mmdc_tf.experiments.run_folder import commands_of
     from mmdc_tf.io import read_json
 
@@ -74,7 +74,7 @@ def _training_data(file: Path, root: Path | None) -> Dataset | None:
                 return None
             known = [Path(one["dataset_root"]) for one in commands_of(folder) if one.get("dataset_root")]
             place = root or (known[-1] if known else None)
-            return load_dataset(run["dataset"], place) if place is not None and place.is_dir() else None
+            return list_dataset(run["dataset"], place) if place is not None and place.is_dir() else None
     return None
 
 

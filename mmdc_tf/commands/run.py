@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
-import shlex
-import shutil
-import sys
 import textwrap
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mmdc_tf.commands import EXIT_FAILED, EXIT_OK, arguments, import_tensorflow
 from mmdc_tf.commands.report import write_after_run
@@ -47,19 +43,29 @@ def _run(options: argparse.Namespace) -> int:
         for name in TABLES if chosen is None else (chosen,):
             _print_rows(load_table(name))
         return EXIT_OK
+    from mmdc_tf.datasets.catalogue import recognise
+    from mmdc_tf.experiments.run_folder import only_run
+    from mmdc_tf.io import require_writable
+
     if chosen is None and options.dataset_root is None:
         raise ConfigurationError(
             "Expected --table 1, --table 2 or --figure 3, or data of your own with --dataset-root. Received: neither. "
             "See --list for the rows."
         )
-    table = load_table(chosen or _table_of(options))
+    found = None if options.dataset or options.dataset_root is None else recognise(options.dataset_root)
+    if chosen is None and (options.dataset or found) is None:
+        arguments.require_root(options.dataset_root)
+        raise ConfigurationError(
+            f"Expected a folder in the layout of a known data set. Received: --dataset-root {options.dataset_root}. "
+            "Name what it holds with --dataset (mmdc-tf datasets list); folder is a table of your own, samples.csv."
+        )
+    table = load_table(chosen or _table_of(options.dataset or found))
     rows = _rows(table, options)
     _require_fitting(table, rows, options)
-    from mmdc_tf.experiments.run_folder import only_run
-    from mmdc_tf.io import require_writable
-
     real = options.dataset_root is not None
-    name = _dataset_name(table, options) if real else table.phantom
+    name = (options.dataset or found or table.dataset) if real else table.phantom
+    if found not in (None, table.dataset):
+        print(f"note: by its layout {options.dataset_root} is {found} (--dataset names another)")
     options.profile = options.profile or ("full" if real else "quick")
     output = options.output or Path("runs") / _run_name(name, options)
     if options.executor == arguments.RAY:  # other machines have other working folders
@@ -75,12 +81,11 @@ def _run(options: argparse.Namespace) -> int:
         )
 
 
-def _table_of(options: argparse.Namespace) -> str:
-    """The table whose rows fit the modality of the data set that the folder holds; mammography where none says."""
-    from mmdc_tf.datasets.catalogue import DECLARED, recognise
+def _table_of(dataset: str | None) -> str:
+    """The table whose rows fit the modality of a data set; Table II for what is not known to be ultrasound."""
+    from mmdc_tf.datasets.catalogue import DECLARED
 
-    name = options.dataset or recognise(options.dataset_root) or "busi"
-    return "table1" if name in DECLARED and DECLARED[name].modality == "ultrasound" else "table2"
+    return "table1" if dataset in DECLARED and DECLARED[dataset].modality == "ultrasound" else "table2"
 
 
 def _run_name(name: str, options: argparse.Namespace) -> str:
@@ -90,16 +95,6 @@ def _run_name(name: str, options: argparse.Namespace) -> str:
     parts += [f"{options.image_size}px"] if options.image_size else []
     parts += [counted(options.epochs, "epoch").replace(" ", "")] if options.epochs else []
     return "-".join(parts)
-
-
-def _dataset_name(table: PaperTable, options: argparse.Namespace) -> str:
-    """What the folder holds: as named, or as its layout says; the table's own data set where neither does."""
-    from mmdc_tf.datasets.catalogue import recognise
-
-    if options.dataset is None and (found := recognise(options.dataset_root)) not in (None, table.dataset):
-        print(f"note: by its layout {options.dataset_root} is {found} (--dataset names another)")
-        return str(found)
-    return options.dataset or table.dataset
 
 
 def _print_rows(table: PaperTable) -> None:
@@ -231,6 +226,7 @@ def _train(plan: Plan, fresh: bool, executor: Executor) -> int:
     from mmdc_tf.experiments.plan import make_trainings
     from mmdc_tf.experiments.progress import Progress
     from mmdc_tf.experiments.run import run_trainings
+    from mmdc_tf.report.conclusion import next_commands
     from mmdc_tf.report.details import write_calibration, write_details
     from mmdc_tf.report.figures import bars, write_png
     from mmdc_tf.report.model_card import write_model_cards
@@ -258,7 +254,8 @@ def _train(plan: Plan, fresh: bool, executor: Executor) -> int:
         write_calibration(plan.table, plan.output)
         progress.phase("report")
         report = write_after_run(plan.output, plan.table.name, plan.dataset)
-    print("\n".join([_conclusion(plan, results), *report, "next:"]), *_next_commands(plan, results), sep="\n  ")
+    lines = next_commands(results, plan.folder, plan.table.dataset, plan.dataset)
+    print("\n".join([_conclusion(plan, results), *report, "next:"]), *lines, sep="\n  ")
     return EXIT_FAILED if failures else EXIT_OK
 
 
@@ -292,33 +289,3 @@ def _conclusion(plan: Plan, results: pd.DataFrame) -> str:
         f"files: {plan.output}/{plan.table.name}.md, .csv, .tex and more",
     ]
     return "\n" + "\n\n".join(parts)
-
-
-def _next_commands(plan: Plan, results: pd.DataFrame) -> list[str]:
-    """Two commands to go on with: where the best network looked, or an audit of the data; and TensorBoard."""
-    free = results[(results["protocol"] == "leak-free") & (results["status"] == "ok")]
-    best = free.sort_values("accuracy", ascending=False, kind="stable")["row"]
-    models = [folder for row in best for folder in sorted((plan.folder / row / "leak-free").glob("*/model.keras"))[:1]]
-    first = ["mmdc-tf", "audit", "--dataset", plan.table.dataset, "--root", plan.dataset.root, "--output", plan.output]
-    if models:
-        first = ["mmdc-tf", "explain", "--model", models[0].parent, "--output", plan.output / "heatmaps"]
-        first += _scan(models[0].parent, plan.dataset.table)
-    return [_typed(first), _typed(["tensorboard", "--logdir", plan.output])]
-
-
-def _scan(training: Path, table: pd.DataFrame) -> list[Any]:
-    """The first test image with a lesion mask, or the first of all, with what is known of its patient."""
-    import pandas as pd
-
-    tested = table[table["sample_id"].isin(pd.read_csv(training / "predictions.csv")["sample_id"])]
-    one = tested.sort_values("lesion_masks", key=lambda masks: masks.str.len() == 0, kind="stable").iloc[0]
-    known = {name: one[name] for name in ("age", "density") if pd.notna(one[name])}
-    return [*(word for name, value in known.items() for word in (f"--{name}", f"{value:g}")), one["image_path"]]
-
-
-def _typed(words: list[Any]) -> str:
-    """As it can be typed here: a program beside this Python, where it is not on the path, is named with its folder."""
-    program, *others = map(str, words)
-    if shutil.which(program) is None:
-        program = os.path.relpath(Path(sys.executable).with_name(program))
-    return shlex.join([program, *others])

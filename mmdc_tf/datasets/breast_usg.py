@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mmdc_tf.datasets.listed import find_tables, labels_of, listed_dataset, read_columns
+from mmdc_tf.datasets.listed import find_tables, labels_of, listed_dataset
 from mmdc_tf.datasets.schema import Dataset, DatasetInfo
+from mmdc_tf.datasets.tables import read_table_file
 
 BREAST = DatasetInfo(
     name="breast-usg",
@@ -34,7 +35,7 @@ def load_breast_usg(root: str | Path) -> Dataset:
         DatasetError: the table or a column is absent, a label is unknown, or no image is there.
     """
     folder, (table,) = find_tables(root, ("BrEaST-Lesions-USG-clinical-data*.xlsx",))
-    raw = read_columns(table, ("CaseID", "Image_filename", "Mask_tumor_filename", "Age", "Classification"))
+    raw = read_table_file(table, ("CaseID", "Image_filename", "Mask_tumor_filename", "Age", "Classification"))
     masks = raw["Mask_tumor_filename"].str.split("&")
     rows = raw.assign(
         sample_id=[name.rpartition(".")[0] for name in raw["Image_filename"]],

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mmdc_tf.datasets.listed import find_tables, labels_of, listed_dataset, read_columns
+from mmdc_tf.datasets.listed import find_tables, labels_of, listed_dataset
 from mmdc_tf.datasets.schema import Dataset, DatasetInfo
+from mmdc_tf.datasets.tables import read_table_file
 
 BUS_BRA = DatasetInfo(
     name="bus-bra",
@@ -32,8 +33,8 @@ def load_bus_bra(root: str | Path) -> Dataset:
         DatasetError: a table or column is absent, a label is unknown, or no image is there.
     """
     folder, (table, folds) = find_tables(root, ("bus_data.csv", "5-fold-cv.csv"))
-    raw = read_columns(table, ("ID", "Case", "Pathology", "Side", "Device"))
-    fold = read_columns(folds, ("ID", "kFold")).set_index("ID")["kFold"].astype(int) - 1
+    raw = read_table_file(table, ("ID", "Case", "Pathology", "Side", "Device"))
+    fold = read_table_file(folds, ("ID", "kFold")).set_index("ID")["kFold"].astype(int) - 1
     known = {name: name for name in BUS_BRA.class_names}
     rows = raw.assign(
         sample_id=raw["ID"],

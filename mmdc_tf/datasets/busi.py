@@ -96,7 +96,8 @@ def list_busi(root: str | Path, info: DatasetInfo = BUSI) -> Dataset:
     if not files:
         raise DatasetError(
             f"Expected at least one image. Received: root={str(folder)!r} with none in its folders of classes"
-            f"{''.join(f'; {note}' for note in notes)}. Give the folder that holds the images (layout: data/README.md)."
+            f"{''.join(f'; {note}' for note in notes)}. "
+            "Give the folder that holds the images (layout: docs/datasets.md)."
         )
     rows = pd.DataFrame(files, columns=["sample_id", "label", "image_path"])
     rows = rows.assign(group_id=rows["sample_id"], patient_id="", age=None, density=None, view="", side="")
@@ -134,7 +135,7 @@ def _with_folders_found(
         raise DatasetError(
             f"Expected the folders {', '.join(info.class_names)}, or two of them. Received: root={str(folder)!r} "
             f"without {', '.join(missing)}; it holds {content_of(folder)}. Give the folder Dataset_BUSI_with_GT "
-            "(layout: data/README.md); --dataset folder reads images of another layout, with a table samples.csv."
+            "(layout: docs/datasets.md); --dataset folder reads images of another layout, with a table samples.csv."
         )
     if not missing:
         return info, ()

@@ -287,4 +287,4 @@ def format_catalogue() -> str:
         )
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     texts = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
-    return "\n".join([*texts, "", "Your own images: --dataset folder, with a table samples.csv (data/README.md)."])
+    return "\n".join([*texts, "", "Your own images: --dataset folder, with a table samples.csv (docs/datasets.md)."])

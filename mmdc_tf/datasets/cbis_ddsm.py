@@ -7,8 +7,9 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from mmdc_tf.datasets.files import require_folder
-from mmdc_tf.datasets.listed import find_tables, images_below, labels_of, listed_dataset, read_columns, together
+from mmdc_tf.datasets.listed import find_tables, images_below, labels_of, listed_dataset, together
 from mmdc_tf.datasets.schema import Dataset, DatasetInfo
+from mmdc_tf.datasets.tables import read_table_file
 
 CBIS_DDSM = DatasetInfo(
     name="cbis-ddsm",
@@ -44,7 +45,7 @@ def load_cbis_ddsm(root: str | Path) -> Dataset:
     folder = folder if inside.name == "csv" else inside
     raw = pd.concat(
         [
-            read_columns(path, COLUMNS).assign(part=0 if "test" in path.name.lower() else -1, source=path.name)
+            read_table_file(path, COLUMNS).assign(part=0 if "test" in path.name.lower() else -1, source=path.name)
             for path in tables
         ],
         ignore_index=True,

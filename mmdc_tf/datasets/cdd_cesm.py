@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mmdc_tf.datasets.listed import find_tables, labels_of, listed_dataset, match_by_name, read_columns
+from mmdc_tf.datasets.listed import find_tables, labels_of, listed_dataset, match_by_name
 from mmdc_tf.datasets.schema import Dataset, DatasetInfo
+from mmdc_tf.datasets.tables import read_table_file
 from mmdc_tf.errors import DatasetError
 
 CDD_CESM = DatasetInfo(
@@ -34,7 +35,7 @@ def load_cdd_cesm(root: str | Path) -> Dataset:
         DatasetError: the table or a column is absent, a label is unknown, or no image is there.
     """
     folder, (table,) = find_tables(root, ("Radiology*manual*annotations*.xlsx",))
-    raw = read_columns(table, COLUMNS, [name for names in NAMES.values() for name in names] + ["Machine"])
+    raw = read_table_file(table, COLUMNS, [name for names in NAMES.values() for name in names] + ["Machine"])
     found = {column: next((name for name in names if name in raw), None) for column, names in NAMES.items()}
     if found["label"] is None:
         raise DatasetError(f"Expected a column {' or '.join(NAMES['label'])}. Received: {table} without it. Add it.")

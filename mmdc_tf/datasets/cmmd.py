@@ -7,8 +7,9 @@ from pathlib import Path
 import pandas as pd
 
 from mmdc_tf.datasets.dicom import read_header
-from mmdc_tf.datasets.listed import find_tables, images_below, labels_of, listed_dataset, read_columns
+from mmdc_tf.datasets.listed import find_tables, images_below, labels_of, listed_dataset
 from mmdc_tf.datasets.schema import Dataset, DatasetInfo
+from mmdc_tf.datasets.tables import read_table_file
 from mmdc_tf.errors import DatasetError
 
 CMMD = DatasetInfo(
@@ -21,7 +22,6 @@ CMMD = DatasetInfo(
     citation='C. Cui et al., "The Chinese Mammography Database (CMMD)", The Cancer Imaging Archive 2021',
     licence="CC BY 4.0",
     homepage="https://doi.org/10.7937/tcia.eqde-4b16",
-    size="23 GB",
 )
 
 
@@ -36,7 +36,7 @@ def load_cmmd(root: str | Path) -> Dataset:
         UnreadableImageError: a DICOM header cannot be read.
     """
     folder, (table,) = find_tables(root, ("CMMD_clinicaldata_revision.xlsx",))
-    raw = read_columns(table, ("ID1", "LeftRight", "Age", "classification"))
+    raw = read_table_file(table, ("ID1", "LeftRight", "Age", "classification"))
     raw["label"] = labels_of(raw["classification"], {name: name for name in CMMD.class_names}, table)
     breasts = {(one["ID1"], one["LeftRight"]): one for one in raw.to_dict("records")}
     patients = set(raw["ID1"])

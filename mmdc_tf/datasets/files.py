@@ -30,7 +30,7 @@ def require_folder(root: str | Path) -> Path:
     state = "an empty folder" if folder.is_dir() else "a file" if folder.exists() else "no such folder"
     raise DatasetError(
         f"Expected a folder with a dataset. Received: root={str(root)!r} ({state}). "
-        + did_you_mean_path(folder, "Give the folder that holds the files (layouts: data/README.md).")
+        + did_you_mean_path(folder, "Give the folder that holds the files (layouts: docs/datasets.md).")
     )
 
 

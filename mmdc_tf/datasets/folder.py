@@ -57,7 +57,7 @@ def load_folder(root: str | Path, class_names: Sequence[str] | None = None, moda
     if path is None:
         raise DatasetError(
             f"Expected {TABLE_NAMES[0]} or {TABLE_NAMES[1]}. Received: root={str(folder)!r} without one; it holds "
-            f"{content_of(folder)}. Write the table (data/README.md shows its columns), or give its folder."
+            f"{content_of(folder)}. Write the table (docs/datasets.md shows its columns), or give its folder."
         )
     read = read_table_file(path, REQUIRED_COLUMNS, COLUMNS)
     raw, value_notes = _complete(read, path, class_names or ())

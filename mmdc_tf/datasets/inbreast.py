@@ -11,9 +11,9 @@ from mmdc_tf.datasets.listed import (
     labels_of,
     listed_dataset,
     match_by_name,
-    read_columns,
 )
 from mmdc_tf.datasets.schema import Dataset, DatasetInfo
+from mmdc_tf.datasets.tables import read_table_file
 
 INBREAST = DatasetInfo(
     name="inbreast",
@@ -37,7 +37,7 @@ def load_inbreast(root: str | Path) -> Dataset:
         DatasetError: the table or a column is absent, a category is unknown, or no image is there.
     """
     folder, (table,) = find_tables(root, ("INbreast.csv",))
-    raw = read_columns(table, ("Laterality", "View", "File Name", "ACR", "Bi-Rads"))
+    raw = read_table_file(table, ("Laterality", "View", "File Name", "ACR", "Bi-Rads"))
     paths = match_by_name(folder, raw["File Name"], lambda path: path.name.partition("_")[0])
     names = paths.str.rpartition("/")[2]
     known = {f"{number}{letter}": label for number, label in CATEGORIES.items() for letter in ("", "a", "b", "c")}

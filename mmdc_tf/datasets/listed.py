@@ -11,13 +11,13 @@ import pandas as pd
 from mmdc_tf.datasets.files import content_of, index_files, inner_folder, keep_found, require_folder, unlisted_notes
 from mmdc_tf.datasets.images import IMAGE_SUFFIXES
 from mmdc_tf.datasets.schema import COLUMNS, Dataset, DatasetInfo, check_sample_table
-from mmdc_tf.datasets.tables import read_table_file
 from mmdc_tf.datasets.values import number_column
 from mmdc_tf.errors import DatasetError, counted
 
 SIDES = {"L": "LEFT", "R": "RIGHT", "LEFT": "LEFT", "RIGHT": "RIGHT"}
 STANDARD_VIEWS = {"CC": "CC", "MLO": "MLO", "ML": "MLO", "LM": "MLO", "LMO": "MLO"}
-"""Laterals count as MLO, as the publishers of INbreast and RSNA have it; other views stay unknown."""
+"""Laterals count as MLO: INbreast writes ML for its oblique views, elsewhere it is our assumption. Other views stay
+unknown."""
 CATEGORIES = {"1": "normal", "2": "benign", "3": "benign", "4": "suspicious", "5": "suspicious", "6": "suspicious"}
 """BI-RADS → label, the usual mapping; a reader's assessment, not a biopsy."""
 NOT_BIOPSY = "labels are BI-RADS assessments (1 normal, 2 and 3 benign, 4 to 6 suspicious), not pathology"
@@ -44,14 +44,9 @@ def find_tables(root: str | Path, patterns: Sequence[str]) -> tuple[Path, list[P
     if absent := [one for one in patterns if one not in found]:
         raise DatasetError(
             f"Expected the tables {', '.join(patterns)}. Received: root={str(folder)!r} without {', '.join(absent)}; "
-            f"it holds {content_of(folder)}. Give the folder that holds them (layouts: data/README.md)."
+            f"it holds {content_of(folder)}. Give the folder that holds them (layouts: docs/datasets.md)."
         )
     return folder, list(found.values())
-
-
-def read_columns(path: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> pd.DataFrame:
-    """A published table as text, cells stripped, "" for empty; DatasetError where a column is absent."""
-    return read_table_file(path, columns, optional)
 
 
 def labels_of(cells: pd.Series, known: dict[str, str], source: Path) -> pd.Series:
@@ -140,9 +135,9 @@ def together(parts: pd.Series, patients: pd.Series) -> tuple[pd.Series, tuple[st
     return moved, (note,) if several else ()
 
 
-def images_below(folder: Path, pattern: str = "*") -> list[Path]:
+def images_below(folder: Path) -> list[Path]:
     """Every image file below a folder, in order; hidden ones are left out."""
-    return sorted(p for p in index_files(folder).files if p.suffix.lower() in IMAGE_SUFFIXES and p.match(pattern))
+    return sorted(p for p in index_files(folder).files if p.suffix.lower() in IMAGE_SUFFIXES)
 
 
 def match_by_name(folder: Path, names: pd.Series, key: Callable[[Path], str]) -> pd.Series:

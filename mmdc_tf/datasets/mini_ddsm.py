@@ -118,7 +118,7 @@ def _find_table(root: str | Path) -> tuple[Path, Path, tuple[str, ...]]:
     found = ", ".join(path.name for path in tables) or f"no CSV file; it holds {content_of(folder)}"
     raise DatasetError(
         f"Expected {TABLE_NAMES[0]}, {TABLE_NAMES[1]} or one CSV of the same columns. Received: "
-        f"root={str(folder)!r} with {found}. Give the folder that holds the table (layout: data/README.md); "
+        f"root={str(folder)!r} with {found}. Give the folder that holds the table (layout: docs/datasets.md); "
         "--dataset folder reads images of another layout, with a table samples.csv."
     )
 

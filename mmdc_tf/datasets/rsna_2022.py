@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mmdc_tf.datasets.listed import find_tables, labels_of, listed_dataset, match_by_name, read_columns
+from mmdc_tf.datasets.listed import find_tables, labels_of, listed_dataset, match_by_name
 from mmdc_tf.datasets.schema import Dataset, DatasetInfo
+from mmdc_tf.datasets.tables import read_table_file
 
 RSNA_2022 = DatasetInfo(
     name="rsna-2022",
@@ -18,7 +19,6 @@ RSNA_2022 = DatasetInfo(
     citation='Radiological Society of North America, "Screening Mammography Breast Cancer Detection", Kaggle 2022',
     licence="Kaggle, non-commercial",
     homepage="https://www.kaggle.com/competitions/rsna-breast-cancer-detection",
-    size="315 GB",
 )
 COLUMNS = ("site_id", "patient_id", "image_id", "laterality", "view", "age", "cancer", "density")
 
@@ -32,7 +32,7 @@ def load_rsna_2022(root: str | Path) -> Dataset:
         DatasetError: the table or a column is absent, a label is unknown, or no image is there.
     """
     folder, (table,) = find_tables(root, ("train.csv",))
-    raw = read_columns(table, COLUMNS)
+    raw = read_table_file(table, COLUMNS)
     rows = raw.assign(
         sample_id=raw["image_id"],
         image_path=match_by_name(folder, raw["image_id"], lambda path: path.stem),

@@ -136,7 +136,7 @@ def check_sample_table(table: pd.DataFrame, class_names: tuple[str, ...], source
     if table.empty:
         raise DatasetError(
             f"Expected at least one image. Received: source={source} with none. "
-            "Check the folder's layout (data/README.md)."
+            "Check the folder's layout (docs/datasets.md)."
         )
     for column in ("sample_id", "image_path", "label", "patient_id", "group_id", "view", "side"):
         table[column] = table[column].fillna("").astype(str)

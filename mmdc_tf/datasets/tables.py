@@ -70,7 +70,7 @@ def read_table_file(path: Path, required: Sequence[str], optional: Sequence[str]
     if missing:
         raise DatasetError(
             f"Expected the columns {', '.join(required)}. Received: {path} without {', '.join(missing)}; it has "
-            f"{', '.join(table.columns)}. Add the columns (data/README.md shows the layout)."
+            f"{', '.join(table.columns)}. Add the columns (docs/datasets.md shows the layout)."
         )
     table.attrs["further_sheets"] = further
     return table

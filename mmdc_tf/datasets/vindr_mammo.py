@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mmdc_tf.datasets.listed import CATEGORIES, NOT_BIOPSY, find_tables, labels_of, listed_dataset, read_columns
+from mmdc_tf.datasets.listed import CATEGORIES, NOT_BIOPSY, find_tables, labels_of, listed_dataset
 from mmdc_tf.datasets.schema import Dataset, DatasetInfo
+from mmdc_tf.datasets.tables import read_table_file
 
 VINDR_MAMMO = DatasetInfo(
     name="vindr-mammo",
@@ -33,8 +34,8 @@ def load_vindr_mammo(root: str | Path) -> Dataset:
         DatasetError: a table or column is absent, a category is unknown, or no image is there.
     """
     folder, (table, metadata) = find_tables(root, ("breast-level_annotations.csv", "metadata.csv"))
-    raw = read_columns(table, COLUMNS)
-    about = read_columns(metadata, ("SOP Instance UID", "Patient's Age"), ("Manufacturer's Model Name",))
+    raw = read_table_file(table, COLUMNS)
+    about = read_table_file(metadata, ("SOP Instance UID", "Patient's Age"), ("Manufacturer's Model Name",))
     about = about.drop_duplicates("SOP Instance UID").set_index("SOP Instance UID")
     known = {f"bi-rads {number}": label for number, label in CATEGORIES.items()}
     rows = raw.assign(

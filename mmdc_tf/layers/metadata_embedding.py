@@ -141,3 +141,13 @@ class ClinicalMask(layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "image_tokens": self.image_tokens}
+
+
+def adapt_metadata(model: keras.Model, metadata: np.ndarray) -> None:
+    """Gives a model's metadata layer the means and standard deviations of (n, 2) ages and densities, NaN where unknown.
+
+    A model without such a layer stays as it is.
+    """
+    for layer in model.layers:
+        if isinstance(layer, MetadataEmbedding):
+            layer.adapt(np.asarray(metadata, "float32"))

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from mmdc_tf.layers import MetadataEmbedding
+from mmdc_tf.layers.metadata_embedding import adapt_metadata
 from mmdc_tf.models.backbones import freeze_statistics, get_backbone, resolve_weights
 from mmdc_tf.models.registry import ModelSettings, build_model, look_up
 
@@ -94,7 +94,9 @@ def MMDCNet(
         (1, 3)
     """
     model = _built("mmdcnet", num_classes, weights, image_size, backbone=backbone)
-    return model if metadata is None else _adapted(model, metadata)
+    if metadata is not None:
+        adapt_metadata(model, metadata)
+    return model
 
 
 def build(
@@ -131,13 +133,6 @@ def _built(name: str, classes: int, weights: str | Path | None, size: int, **arg
     last = None if file is None or backbone is None else get_backbone(backbone).gradcam_layer
     if last in [layer.name for layer in model.layers]:
         freeze_statistics(model, str(last))
-    return model
-
-
-def _adapted(model: keras.Model, metadata: np.ndarray) -> keras.Model:
-    for layer in model.layers:
-        if isinstance(layer, MetadataEmbedding):
-            layer.adapt(np.asarray(metadata, "float32"))
     return model
 
 

@@ -84,7 +84,7 @@ def survey_lesions(
     if not table["lesion_masks"].map(len).any():
         raise DatasetError(
             f"Expected lesion masks. Received: root={str(dataset.root)!r} with none on disk for {len(table):,} images. "
-            "Name them in the dataset's table and put the files there (layouts: data/README.md)."
+            "Name them in the dataset's table and put the files there (layouts: docs/datasets.md)."
         )
     report = progress or (lambda done, total: None)
     report(0, len(table))

@@ -1,4 +1,4 @@
-"""``checklist.md``, ``.csv``: the items of CLAIM 2024 and TRIPOD+AI, filled in from the run or left to the author."""
+"""``checklist.md`` and ``.csv``: items of CLAIM 2024, TRIPOD+AI and METRICS, filled in by the run or left open."""
 
 from __future__ import annotations
 
@@ -23,36 +23,38 @@ FAILURES = 0.01
 """Share of the test images that count as the worst: those whose true class got the least probability."""
 
 
-def write_checklist(table: PaperTable, results: pd.DataFrame, output: Path, place: Path) -> None:
-    """Writes the checklist of a table's run beside its report.
+def write_checklist(sections: list[tuple[PaperTable, pd.DataFrame]], output: Path, place: Path) -> None:
+    """Writes the checklist of a run beside its report.
 
     Args:
-        table: the paper's.
-        results: its numbers, as from ``table_results``.
+        sections: each table of the run with its numbers, as from ``table_results``.
         output: the run's folder.
         place: the folder to write to.
     """
-    facts = _facts(table, results, output)
     norms = tomllib.loads(resources.files(__package__).joinpath("checklist.toml").read_text("utf-8"))
-    lines = [
-        {"norm": norm, "item": item, "asks_for": words, "filled_from": facts.get(next(iter(fact), ""), AUTHOR)}
-        for norm, items in norms.items()
-        for item, words, *fact in items
-    ]
-    found = pd.DataFrame(lines)
+    found = pd.concat([_filled(table, _facts(table, results, output), norms) for table, results in sections])
     write_table(place / "checklist.csv", found)
-    parts = [
-        f"# Reporting checklist: {markdown_text(table.title)}",
-        "Items in our own words; the guidelines' own texts count.",
-    ]
-    for norm, part in found.groupby("norm", sort=False):
+    parts = ["# Reporting checklist", "Items in our own words; the guidelines' own texts count."]
+    titles: dict[Any, str] = {table.name: markdown_text(table.title) for table, _ in sections}
+    for (name, norm), part in found.groupby(["table", "norm"], sort=False):
         cells = part[["item", "asks_for", "filled_from"]].map(markdown_text).to_numpy().tolist()
         filled = int((part["filled_from"] != AUTHOR).sum())
         parts += [
-            f"## {norm}: {filled} of {len(part)} filled in",
+            f"## {titles[name]}. {norm}: {filled} of {len(part)} filled in",
             grid(["Item", "Asks for", "Filled in"], cells, texts=3),
         ]
     write_text(place / "checklist.md", "\n\n".join(parts) + "\n")
+
+
+def _filled(table: PaperTable, facts: dict[str, str], norms: dict[str, list[list[str]]]) -> pd.DataFrame:
+    """A line for each item: the last word of an item names the fact that fills it in."""
+    lines = [
+        {"table": table.name, "norm": norm, "item": item, "asks_for": words}
+        | {"filled_from": facts.get(next(iter(fact), ""), AUTHOR)}
+        for norm, items in norms.items()
+        for item, words, *fact in items
+    ]
+    return pd.DataFrame(lines)
 
 
 def _facts(table: PaperTable, results: pd.DataFrame, output: Path) -> dict[str, str]:
@@ -85,6 +87,9 @@ def _facts(table: PaperTable, results: pd.DataFrame, output: Path) -> dict[str, 
         "thresholds": f"{name}_calibration.csv: sensitivity {run.get('sensitivity', 0.9):g} on the validation part",
         "explained": "report.html, examples: Grad-CAM and the model's own attention",
         "availability": "this package, Apache-2.0; the data from their publisher",
+        "code": "this package, Apache-2.0",
+        "checklist": "this file",
+        "calibration": f"{name}_calibration.csv: before and after temperature scaling",
     }
     if samples is not None:
         counts = ", ".join(f"{count:,} {label}" for label, count in samples["label"].value_counts().items())
@@ -102,6 +107,10 @@ def _facts(table: PaperTable, results: pd.DataFrame, output: Path) -> dict[str, 
         facts["external"] = f"{', '.join(external)}: scores, thresholds as stored and refitted"
     if any(row.members and row.name in set(ran["row"]) for row in table.rows):
         facts["ensembles"] = f"{name}.csv: the mean of the members' probabilities"
+    networks = {row.name: row.model is not None for row in table.rows}
+    simple = ran.loc[~ran["row"].map(networks) & (ran["status"] == OK), "label"]
+    if len(simple):
+        facts["simple"] = f"{name}.csv: {', '.join(dict.fromkeys(simple))}"
     free = ran[(ran["protocol"] == LEAK_FREE) & (ran["status"] == OK)]
     if len(free):
         best = free.sort_values("accuracy", ascending=False).iloc[0].to_dict()

@@ -3,6 +3,10 @@ table for a terminal."""
 
 from __future__ import annotations
 
+import os
+import shlex
+import shutil
+import sys
 import textwrap
 from collections.abc import Mapping
 from functools import lru_cache
@@ -12,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mmdc_tf.datasets.schema import Dataset
 from mmdc_tf.datasets.splits import CONTROL, LEAK_FREE, PAPER
 from mmdc_tf.errors import counted
 from mmdc_tf.experiments.results import rows_that_ran
@@ -237,3 +242,38 @@ def _difference(line: pd.Series, other: str) -> str:
 def _listed(texts: list[str]) -> str:
     """``a``, ``a and b``, ``a, b and c``."""
     return " and ".join(filter(None, [", ".join(texts[:-1]), texts[-1]]))
+
+
+def next_commands(results: pd.DataFrame, folder: Path, dataset_name: str, dataset: Dataset) -> list[str]:
+    """Two commands to go on with: where the best network looked, or an audit of the data; and TensorBoard.
+
+    Args:
+        results: of the table.
+        folder: of the table in the run's.
+        dataset_name: for ``--dataset``: a phantom lies in the layout of a real data set.
+        dataset: that the run read.
+    """
+    free = _finished(results)["accuracy"].sort_values(ascending=False, kind="stable")
+    models = [one for row in free.index for one in sorted((folder / row / LEAK_FREE).glob("*/model.keras"))[:1]]
+    output = folder.parent
+    first = ["mmdc-tf", "audit", "--dataset", dataset_name, "--root", dataset.root, "--output", output]
+    if models:
+        first = ["mmdc-tf", "explain", "--model", models[0].parent, "--output", output / "heatmaps"]
+        first += _scan(models[0].parent, dataset.table)
+    return [_typed(first), _typed(["tensorboard", "--logdir", output])]
+
+
+def _scan(training: Path, table: pd.DataFrame) -> list[Any]:
+    """The first test image with a lesion mask, or the first of all, with what is known of its patient."""
+    tested = table[table["sample_id"].isin(pd.read_csv(training / PREDICTIONS)["sample_id"])]
+    one = tested.sort_values("lesion_masks", key=lambda masks: masks.str.len() == 0, kind="stable").iloc[0]
+    known = {name: one[name] for name in ("age", "density") if pd.notna(one[name])}
+    return [*(word for name, value in known.items() for word in (f"--{name}", f"{value:g}")), one["image_path"]]
+
+
+def _typed(words: list[Any]) -> str:
+    """As it can be typed here: a program beside this Python, where it is not on the path, is named with its folder."""
+    program, *others = map(str, words)
+    if shutil.which(program) is None:
+        program = os.path.relpath(Path(sys.executable).with_name(program))
+    return shlex.join([program, *others])

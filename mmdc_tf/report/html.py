@@ -77,6 +77,7 @@ def write_report(output: Path, place: Path, paths: Paths, examples: int) -> list
         InputError: no run is there, or a file of it cannot be used.
     """
     sections = [_section(table, output, place / FIGURES, paths, examples) for table in tables_in(output)]
+    write_checklist([(one["table"], one["results"]) for one in sections], output, place)
     synthetic = [bool(one["run"].get("synthetic")) for one in sections]
     shows_patients = any(one["examples"] and not drawn for one, drawn in zip(sections, synthetic, strict=True))
     content = {
@@ -99,7 +100,6 @@ def _section(table: PaperTable, output: Path, figures: Path, paths: Paths, count
     run = run_of(folder)
     results = with_marks(table_results(table, folder), folder)
     grid, below = main_grid(table, results, run)
-    write_checklist(table, results, output, figures.parent)
     pictures = table_pictures(table, results, run, output, figures)
     found, problem = _examples(table, results, folder, paths, count)
     noise = output / f"{table.name}_noise.png"  # drawn by mmdc-tf robustness
@@ -108,6 +108,7 @@ def _section(table: PaperTable, output: Path, figures: Path, paths: Paths, count
     return {
         "table": table,
         "run": run,
+        "results": results,
         "head": made_from(run),
         "conclusion": conclusion(table, results, folder),
         "grid": grid,

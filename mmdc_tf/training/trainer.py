@@ -22,7 +22,7 @@ from mmdc_tf.inputs.pipeline import (
     metadata_array,
     training_dataset,
 )
-from mmdc_tf.layers import MetadataEmbedding
+from mmdc_tf.layers.metadata_embedding import adapt_metadata
 from mmdc_tf.training.callbacks import (
     Checkpoint,
     PopulationStatistics,
@@ -95,7 +95,7 @@ def train(
     Raises:
         TrainingDivergedError: a loss became NaN or infinite.
     """
-    adapt_metadata(model, parts.train)
+    adapt_metadata(model, metadata_array(parts.train))
     weights = class_weights(parts.train, parts.inputs.class_names) if recipe.class_weights else None
     mixed = features is not None and features.mixing > 0
     devices = model.distribute_strategy.num_replicas_in_sync
@@ -173,13 +173,6 @@ def _key(model: keras.Model, parts: TrainingParts, recipe: TrainingRecipe, seed:
         "versions": [__version__, keras.__version__, tf.__version__],
     }
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
-
-
-def adapt_metadata(model: keras.Model, train: pd.DataFrame) -> None:
-    """Gives the model's metadata layer the mean and standard deviation of the training part."""
-    for layer in model.layers:
-        if isinstance(layer, MetadataEmbedding):
-            layer.adapt(metadata_array(train))
 
 
 def class_weights(train: pd.DataFrame, class_names: tuple[str, ...]) -> dict[int, float]:

@@ -13,6 +13,7 @@ from markdown_it import MarkdownIt
 from sklearn.metrics import accuracy_score, classification_report, cohen_kappa_score
 from small_run import TRAININGS, execute, folder_of, read
 
+from mmdc_tf.commands.evaluate import NO_EXTERNAL
 from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.datasets.schema import NOTICE
 from mmdc_tf.datasets.splits import Split
@@ -232,6 +233,6 @@ def test_limits_and_facts_follow_the_training(copied, changes, said):
     text = again(copied, TRAININGS[1])
     assert said in text
     assert "/somewhere" not in text
-    assert "there is no external validation" in text
+    assert NO_EXTERNAL in text  # which mmdc-tf evaluate replaces
     assert (NOTICE in text) == changes.get("synthetic", True)
     assert ("started at random" in text) == ("weights" not in changes)

@@ -13,13 +13,17 @@ from mmdc_tf.report.checklist import AUTHOR, _failures
 def checklist(tmp_path, small_phantoms) -> pd.DataFrame:
     options = ["--table", "2", "--rows", "metadata_only", "--folds", "2", "--output", str(tmp_path)]
     assert main(["run", *options]) == 0
-    assert "CLAIM 2024: " in (tmp_path / "checklist.md").read_text(encoding="utf-8")
-    return pd.read_csv(tmp_path / "checklist.csv", dtype=str).set_index(["norm", "item"])["filled_from"]
+    assert ". CLAIM 2024: " in (tmp_path / "checklist.md").read_text(encoding="utf-8")
+    found = pd.read_csv(tmp_path / "checklist.csv", dtype=str)
+    assert set(found["table"]) == {"table2"}
+    return found.set_index(["norm", "item"])["filled_from"]
 
 
 def test_what_the_run_knows_is_filled_in_and_nothing_is_invented(checklist):
     assert len(checklist["CLAIM 2024"]) == 44  # items of CLAIM 2024
     assert len({item.rstrip("abcdefg") for item in checklist["TRIPOD+AI"].index}) == 27  # items of TRIPOD+AI
+    assert len(checklist["METRICS"]) == 30  # items of METRICS
+    assert checklist["METRICS", "25"] == "table2.csv: Age and density alone"
     assert "48 images (16 " in checklist["CLAIM 2024", "21"] and "12 groups" in checklist["CLAIM 2024", "21"]
     assert checklist["CLAIM 2024", "20"] == "run.json: patient, under leak-free alone"
     assert "Age and density alone, leak-free, accuracy " in checklist["CLAIM 2024", "37"]
