@@ -153,7 +153,7 @@ def freeze_through(model: keras.Model, cut: str) -> None:
 def freeze_statistics(model: keras.Model, layer: str) -> None:
     """Puts the BatchNormalization of a pretrained backbone into inference mode, its scale and shift with it.
 
-    A few images a step give poor statistics; with ImageNet's the same accuracy takes half of the time (docs/recipe.md).
+    A few images a step give poor statistics, and measuring them takes a pass over the training part (docs/recipe.md).
 
     Args:
         model: that holds the backbone.
