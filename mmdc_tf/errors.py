@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import importlib.util
 import re
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 TERMINAL_COLOUR = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
@@ -68,6 +70,24 @@ def counted(count: int, noun: str) -> str:
 def kind_and_line(error: BaseException, longest: int) -> str:
     """``"ValueError: its message"``, for errors that this package does not raise itself; arguments as ``one_line``."""
     return f"{type(error).__name__}: {one_line(error, longest)}"
+
+
+def require_packages(names: Sequence[str], extra: str, purpose: str) -> None:
+    """Looks for packages of an extra, without importing them.
+
+    Args:
+        names: as they are imported.
+        extra: of this package, which installs them.
+        purpose: what needs them.
+
+    Raises:
+        ConfigurationError: one is not installed.
+    """
+    if missing := [name for name in names if importlib.util.find_spec(name) is None]:
+        raise ConfigurationError(
+            f"Expected {', '.join(names)} for {purpose}. Received: no {', '.join(missing)} in {sys.executable}. "
+            f"Install what is missing: pip install 'mmdc_tf[{extra}]'."
+        )
 
 
 def did_you_mean(name: str, known: Iterable[str], otherwise: str, cutoff: float = 0.6) -> str:

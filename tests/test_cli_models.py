@@ -285,16 +285,19 @@ def test_nothing_but_an_earlier_export_is_replaced(model, capsys):
     assert own.read_text() == "mine"
 
 
-def test_what_is_not_installed_is_named(model, capsys, monkeypatch):
+def test_what_is_not_installed_is_named(model, capsys, monkeypatch, tmp_path):
     import importlib.util
 
     found = importlib.util.find_spec
-    absent = ("tf2onnx", "gradio")
+    absent = ("tf2onnx", "gradio", "gdcm")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in absent else found(name))
     error = refused(capsys, "export", "--model", model, "--format", "onnx")
     assert "no tf2onnx" in error and "pip install 'mmdc_tf[export]'" in error
     error = refused(capsys, "demo", "--model", model)
     assert "Expected gradio" in error and "pip install 'mmdc_tf[demo]'" in error
+    (tmp_path / "scan.dcm").touch()
+    code, _, error = ended(capsys, "predict", "--model", model, tmp_path / "scan.dcm")
+    assert code == 1 and "no gdcm" in error and "pip install 'mmdc_tf[dicom]'" in error
 
 
 def test_a_port_that_is_taken_is_refused(model, capsys, monkeypatch):

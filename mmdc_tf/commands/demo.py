@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 import sys
 import webbrowser
 
 from mmdc_tf.commands import EXIT_OK, import_tensorflow
 from mmdc_tf.commands.arguments import add_debug, add_model, number
-from mmdc_tf.errors import ConfigurationError
+from mmdc_tf.errors import require_packages
 
 PORT, HIGHEST_PORT = 7860, 65_535
 
@@ -28,10 +27,7 @@ def add_demo(parser: argparse.ArgumentParser) -> None:
 
 def _demo(options: argparse.Namespace) -> int:
     """What is refused is refused before TensorFlow is imported."""
-    if importlib.util.find_spec("gradio") is None:
-        raise ConfigurationError(
-            "Expected gradio, which draws the page. Received: no such package. Install it: pip install 'mmdc_tf[demo]'."
-        )
+    require_packages(("gradio",), "demo", "the page")
     from mmdc_tf.serving.card import model_file
 
     file = model_file(options.model)

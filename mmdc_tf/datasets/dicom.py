@@ -18,12 +18,14 @@ from mmdc_tf.datasets.decoder_process import decoder
 from mmdc_tf.datasets.dicom_grey import first, grey_levels, table, table_bits
 from mmdc_tf.datasets.opencv import cv2, require_few_pixels
 from mmdc_tf.datasets.schema import AGE_RANGE
-from mmdc_tf.errors import UnreadableImageError
+from mmdc_tf.errors import InputError, UnreadableImageError, require_packages
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
 DICOM_SUFFIXES = (".dcm", ".dicom")
+PACKAGES = ("pydicom", "gdcm", "openjpeg")
+"""Of the extra ``dicom``, as they are imported."""
 _START = re.compile(rb".{128}DICM|[\x02\x08]\0.\0([A-Z]{2}|.\0\0\0)", re.DOTALL)
 """The magic after the preamble; without one, an element of group 2 or 8 with its VR, or a length below 256."""
 _DECODERS = {
@@ -75,6 +77,7 @@ def _starts_as_one(path: str | Path) -> bool:
 
 def open_dicom(path: str | Path, **options: Any) -> Dataset:
     """The file as pydicom reads it, also without preamble; ``options`` of ``pydicom.dcmread``; UnreadableImageError."""
+    require_packages(PACKAGES, "dicom", "DICOM files")
     from pydicom import dcmread
 
     try:
@@ -109,7 +112,7 @@ def read_dicom(path: str | Path) -> tuple[np.ndarray, tuple[str, ...]]:
         pixels = _pixels(dataset, elements)
         colour = dataset.SamplesPerPixel > 1 or dataset.PhotometricInterpretation == "PALETTE COLOR"
         return (_from_colour(pixels, dataset), ()) if colour else _from_grey(pixels, dataset)
-    except UnreadableImageError:
+    except InputError:
         raise
     except Exception as error:  # pydicom and its decoders raise errors of many classes
         raise _unreadable(path, _detail(error), "Copy the file again, decompress it with another program") from error
@@ -250,8 +253,8 @@ def read_header(path: str | Path) -> DicomHeader:
     """
     if not is_dicom(path):
         return DicomHeader()
+    dataset = open_dicom(path, stop_before_pixels=True)
     try:
-        dataset = open_dicom(path, stop_before_pixels=True)
         keywords = ("Modality", "PatientAge", "ImageLaterality", "Laterality", "ViewPosition")
         values = (dataset.get(keyword) for keyword in keywords)
         modality, age, *sides, view = ("" if value is None else str(value).strip().upper() for value in values)

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import joblib
 
 from mmdc_tf.datasets.opencv import cv2
-from mmdc_tf.errors import ConfigurationError, one_line
+from mmdc_tf.errors import ConfigurationError, one_line, require_packages
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -177,13 +177,9 @@ def _result(ray: Any, reference: Any) -> Any:
 @contextmanager
 def _cluster(executor: Executor) -> Iterator[Any]:
     """Ray, connected for the time inside, or as whoever calls this has connected it."""
-    try:
-        import ray
-    except ImportError as error:
-        raise ConfigurationError(
-            "Expected Ray for --executor ray. Received: it is not installed. "
-            'Install it on all nodes: pip install "mmdc-tf[ray]".'
-        ) from error
+    require_packages(("ray",), "ray", "--executor ray, on all nodes")
+    import ray
+
     begun_here = not ray.is_initialized()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
     try:

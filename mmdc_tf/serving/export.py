@@ -5,7 +5,6 @@ Importing this needs no TensorFlow, and the exported files none of this package.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import logging
 import re
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mmdc_tf.errors import RESEARCH_USE, ConfigurationError
+from mmdc_tf.errors import RESEARCH_USE, ConfigurationError, require_packages
 from mmdc_tf.io import new_folder, write_with
 from mmdc_tf.serving.card import CARD, MODEL, REQUIRED
 from mmdc_tf.serving.parity import OUTPUT, load_onnx
@@ -62,12 +61,7 @@ def require_possible(form: ExportFormat, quantise: bool) -> None:
             f"Expected --format onnx or tflite with --quantize. Received: format={form.name}, which TensorFlow runs in "
             "float32. Choose one of them, or leave --quantize out."
         )
-    missing = [name for name in form.packages if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ConfigurationError(
-            f"Expected {', '.join(form.packages)} for --format {form.name}. Received: no {', '.join(missing)}. "
-            "Install them: pip install 'mmdc_tf[export]'."
-        )
+    require_packages(form.packages, "export", f"--format {form.name}")
 
 
 def default_place(model: Path, form: ExportFormat, quantise: bool) -> Path:

@@ -61,7 +61,7 @@ def twins(dataset: Dataset, pairs: list[tuple[int, int, float, bool]]) -> NearTw
             row |= {f"{name}_{letter}": part[column] for name, column in NAMES.items()}
         rows.append(row)
     ids = dataset.table["sample_id"]
-    clusters = pd.Series(ids.to_numpy(), index=pd.Index(ids), name="cluster")
+    clusters = pd.Series(ids.to_numpy(copy=True), index=pd.Index(ids), name="cluster")
     for i, j, *_ in pairs:
         clusters[clusters == clusters.iloc[j]] = clusters.iloc[i]
     sweep = {"bits": 40, "pairs": len(rows), "images_in_groups": 2, "groups": 1, "clusters": 3, "largest": 2}
