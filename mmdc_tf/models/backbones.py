@@ -53,20 +53,12 @@ BACKBONES: dict[str, Backbone] = {}
 
 
 def register_backbone(backbone: Backbone) -> None:
-    """Adds a backbone.
-
-    Raises:
-        ConfigurationError: the name is taken.
-    """
+    """Adds a backbone; ``ConfigurationError`` where the name is taken."""
     add_entry("backbone", BACKBONES, backbone)
 
 
 def get_backbone(name: str) -> Backbone:
-    """The backbone of this name.
-
-    Raises:
-        ConfigurationError: suggests the nearest known name.
-    """
+    """The backbone of this name; ``ConfigurationError`` where there is none."""
     return BACKBONES[look_up("backbone", name, BACKBONES)]
 
 
@@ -154,10 +146,7 @@ def freeze_statistics(model: keras.Model, layer: str) -> None:
     """Puts the BatchNormalization of a pretrained backbone into inference mode, its scale and shift with it.
 
     A few images a step give poor statistics; with ImageNet's the same accuracy takes half of the time (docs/recipe.md).
-
-    Args:
-        model: that holds the backbone.
-        layer: the backbone's last.
+    ``layer`` is the backbone's last.
     """
     for one in keras.Model(model.inputs, model.get_layer(layer).output).layers:
         if isinstance(one, keras.layers.BatchNormalization):
@@ -165,11 +154,7 @@ def freeze_statistics(model: keras.Model, layer: str) -> None:
 
 
 def require_layer(model: keras.Model, cut: str) -> keras.layers.Layer:
-    """The layer of this name, up to which a model is frozen.
-
-    Raises:
-        ConfigurationError: the model has no such layer; names the cuts that it has.
-    """
+    """The layer of this name, up to which a model is frozen; ``ConfigurationError``, with the cuts, if it has none."""
     names = [layer.name for layer in model.layers]
     if cut not in names:
         raise ConfigurationError(

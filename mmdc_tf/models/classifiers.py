@@ -62,11 +62,7 @@ def register_classifier(
 
 
 def get_classifier(name: str) -> ClassifierEntry:
-    """The registered classifier of this name.
-
-    Raises:
-        ConfigurationError: there is none; suggests the nearest known name.
-    """
+    """The registered classifier of this name; ``ConfigurationError`` where there is none."""
     return CLASSIFIERS[look_up("classifier", name, CLASSIFIERS)]
 
 
@@ -114,10 +110,6 @@ def hog_svm(seed: int, cell: int = 16) -> Pipeline:
     difference: accuracy 0.78 in cross-validation inside the training part of the ``paper`` split and 0.67 on the
     validation parts of three ``leak-free`` folds, against 0.72 and 0.64 for 64 pixels with C = 1. The folds share their
     images, so an image that helped to choose is a test image of another fold.
-
-    Args:
-        seed: not used.
-        cell: height and width of a cell in pixels.
     """
     features = FunctionTransformer(hog_features, kw_args={"cell": cell})
     machine = SoftmaxSVC(C=10.0, class_weight="balanced", break_ties=True)
@@ -151,11 +143,7 @@ class SoftmaxSVC(SVC):
     """
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
-        """Probabilities, float64 (n, classes), in the order of ``classes_``; each row sums to 1.
-
-        Args:
-            X: float (n, features).
-        """
+        """float (n, features) → float64 (n, classes), in the order of ``classes_``; each row sums to 1."""
         decision = self.decision_function(X)
         if decision.ndim == 1:  # two classes: one number, positive for the second
             return np.exp(np.column_stack([log_expit(-decision), log_expit(decision)]))
@@ -163,25 +151,13 @@ class SoftmaxSVC(SVC):
 
 
 def grey_pixels(images: np.ndarray) -> np.ndarray:
-    """Grey levels as one row an image.
-
-    Args:
-        images: uint8 (n, S, S, 3) RGB in [0, 255].
-
-    Returns:
-        float32 (n, S · S) in [0, 255].
-    """
+    """Grey levels as one row an image: uint8 (n, S, S, 3) RGB → float32 (n, S · S), both in [0, 255]."""
     return np.stack([to_grey(image).ravel() for image in images]).astype("float32")
 
 
 def hog_features(images: np.ndarray, cell: int) -> np.ndarray:
-    """Histograms of oriented gradients (scikit-image), one row an image.
+    """Histograms of oriented gradients (scikit-image), one row an image, for cells of ``cell`` by ``cell`` pixels.
 
-    Args:
-        images: uint8 (n, S, S, 3) RGB in [0, 255].
-        cell: height and width of a cell in pixels.
-
-    Returns:
-        float64 (n, (S // cell − 1)² · 2 · 2 · 9), at least 0.
+    uint8 (n, S, S, 3) RGB in [0, 255] → float64 (n, (S // cell − 1)² · 2 · 2 · 9), at least 0.
     """
     return np.stack([hog(to_grey(image), pixels_per_cell=(cell, cell), cells_per_block=(2, 2)) for image in images])

@@ -13,6 +13,7 @@ import keras
 from mmdc_tf.errors import ConfigurationError, did_you_mean
 
 Builder = Callable[..., keras.Model]
+"""``builder(settings, **arguments)``; what it returns and raises is as for ``build_model``."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class ModelSettings:
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """A registered model: its name, builder and the named input tensors it takes."""
+    """A registered model; ``inputs`` are the named tensors that it takes."""
 
     name: str
     builder: Builder
@@ -43,11 +44,7 @@ MODELS: dict[str, ModelEntry] = {}
 
 
 def register_model(name: str, inputs: tuple[str, ...]) -> Callable[[Builder], Builder]:
-    """Registers a builder ``(settings: ModelSettings, **arguments) -> keras.Model``.
-
-    Args:
-        name: unique.
-        inputs: of ``"image"``, ``"other_view"`` and ``"metadata"``, those that it takes.
+    """Registers a builder, which takes ``inputs`` of ``"image"``, ``"other_view"`` and ``"metadata"``.
 
     Raises:
         ConfigurationError: the name is taken.
@@ -61,11 +58,7 @@ def register_model(name: str, inputs: tuple[str, ...]) -> Callable[[Builder], Bu
 
 
 def add_entry(kind: str, entries: dict[str, Any], entry: Any) -> None:
-    """Adds a model, classifier or backbone under its name.
-
-    Raises:
-        ConfigurationError: the name is taken.
-    """
+    """Adds a model, classifier or backbone under its name; ``ConfigurationError`` where that is taken."""
     if entry.name in entries:
         raise ConfigurationError(
             f"Expected a {kind} name that is not taken. Received: name={entry.name!r}. Choose another name."
@@ -74,11 +67,7 @@ def add_entry(kind: str, entries: dict[str, Any], entry: Any) -> None:
 
 
 def look_up(kind: str, name: str, known: Iterable[str]) -> str:
-    """Returns the name where it is known.
-
-    Raises:
-        ConfigurationError: suggests the nearest known name.
-    """
+    """The name where it is known, else ``ConfigurationError``, which suggests the nearest one."""
     names = sorted(known)
     if name in names:
         return name
@@ -95,7 +84,8 @@ def build_model(name: str, settings: ModelSettings, **arguments: Any) -> keras.M
         also ``"other_view"``, an image or NaN everywhere, to class probabilities float32 (batch, classes).
 
     Raises:
-        ConfigurationError: the name or an argument is unknown.
+        ConfigurationError: the name or an argument is unknown or out of range, or the image too small.
+        WeightsError: the weight file does not fit.
     """
     entry = MODELS[look_up("model", name, MODELS)]
     require_arguments("model", name, entry.builder, settings, arguments)
@@ -103,10 +93,9 @@ def build_model(name: str, settings: ModelSettings, **arguments: Any) -> keras.M
 
 
 def require_arguments(kind: str, name: str, builder: Callable[..., Any], first: object, arguments: dict) -> None:
-    """Checks the arguments of a builder before it is called, so that an error inside it is not taken for theirs.
+    """Refuses arguments that are unknown or missing (``ConfigurationError``) before a builder is called.
 
-    Raises:
-        ConfigurationError: an argument is unknown or missing.
+    An error inside it is then not taken for theirs.
     """
     try:
         inspect.signature(builder).bind(first, **arguments)
