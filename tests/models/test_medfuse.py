@@ -74,11 +74,3 @@ def test_fusion_equals_numpy_with_and_without_the_clinical_token(model):
     found = output(model, rows, "fusion")
     np.testing.assert_allclose(found[0], lstm(tokens[0], *weights), atol=1e-5)
     np.testing.assert_allclose(found[1], lstm(tokens[1, :1], *weights), atol=1e-5)
-
-
-def test_each_value_and_its_absence_change_the_output(model):
-    rows = [[50.0, 2.0], [75.0, 2.0], [50.0, 4.0], [NAN, 2.0], [50.0, NAN], [NAN, NAN]]
-    found = output(model, rows)
-    assert np.isfinite(found).all()
-    pairs = [distance(found[i], found[j]) for i in range(len(rows)) for j in range(i)]
-    assert min(pairs) > 1e-4
