@@ -30,7 +30,6 @@ class Backbone:
         gradcam_layer: the last feature map.
         weights_folder, weights_file, weights_md5: the official ImageNet weights without head; no checksum where
             Keras publishes none.
-        native_size: the size of the ImageNet images in pixels.
         smallest_size: the smallest image that it takes.
         variance_is_deviation: EfficientNet's files hold a standard deviation where Keras divides by the root of
             a variance (tensorflow issue 49930); Keras mends it only for ``weights="imagenet"``, so we do for files.
@@ -44,7 +43,6 @@ class Backbone:
     weights_folder: str
     weights_file: str
     weights_md5: str | None = None
-    native_size: int = 224
     smallest_size: int = 32
     variance_is_deviation: bool = False
 

@@ -34,7 +34,7 @@ class Step:
     """One named step of a recipe.
 
     Args:
-        name: the name in traces, messages and stored configurations.
+        name: as in messages and stored configurations.
         run: ``run(state, **parameters)`` returns the next state; a function of a module, so that it can be pickled.
         parameters: numbers that ``run`` takes, written out so that they are stored with a model.
         shows: what a picture of this step should show, the image or the mask.

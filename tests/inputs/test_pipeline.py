@@ -39,7 +39,7 @@ Batches = list[tuple[dict[str, np.ndarray], np.ndarray]]
 @pytest.fixture(autouse=True)
 def plain(monkeypatch: pytest.MonkeyPatch) -> str:
     """A recipe that only resizes, so that pixels can be predicted and colour stays."""
-    recipe = Recipe("plain", "resize", (Step("resize", steps.resize),))
+    recipe = Recipe("plain", (Step("resize", steps.resize),))
     monkeypatch.setitem(RECIPES, recipe.name, recipe)
     return recipe.name
 

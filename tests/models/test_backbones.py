@@ -60,10 +60,8 @@ def test_the_scaling_is_that_of_the_family(name, images):
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_the_sizes_are_those_that_keras_names(name):
+def test_the_smallest_size_is_the_one_that_keras_names(name):
     backbone = BACKBONES[name]
-    with pytest.raises(ValueError, match=f"should be .{backbone.native_size}, {backbone.native_size}, 3."):
-        backbone.builder(weights="imagenet", input_shape=(32, 32, 3))
     small = backbone.smallest_size - 1
     with pytest.raises(ValueError, match=rf"at least {small + 1}x{small + 1}"):
         backbone.builder(include_top=False, weights=None, input_shape=(small, small, 3))
