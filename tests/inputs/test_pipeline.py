@@ -146,17 +146,6 @@ def test_images_metadata_and_labels_stay_together_when_shuffled(table):
     np.testing.assert_array_equal(images, collected(evaluation_dataset(table, settings()))[0][rows])
 
 
-def test_training_order_changes_with_the_epoch_and_is_decided_by_the_seed(table):
-    def orders(seed: int) -> list[list[int]]:
-        drawn = passes(training_dataset(table, settings(), None, seed))
-        return [next(drawn)[0].tolist() for _ in range(3)]
-
-    first = orders(1)
-    assert len({tuple(order) for order in first}) > 1
-    assert first == orders(1)
-    assert first != orders(2)
-
-
 # --- pixels ---
 
 
@@ -217,20 +206,22 @@ def test_each_row_comes_once_for_each_change_of_its_images(table):
     assert np.isnan(changed[-1][0]["other_view"]).all()  # missing stays missing
 
 
-# --- augmentation ---
+# --- what the seed decides ---
 
 
-def test_augmentation_changes_with_the_epoch_and_is_decided_by_the_seed(table):
-    def drawn(seed: int) -> list[np.ndarray]:
+def test_order_and_movements_change_with_the_epoch_and_are_decided_by_the_seed(table):
+    def drawn(seed: int) -> tuple[list[list[int]], list[np.ndarray]]:
         moved = passes(training_dataset(table, settings(), Augmentation(), seed))
-        return [next(moved)[1] for _ in range(2)]
+        orders, images = zip(*(next(moved) for _ in range(3)), strict=True)
+        return [order.tolist() for order in orders], list(images)
 
-    first, again, other = drawn(1), drawn(1), drawn(2)
-    np.testing.assert_array_equal(first, again)
-    assert not np.array_equal(first[0], first[1])
-    assert not np.array_equal(first[0], other[0])
+    (orders, images), (same_orders, same_images), (other_orders, other_images) = drawn(1), drawn(1), drawn(2)
+    assert orders == same_orders and orders != other_orders
+    assert len({tuple(order) for order in orders}) > 1
+    np.testing.assert_array_equal(images, same_images)
+    assert not np.array_equal(images[0], images[1]) and not np.array_equal(images[0], other_images[0])
     reference, _, _ = collected(evaluation_dataset(table, settings()))
-    assert (np.abs(first[0] - reference).max(axis=(1, 2, 3)) > 1).all()
+    assert (np.abs(images[0] - reference).max(axis=(1, 2, 3)) > 1).all()
 
 
 # --- metadata and labels ---
