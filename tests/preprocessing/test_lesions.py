@@ -93,9 +93,6 @@ def test_what_cannot_be_compared_is_refused() -> None:
     ):
         with pytest.raises(InputError, match=message):
             share(PAPER, scan(), mask)
-    late = (Step("resize", steps.resize), Step("otsu", steps.otsu), Step("blank-outside", steps.blank_outside))
-    with pytest.raises(InputError, match="coordinates of the scan"):
-        share(Recipe("late", late), scan(), lesion(slice(30, 40), slice(10, 20)))
 
 
 MASKS = {
