@@ -6,8 +6,7 @@ neighbour and the metadata alone gain most where near-twins or patients stand on
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import functools
 from typing import Any
 
 import numpy as np
@@ -19,49 +18,14 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVC
 
-from mmdc_tf.models.registry import add_entry, look_up, require_arguments
+from mmdc_tf.models.registry import ModelEntry, build_registered, look_up, register
 from mmdc_tf.preprocessing.operations import to_grey
 
-ClassifierBuilder = Callable[..., Pipeline]
+CLASSIFIERS: dict[str, ModelEntry] = {}
+_register = functools.partial(register, "classifier", CLASSIFIERS)
 
 
-@dataclass(frozen=True)
-class ClassifierEntry:
-    """A registered classifier.
-
-    Args:
-        name: unique among the classifiers.
-        builder: ``(seed: int, **arguments) -> Pipeline``.
-        inputs: ``("image",)`` or ``("metadata",)``: one, since scikit-learn takes one array.
-        image_size: height and width of its images in pixels, whatever the run's size; None for the run's size.
-    """
-
-    name: str
-    builder: ClassifierBuilder
-    inputs: tuple[str]
-    image_size: int | None = None
-
-
-CLASSIFIERS: dict[str, ClassifierEntry] = {}
-
-
-def register_classifier(
-    name: str, inputs: tuple[str], image_size: int | None = None
-) -> Callable[[ClassifierBuilder], ClassifierBuilder]:
-    """Registers a builder ``(seed: int, **arguments) -> sklearn.pipeline.Pipeline``; arguments as ``ClassifierEntry``.
-
-    Raises:
-        ConfigurationError: the name is taken.
-    """
-
-    def register(builder: ClassifierBuilder) -> ClassifierBuilder:
-        add_entry("classifier", CLASSIFIERS, ClassifierEntry(name, builder, inputs, image_size))
-        return builder
-
-    return register
-
-
-def get_classifier(name: str) -> ClassifierEntry:
+def get_classifier(name: str) -> ModelEntry:
     """The registered classifier of this name; ``ConfigurationError`` where there is none."""
     return CLASSIFIERS[look_up("classifier", name, CLASSIFIERS)]
 
@@ -83,12 +47,10 @@ def build_classifier(name: str, seed: int, **arguments: Any) -> Pipeline:
     Raises:
         ConfigurationError: the name or an argument is unknown.
     """
-    entry = get_classifier(name)
-    require_arguments("classifier", name, entry.builder, seed, arguments)
-    return entry.builder(seed, **arguments)
+    return build_registered("classifier", CLASSIFIERS, name, seed, arguments)
 
 
-@register_classifier("image_nearest_neighbour", inputs=("image",), image_size=64)
+@_register("image_nearest_neighbour", inputs=("image",), image_size=64)
 def image_nearest_neighbour(seed: int) -> Pipeline:
     """The label of the training image whose 64×64 grey pixels are nearest (Euclidean); probabilities are 0 and 1.
 
@@ -97,7 +59,7 @@ def image_nearest_neighbour(seed: int) -> Pipeline:
     return make_pipeline(FunctionTransformer(grey_pixels), KNeighborsClassifier(n_neighbors=1, algorithm="brute"))
 
 
-@register_classifier("hog_svm", inputs=("image",), image_size=128)
+@_register("hog_svm", inputs=("image",), image_size=128)
 def hog_svm(seed: int, cell: int = 16) -> Pipeline:
     """Histograms of oriented gradients of the grey image → standardised → support vector machine (RBF kernel).
 
@@ -116,7 +78,7 @@ def hog_svm(seed: int, cell: int = 16) -> Pipeline:
     return make_pipeline(features, StandardScaler(), machine)
 
 
-@register_classifier("metadata_only", inputs=("metadata",))
+@_register("metadata_only", inputs=("metadata",))
 def metadata_only(seed: int) -> Pipeline:
     """Gradient-boosted trees on age and density alone, scikit-learn's settings as they come; NaN is a value of its own.
 

@@ -1,4 +1,4 @@
-"""Models by name: a builder, the tensors it takes, and what was assumed where the paper is silent."""
+"""Models and classifiers by name: a builder, and the tensors that it takes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import keras
 
 from mmdc_tf.errors import ConfigurationError, did_you_mean
 
-Builder = Callable[..., keras.Model]
-"""``builder(settings, **arguments)``; what it returns and raises is as for ``build_model``."""
+Builder = Callable[..., Any]
+"""``builder(settings, **arguments)``, of a classifier ``builder(seed, **arguments)``; see ``build_model``."""
 
 
 @dataclass(frozen=True)
@@ -33,28 +33,39 @@ class ModelSettings:
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """A registered model; ``inputs`` are the named tensors that it takes."""
+    """A registered model or classifier.
+
+    Args:
+        name: unique among the models, or the classifiers.
+        builder: what makes it.
+        inputs: the named tensors that it takes, of ``"image"``, ``"other_view"`` and ``"metadata"``; a classifier, one.
+        image_size: height and width of its images in pixels, whatever the run's size; None for the run's size.
+    """
 
     name: str
     builder: Builder
     inputs: tuple[str, ...]
+    image_size: int | None = None
 
 
 MODELS: dict[str, ModelEntry] = {}
 
 
 def register_model(name: str, inputs: tuple[str, ...]) -> Callable[[Builder], Builder]:
-    """Registers a builder, which takes ``inputs`` of ``"image"``, ``"other_view"`` and ``"metadata"``.
+    """Registers a builder of networks; ``ConfigurationError`` where the name is taken."""
+    return register("model", MODELS, name, inputs)
 
-    Raises:
-        ConfigurationError: the name is taken.
-    """
 
-    def register(builder: Builder) -> Builder:
-        add_entry("model", MODELS, ModelEntry(name, builder, inputs))
+def register(
+    kind: str, entries: dict[str, ModelEntry], name: str, inputs: tuple[str, ...], image_size: int | None = None
+) -> Callable[[Builder], Builder]:
+    """Adds the decorated builder to the entries; arguments as ``ModelEntry``, errors as ``add_entry``."""
+
+    def add(builder: Builder) -> Builder:
+        add_entry(kind, entries, ModelEntry(name, builder, inputs, image_size))
         return builder
 
-    return register
+    return add
 
 
 def add_entry(kind: str, entries: dict[str, Any], entry: Any) -> None:
@@ -87,19 +98,20 @@ def build_model(name: str, settings: ModelSettings, **arguments: Any) -> keras.M
         ConfigurationError: the name or an argument is unknown or out of range, or the image too small.
         WeightsError: the weight file does not fit.
     """
-    entry = MODELS[look_up("model", name, MODELS)]
-    require_arguments("model", name, entry.builder, settings, arguments)
-    return entry.builder(settings, **arguments)
+    return build_registered("model", MODELS, name, settings, arguments)
 
 
-def require_arguments(kind: str, name: str, builder: Callable[..., Any], first: object, arguments: dict) -> None:
-    """Refuses arguments that are unknown or missing (``ConfigurationError``) before a builder is called.
+def build_registered(kind: str, entries: dict[str, ModelEntry], name: str, first: object, arguments: dict[str, Any]) -> Any:
+    """Calls a builder with its arguments, which are checked before, so that an error inside it is not taken for theirs.
 
-    An error inside it is then not taken for theirs.
+    Raises:
+        ConfigurationError: the name or an argument is unknown, or an argument is missing.
     """
+    builder = entries[look_up(kind, name, entries)].builder
     try:
         inspect.signature(builder).bind(first, **arguments)
     except TypeError as error:
         raise ConfigurationError(
             f"Expected arguments that the {kind} {name!r} takes. Received: {arguments} ({error}). Correct the row."
         ) from error
+    return builder(first, **arguments)

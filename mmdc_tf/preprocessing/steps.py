@@ -16,8 +16,8 @@ from mmdc_tf.preprocessing import breast, operations
 class State:
     """What one step hands on to the next.
 
-    ``image``, uint8 (H, W) or (H, W, 3), is the picture so far, and ``size`` the side in pixels that it will have in the
-    end; ``mask``, uint8 (H, W) of 0 and 255, is the region to keep of it, None before the first and after resizing;
+    ``image``, uint8 (H, W) or (H, W, 3), is the picture so far, and ``size`` the side in pixels that it will have at
+    the end; ``mask``, uint8 (H, W) of 0 and 255, is the region to keep of it, None before the first and after resizing;
     ``flags`` are what steps noticed, such as "no_breast_found".
     """
 

@@ -77,16 +77,6 @@ def test_the_parameters_of_m5_by_hand(built):
     assert built("m5").count_params() == backbone + (512 * 128 + 128) + (128 * 3 + 3)
 
 
-def test_a_hidden_layer_like_that_of_m1_can_be_given_to_m5(tiny_backbone):
-    settings = ModelSettings(image_size=32, class_count=3)
-    plain, hidden = (
-        build_model("ablation_image_only", settings, backbone=tiny_backbone, head_width=width) for width in (None, 128)
-    )
-    # 8 features: Dense of 128, then 3, in place of 3.
-    assert hidden.count_params() - plain.count_params() == (8 * 128 + 128 + 128 * 3 + 3) - (8 * 3 + 3)
-    assert hidden.get_layer("head_dropout").rate == 0.3
-
-
 @pytest.mark.parametrize(("name", "features"), [("m1", 512), *CHANNELS.items()])
 def test_pooled_image_and_clinical_features_are_concatenated(built, name, features):
     joined = built(name).get_layer("joined")

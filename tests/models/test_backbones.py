@@ -12,7 +12,7 @@ import pytest
 from mmdc_tf.errors import ConfigurationError
 from mmdc_tf.layers import InputScaling
 from mmdc_tf.models import BACKBONES, ModelSettings, build_model, freeze_statistics, freeze_through
-from mmdc_tf.models.backbones import Backbone, register_backbone
+from mmdc_tf.models.backbones import Backbone
 
 SETTINGS = ModelSettings(image_size=32)
 FAMILIES: dict[str, ModuleType] = {
@@ -94,12 +94,6 @@ def test_declared_layers_keep_their_names_where_others_are_numbered(name):
     )
     assert len(first - second) > 4
     assert {*backbone.cuts, backbone.gradcam_layer} <= first & second
-
-
-def test_a_taken_backbone_name_raises():
-    before = BACKBONES["vgg16"]
-    with pytest.raises(ConfigurationError, match="name='vgg16'"):
-        register_backbone(before)
 
 
 # --- freezing ---

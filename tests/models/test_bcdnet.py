@@ -38,9 +38,3 @@ def test_attention_stands_on_the_last_feature_map(model):
     attention = model.get_layer("self_attention")
     assert attention.input is model.get_layer("tiny_conv2").output
     assert model.get_layer("image_pool").input is attention.output
-
-
-def test_gamma_is_trained(model, images):
-    model.compile("sgd", loss="categorical_crossentropy", jit_compile=False)
-    model.train_on_batch({"image": images}, np.eye(3, dtype="float32")[[0, 1, 2, 0]])
-    assert float(model.get_layer("self_attention").gamma.value) != 0.0
