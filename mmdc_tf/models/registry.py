@@ -101,7 +101,9 @@ def build_model(name: str, settings: ModelSettings, **arguments: Any) -> keras.M
     return build_registered("model", MODELS, name, settings, arguments)
 
 
-def build_registered(kind: str, entries: dict[str, ModelEntry], name: str, first: object, arguments: dict[str, Any]) -> Any:
+def build_registered(
+    kind: str, entries: dict[str, ModelEntry], name: str, first: object, arguments: dict[str, Any]
+) -> Any:
     """Calls a builder with its arguments, which are checked before, so that an error inside it is not taken for theirs.
 
     Raises:
