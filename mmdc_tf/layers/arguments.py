@@ -15,6 +15,12 @@ def require_whole_number(name: str, value: int, minimum: int = 1) -> int:
     return value
 
 
+def require_whole_numbers(**values: int) -> None:
+    """As ``require_whole_number``, for several arguments of at least 1."""
+    for name, value in values.items():
+        require_whole_number(name, value)
+
+
 def require_rate(name: str, value: float) -> float:
     """Returns the value if it is a dropout rate, 0 ≤ value < 1."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value < 1.0:

@@ -30,7 +30,6 @@ class Backbone:
         gradcam_layer: the last feature map.
         weights_folder, weights_file, weights_md5: the official ImageNet weights without head; no checksum where
             Keras publishes none.
-        native_size: the size of the ImageNet images in pixels.
         smallest_size: the smallest image that it takes.
         variance_is_deviation: EfficientNet's files hold a standard deviation where Keras divides by the root of
             a variance (tensorflow issue 49930); Keras mends it only for ``weights="imagenet"``, so we do for files.
@@ -44,7 +43,6 @@ class Backbone:
     weights_folder: str
     weights_file: str
     weights_md5: str | None = None
-    native_size: int = 224
     smallest_size: int = 32
     variance_is_deviation: bool = False
 
@@ -53,20 +51,12 @@ BACKBONES: dict[str, Backbone] = {}
 
 
 def register_backbone(backbone: Backbone) -> None:
-    """Adds a backbone.
-
-    Raises:
-        ConfigurationError: the name is taken.
-    """
+    """Adds a backbone; ``ConfigurationError`` where the name is taken."""
     add_entry("backbone", BACKBONES, backbone)
 
 
 def get_backbone(name: str) -> Backbone:
-    """The backbone of this name.
-
-    Raises:
-        ConfigurationError: suggests the nearest known name.
-    """
+    """The backbone of this name; ``ConfigurationError`` where there is none."""
     return BACKBONES[look_up("backbone", name, BACKBONES)]
 
 
@@ -154,10 +144,7 @@ def freeze_statistics(model: keras.Model, layer: str) -> None:
     """Puts the BatchNormalization of a pretrained backbone into inference mode, its scale and shift with it.
 
     A few images a step give poor statistics, and measuring them takes a pass over the training part (docs/recipe.md).
-
-    Args:
-        model: that holds the backbone.
-        layer: the backbone's last.
+    ``layer`` is the backbone's last.
     """
     for one in keras.Model(model.inputs, model.get_layer(layer).output).layers:
         if isinstance(one, keras.layers.BatchNormalization):
@@ -165,11 +152,7 @@ def freeze_statistics(model: keras.Model, layer: str) -> None:
 
 
 def require_layer(model: keras.Model, cut: str) -> keras.layers.Layer:
-    """The layer of this name, up to which a model is frozen.
-
-    Raises:
-        ConfigurationError: the model has no such layer; names the cuts that it has.
-    """
+    """The layer of this name, up to which a model is frozen; ``ConfigurationError``, with the cuts, if it has none."""
     names = [layer.name for layer in model.layers]
     if cut not in names:
         raise ConfigurationError(

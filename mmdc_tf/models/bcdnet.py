@@ -16,13 +16,6 @@ def bcdnet(settings: ModelSettings, backbone: str = "densenet121") -> keras.Mode
 
     α is DenseNet-121, β EfficientNetB0, γ VGG16; "VGG16 + Atten" of Table II is γ on mammograms. Assumed, the paper
     being silent: queries and keys of an eighth of the channels, one attention layer after the last feature map.
-
-    Args:
-        settings: image size, classes, weight file.
-        backbone: a registered backbone.
-
-    Returns:
-        A functional model: image float32 (batch, S, S, 3) in [0, 255] → probabilities (batch, classes).
     """
     images = image_input(settings)
     features = feature_map(backbone, images, settings.weights)
@@ -33,15 +26,7 @@ def bcdnet(settings: ModelSettings, backbone: str = "densenet121") -> keras.Mode
 
 @register_model("backbone_classifier", inputs=("image",))
 def backbone_classifier(settings: ModelSettings, backbone: str) -> keras.Model:
-    """Backbone → global average pooling → Dense with softmax (paper, section II-B, rows of Table II).
-
-    Args:
-        settings: image size, classes, weight file.
-        backbone: a registered backbone.
-
-    Returns:
-        A functional model: image float32 (batch, S, S, 3) in [0, 255] → probabilities (batch, classes).
-    """
+    """Backbone → global average pooling → Dense with softmax (paper, section II-B, rows of Table II)."""
     images = image_input(settings)
     features = feature_map(backbone, images, settings.weights)
     outputs = pooled_probabilities(features, settings)

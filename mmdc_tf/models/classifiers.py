@@ -6,8 +6,7 @@ neighbour and the metadata alone gain most where near-twins or patients stand on
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import functools
 from typing import Any
 
 import numpy as np
@@ -19,54 +18,15 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVC
 
-from mmdc_tf.models.registry import add_entry, look_up, require_arguments
+from mmdc_tf.models.registry import ModelEntry, build_registered, look_up, register
 from mmdc_tf.preprocessing.operations import to_grey
 
-ClassifierBuilder = Callable[..., Pipeline]
+CLASSIFIERS: dict[str, ModelEntry] = {}
+_register = functools.partial(register, "classifier", CLASSIFIERS)
 
 
-@dataclass(frozen=True)
-class ClassifierEntry:
-    """A registered classifier.
-
-    Args:
-        name: unique among the classifiers.
-        builder: ``(seed: int, **arguments) -> Pipeline``.
-        inputs: ``("image",)`` or ``("metadata",)``: one, since scikit-learn takes one array.
-        image_size: height and width of its images in pixels, whatever the run's size; None for the run's size.
-    """
-
-    name: str
-    builder: ClassifierBuilder
-    inputs: tuple[str]
-    image_size: int | None = None
-
-
-CLASSIFIERS: dict[str, ClassifierEntry] = {}
-
-
-def register_classifier(
-    name: str, inputs: tuple[str], image_size: int | None = None
-) -> Callable[[ClassifierBuilder], ClassifierBuilder]:
-    """Registers a builder ``(seed: int, **arguments) -> sklearn.pipeline.Pipeline``; arguments as ``ClassifierEntry``.
-
-    Raises:
-        ConfigurationError: the name is taken.
-    """
-
-    def register(builder: ClassifierBuilder) -> ClassifierBuilder:
-        add_entry("classifier", CLASSIFIERS, ClassifierEntry(name, builder, inputs, image_size))
-        return builder
-
-    return register
-
-
-def get_classifier(name: str) -> ClassifierEntry:
-    """The registered classifier of this name.
-
-    Raises:
-        ConfigurationError: there is none; suggests the nearest known name.
-    """
+def get_classifier(name: str) -> ModelEntry:
+    """The registered classifier of this name; ``ConfigurationError`` where there is none."""
     return CLASSIFIERS[look_up("classifier", name, CLASSIFIERS)]
 
 
@@ -87,12 +47,10 @@ def build_classifier(name: str, seed: int, **arguments: Any) -> Pipeline:
     Raises:
         ConfigurationError: the name or an argument is unknown.
     """
-    entry = get_classifier(name)
-    require_arguments("classifier", name, entry.builder, seed, arguments)
-    return entry.builder(seed, **arguments)
+    return build_registered("classifier", CLASSIFIERS, name, seed, arguments)
 
 
-@register_classifier("image_nearest_neighbour", inputs=("image",), image_size=64)
+@_register("image_nearest_neighbour", inputs=("image",), image_size=64)
 def image_nearest_neighbour(seed: int) -> Pipeline:
     """The label of the training image whose 64×64 grey pixels are nearest (Euclidean); probabilities are 0 and 1.
 
@@ -101,7 +59,7 @@ def image_nearest_neighbour(seed: int) -> Pipeline:
     return make_pipeline(FunctionTransformer(grey_pixels), KNeighborsClassifier(n_neighbors=1, algorithm="brute"))
 
 
-@register_classifier("hog_svm", inputs=("image",), image_size=128)
+@_register("hog_svm", inputs=("image",), image_size=128)
 def hog_svm(seed: int, cell: int = 16) -> Pipeline:
     """Histograms of oriented gradients of the grey image → standardised → support vector machine (RBF kernel).
 
@@ -114,17 +72,13 @@ def hog_svm(seed: int, cell: int = 16) -> Pipeline:
     difference: accuracy 0.78 in cross-validation inside the training part of the ``paper`` split and 0.67 on the
     validation parts of three ``leak-free`` folds, against 0.72 and 0.64 for 64 pixels with C = 1. The folds share their
     images, so an image that helped to choose is a test image of another fold.
-
-    Args:
-        seed: not used.
-        cell: height and width of a cell in pixels.
     """
     features = FunctionTransformer(hog_features, kw_args={"cell": cell})
     machine = SoftmaxSVC(C=10.0, class_weight="balanced", break_ties=True)
     return make_pipeline(features, StandardScaler(), machine)
 
 
-@register_classifier("metadata_only", inputs=("metadata",))
+@_register("metadata_only", inputs=("metadata",))
 def metadata_only(seed: int) -> Pipeline:
     """Gradient-boosted trees on age and density alone, scikit-learn's settings as they come; NaN is a value of its own.
 
@@ -151,11 +105,7 @@ class SoftmaxSVC(SVC):
     """
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
-        """Probabilities, float64 (n, classes), in the order of ``classes_``; each row sums to 1.
-
-        Args:
-            X: float (n, features).
-        """
+        """float (n, features) → float64 (n, classes), in the order of ``classes_``; each row sums to 1."""
         decision = self.decision_function(X)
         if decision.ndim == 1:  # two classes: one number, positive for the second
             return np.exp(np.column_stack([log_expit(-decision), log_expit(decision)]))
@@ -163,25 +113,13 @@ class SoftmaxSVC(SVC):
 
 
 def grey_pixels(images: np.ndarray) -> np.ndarray:
-    """Grey levels as one row an image.
-
-    Args:
-        images: uint8 (n, S, S, 3) RGB in [0, 255].
-
-    Returns:
-        float32 (n, S · S) in [0, 255].
-    """
+    """Grey levels as one row an image: uint8 (n, S, S, 3) RGB → float32 (n, S · S), both in [0, 255]."""
     return np.stack([to_grey(image).ravel() for image in images]).astype("float32")
 
 
 def hog_features(images: np.ndarray, cell: int) -> np.ndarray:
-    """Histograms of oriented gradients (scikit-image), one row an image.
+    """Histograms of oriented gradients (scikit-image), one row an image, for cells of ``cell`` by ``cell`` pixels.
 
-    Args:
-        images: uint8 (n, S, S, 3) RGB in [0, 255].
-        cell: height and width of a cell in pixels.
-
-    Returns:
-        float64 (n, (S // cell − 1)² · 2 · 2 · 9), at least 0.
+    uint8 (n, S, S, 3) RGB in [0, 255] → float64 (n, (S // cell − 1)² · 2 · 2 · 9), at least 0.
     """
     return np.stack([hog(to_grey(image), pixels_per_cell=(cell, cell), cells_per_block=(2, 2)) for image in images])

@@ -31,7 +31,12 @@ def image_input(settings: ModelSettings, smallest: int = 1, reason: str = "") ->
 def pooled_probabilities(features: keras.KerasTensor, settings: ModelSettings) -> keras.KerasTensor:
     """Global average pooling → Dense with softmax: (batch, h, w, C) → float32 (batch, classes)."""
     pooled = keras.layers.GlobalAveragePooling2D(name="image_pool")(features)
-    return keras.layers.Dense(settings.class_count, "softmax", dtype="float32", name="probabilities")(pooled)
+    return probabilities(pooled, settings)
+
+
+def probabilities(features: keras.KerasTensor, settings: ModelSettings) -> keras.KerasTensor:
+    """Dense with softmax: (batch, C) → float32 (batch, classes)."""
+    return keras.layers.Dense(settings.class_count, "softmax", dtype="float32", name="probabilities")(features)
 
 
 def metadata_input() -> keras.KerasTensor:
@@ -44,14 +49,8 @@ def clinical_embedding(
 ) -> keras.KerasTensor:
     """Age and density → embedding with a learned unknown → Dense-BN-ReLU-Dropout → Dense (section II-B.1.a).
 
-    Args:
-        metadata: (batch, 2) raw age in years and density 1 to 4, NaN = unknown.
-        width: units of the hidden layer.
-        dropout: share of them dropped in training, in [0, 1).
-        embedding_width: units of the last layer, which has no activation.
-
-    Returns:
-        (batch, embedding_width), finite also where both values are unknown.
+    From (batch, 2) raw values, NaN = unknown, to (batch, embedding_width), finite also where both are unknown. The
+    hidden layer has ``width`` units; the last has no activation.
     """
     hidden = MetadataEmbedding(name="metadata_embedding")(metadata)
     hidden = keras.layers.Dense(width, use_bias=False, name="clinical_dense")(hidden)
@@ -61,8 +60,10 @@ def clinical_embedding(
     return keras.layers.Dense(embedding_width, name="clinical_embedding")(hidden)
 
 
-def dense_probabilities(features: keras.KerasTensor, class_count: int, width: int, dropout: float) -> keras.KerasTensor:
+def dense_probabilities(
+    features: keras.KerasTensor, settings: ModelSettings, width: int, dropout: float
+) -> keras.KerasTensor:
     """Dense-ReLU-Dropout → Dense with softmax: (batch, C) → float32 (batch, classes)."""
     hidden = keras.layers.Dense(width, "relu", name="head_dense")(features)
     hidden = keras.layers.Dropout(dropout, name="head_dropout")(hidden)
-    return keras.layers.Dense(class_count, "softmax", dtype="float32", name="probabilities")(hidden)
+    return probabilities(hidden, settings)

@@ -7,7 +7,7 @@ import keras
 from mmdc_tf.errors import ConfigurationError
 from mmdc_tf.layers import DoubleConvSE, SpatialSelfAttention, TokenFusion
 from mmdc_tf.models.backbones import feature_map, feature_maps, get_backbone
-from mmdc_tf.models.heads import clinical_embedding, dense_probabilities, image_input, metadata_input
+from mmdc_tf.models.heads import clinical_embedding, dense_probabilities, image_input, metadata_input, probabilities
 from mmdc_tf.models.registry import ModelSettings, register_model
 
 TOKEN_WIDTH = 128  # "projected into a 128-dimensional space", section II-B.1.a
@@ -35,20 +35,10 @@ def mmdcnet(
     our assumptions: the paper gives none.
 
     Args:
-        settings: image size, classes, weight file.
-        backbone: a registered backbone.
         conv_filters: channels of the DoubleConv+SE module.
         grid: height and width of the grid of image tokens.
         clinical_width, clinical_dropout: of the fully connected network of the metadata.
         head_width, head_dropout: of the fully connected layers after fusion.
-
-    Returns:
-        A functional model: {"image": float32 (batch, S, S, 3) in [0, 255], "metadata": float32 (batch, 2) raw age in
-        years and density 1 to 4, NaN = unknown} → probabilities (batch, classes).
-
-    Raises:
-        ConfigurationError: unknown backbone, or an image too small for it.
-        WeightsError: the weight file does not fit.
     """
     images = image_input(settings)
     metadata = metadata_input()
@@ -56,7 +46,7 @@ def mmdcnet(
     clinical_token = _clinical_token(metadata, clinical_width, clinical_dropout)
     tokens = keras.layers.Concatenate(axis=1, name="tokens")([clinical_token, image_tokens])
     fused = TokenFusion(heads=HEADS, width=TOKEN_WIDTH, name="fusion")(tokens)
-    outputs = _head(fused, settings.class_count, head_width, head_dropout)
+    outputs = _head(fused, settings, head_width, head_dropout)
     return keras.Model({"image": images, "metadata": metadata}, outputs, name=f"mmdcnet_{backbone}")
 
 
@@ -79,14 +69,14 @@ def _clinical_token(metadata: keras.KerasTensor, width: int, dropout: float) -> 
     return keras.layers.Reshape((1, TOKEN_WIDTH), name="clinical_token")(embedding)
 
 
-def _head(tokens: keras.KerasTensor, class_count: int, width: int, dropout: float) -> keras.KerasTensor:
+def _head(tokens: keras.KerasTensor, settings: ModelSettings, width: int, dropout: float) -> keras.KerasTensor:
     """(batch, 1 + grid², 128) with the clinical token first → (batch, classes)."""
     count = tokens.shape[1]
     clinical = keras.layers.Cropping1D((0, count - 1), name="fused_clinical")(tokens)
     image = keras.layers.Cropping1D((1, 0), name="fused_image")(tokens)
     pooled = keras.layers.GlobalAveragePooling1D(name="image_pool")(image)
     joined = keras.layers.Concatenate(name="fused")([pooled, keras.layers.Flatten(name="clinical")(clinical)])
-    return dense_probabilities(joined, class_count, width, dropout)
+    return dense_probabilities(joined, settings, width, dropout)
 
 
 @register_model("ablation", inputs=("image", "metadata"))
@@ -114,26 +104,16 @@ def ablation(
     are MMDCNet's, with the widths and dropout rates assumed there.
 
     Args:
-        settings: image size, classes, weight file.
-        backbone: a registered backbone.
         layer: the layer of it that gives the image features; None for the last feature map.
         attention: spatial self-attention on them.
         clinical_width, clinical_dropout: of the fully connected network of the metadata.
         head_width, head_dropout: of the fully connected layers after concatenation.
-
-    Returns:
-        A functional model: {"image": float32 (batch, S, S, 3) in [0, 255], "metadata": float32 (batch, 2) raw age in
-        years and density 1 to 4, NaN = unknown} → probabilities (batch, classes).
-
-    Raises:
-        ConfigurationError: unknown backbone, or an image too small for it.
-        WeightsError: the weight file does not fit.
     """
     images, metadata = image_input(settings), metadata_input()
     pooled = _pooled_features(images, settings, backbone, layer, attention)
     clinical = clinical_embedding(metadata, clinical_width, clinical_dropout, TOKEN_WIDTH)
     joined = keras.layers.Concatenate(name="joined")([pooled, clinical])
-    outputs = dense_probabilities(joined, settings.class_count, head_width, head_dropout)
+    outputs = dense_probabilities(joined, settings, head_width, head_dropout)
     return keras.Model({"image": images, "metadata": metadata}, outputs, name=f"ablation_{backbone}")
 
 
@@ -151,25 +131,16 @@ def ablation_image_only(
     not change what the image says, but only add to it; ``head_width=128`` gives M5 the same.
 
     Args:
-        settings: image size, classes, weight file.
-        backbone: a registered backbone.
         layer: the layer of it that gives the image features; None for the last feature map.
         head_width: units of a hidden layer with ReLU and dropout; None for no such layer.
         head_dropout: the dropout rate of the hidden layer.
-
-    Returns:
-        A functional model: image float32 (batch, S, S, 3) in [0, 255] → probabilities (batch, classes).
-
-    Raises:
-        ConfigurationError: unknown backbone, or an image too small for it.
-        WeightsError: the weight file does not fit.
     """
     images = image_input(settings)
     pooled = _pooled_features(images, settings, backbone, layer, attention=False)
     if head_width is None:
-        outputs = keras.layers.Dense(settings.class_count, "softmax", dtype="float32", name="probabilities")(pooled)
+        outputs = probabilities(pooled, settings)
     else:
-        outputs = dense_probabilities(pooled, settings.class_count, head_width, head_dropout)
+        outputs = dense_probabilities(pooled, settings, head_width, head_dropout)
     return keras.Model({"image": images}, outputs, name=f"ablation_image_only_{backbone}")
 
 

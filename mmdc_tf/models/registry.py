@@ -1,4 +1,4 @@
-"""Models by name: a builder, the tensors it takes, and what was assumed where the paper is silent."""
+"""Models and classifiers by name: a builder, and the tensors that it takes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import keras
 
 from mmdc_tf.errors import ConfigurationError, did_you_mean
 
-Builder = Callable[..., keras.Model]
+Builder = Callable[..., Any]
+"""``builder(settings, **arguments)``, of a classifier ``builder(seed, **arguments)``; see ``build_model``."""
 
 
 @dataclass(frozen=True)
@@ -32,40 +33,43 @@ class ModelSettings:
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """A registered model: its name, builder and the named input tensors it takes."""
+    """A registered model or classifier.
+
+    Args:
+        name: unique among the models, or the classifiers.
+        builder: what makes it.
+        inputs: the named tensors that it takes, of ``"image"``, ``"other_view"`` and ``"metadata"``; a classifier, one.
+        image_size: height and width of its images in pixels, whatever the run's size; None for the run's size.
+    """
 
     name: str
     builder: Builder
     inputs: tuple[str, ...]
+    image_size: int | None = None
 
 
 MODELS: dict[str, ModelEntry] = {}
 
 
 def register_model(name: str, inputs: tuple[str, ...]) -> Callable[[Builder], Builder]:
-    """Registers a builder ``(settings: ModelSettings, **arguments) -> keras.Model``.
+    """Registers a builder of networks; ``ConfigurationError`` where the name is taken."""
+    return register("model", MODELS, name, inputs)
 
-    Args:
-        name: unique.
-        inputs: of ``"image"``, ``"other_view"`` and ``"metadata"``, those that it takes.
 
-    Raises:
-        ConfigurationError: the name is taken.
-    """
+def register(
+    kind: str, entries: dict[str, ModelEntry], name: str, inputs: tuple[str, ...], image_size: int | None = None
+) -> Callable[[Builder], Builder]:
+    """Adds the decorated builder to the entries; arguments as ``ModelEntry``, errors as ``add_entry``."""
 
-    def register(builder: Builder) -> Builder:
-        add_entry("model", MODELS, ModelEntry(name, builder, inputs))
+    def add(builder: Builder) -> Builder:
+        add_entry(kind, entries, ModelEntry(name, builder, inputs, image_size))
         return builder
 
-    return register
+    return add
 
 
 def add_entry(kind: str, entries: dict[str, Any], entry: Any) -> None:
-    """Adds a model, classifier or backbone under its name.
-
-    Raises:
-        ConfigurationError: the name is taken.
-    """
+    """Adds a model, classifier or backbone under its name; ``ConfigurationError`` where that is taken."""
     if entry.name in entries:
         raise ConfigurationError(
             f"Expected a {kind} name that is not taken. Received: name={entry.name!r}. Choose another name."
@@ -74,11 +78,7 @@ def add_entry(kind: str, entries: dict[str, Any], entry: Any) -> None:
 
 
 def look_up(kind: str, name: str, known: Iterable[str]) -> str:
-    """Returns the name where it is known.
-
-    Raises:
-        ConfigurationError: suggests the nearest known name.
-    """
+    """The name where it is known, else ``ConfigurationError``, which suggests the nearest one."""
     names = sorted(known)
     if name in names:
         return name
@@ -95,22 +95,25 @@ def build_model(name: str, settings: ModelSettings, **arguments: Any) -> keras.M
         also ``"other_view"``, an image or NaN everywhere, to class probabilities float32 (batch, classes).
 
     Raises:
-        ConfigurationError: the name or an argument is unknown.
+        ConfigurationError: the name or an argument is unknown or out of range, or the image too small.
+        WeightsError: the weight file does not fit.
     """
-    entry = MODELS[look_up("model", name, MODELS)]
-    require_arguments("model", name, entry.builder, settings, arguments)
-    return entry.builder(settings, **arguments)
+    return build_registered("model", MODELS, name, settings, arguments)
 
 
-def require_arguments(kind: str, name: str, builder: Callable[..., Any], first: object, arguments: dict) -> None:
-    """Checks the arguments of a builder before it is called, so that an error inside it is not taken for theirs.
+def build_registered(
+    kind: str, entries: dict[str, ModelEntry], name: str, first: object, arguments: dict[str, Any]
+) -> Any:
+    """Calls a builder with its arguments, which are checked before, so that an error inside it is not taken for theirs.
 
     Raises:
-        ConfigurationError: an argument is unknown or missing.
+        ConfigurationError: the name or an argument is unknown, or an argument is missing.
     """
+    builder = entries[look_up(kind, name, entries)].builder
     try:
         inspect.signature(builder).bind(first, **arguments)
     except TypeError as error:
         raise ConfigurationError(
             f"Expected arguments that the {kind} {name!r} takes. Received: {arguments} ({error}). Correct the row."
         ) from error
+    return builder(first, **arguments)

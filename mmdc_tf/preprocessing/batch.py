@@ -117,7 +117,7 @@ def _locked(target: Path) -> Iterator[None]:
 
 
 def _rows_before(target: Path, scans: ScanFolder, recipe: str, size: int) -> dict[str, Row]:
-    """The rows of earlier runs, by scan, once it is sure that they are of this recipe and nothing is in the way."""
+    """The rows of earlier runs, by scan; refused where they are of another recipe or something is in the way."""
     before = read_manifest(target / MANIFEST)
     for row in before.values():
         if (row.recipe, row.size) != (recipe, size):
@@ -207,15 +207,12 @@ def process_scan(source: Path, target: Path, recipe: Recipe, size: int, job: Job
     except (InputError, OSError, RuntimeError, MemoryError) as error:
         png.unlink(missing_ok=True)  # that of an earlier state of the scan would pass for one of its present state
         flag = "unreadable" if isinstance(error, OSError | UnreadableImageError) else "failed"
-        return row(flags=flag, reason=one_line(error) or type(error).__name__, seconds=_since(started)), True
+        reason = one_line(error) or type(error).__name__
+        return row(flags=flag, reason=reason, seconds=round(time.perf_counter() - started, 3)), True
     write_png(png, done.image)
     share = round(done.box[2] * done.box[3] / (done.width * done.height), 4)
     pixels = (output, digest, done.width, done.height, *done.box, share, done.side, ";".join(done.flags))
-    return row(*pixels, seconds=_since(started)), True
-
-
-def _since(started: float) -> float:
-    return round(time.perf_counter() - started, 3)
+    return row(*pixels, seconds=round(time.perf_counter() - started, 3)), True
 
 
 def write_png(path: Path, image: np.ndarray) -> None:

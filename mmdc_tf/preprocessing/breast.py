@@ -14,7 +14,6 @@ import numpy as np
 from skimage.filters import threshold_otsu
 
 from mmdc_tf.datasets.opencv import cv2
-from mmdc_tf.errors import ConfigurationError
 from mmdc_tf.preprocessing import operations
 from mmdc_tf.preprocessing.operations import white_where
 
@@ -69,14 +68,10 @@ def find_breast(
 
     Raises:
         InputError: another dtype or shape.
-        ConfigurationError: a number out of range.
+        ConfigurationError: ``working_side`` is not a whole number of at least 1.
     """
     grey = operations.checked_image(grey, "grey")
     operations.require_positive_whole(working_side, "working_side")
-    operations.require_positive(contrast, "contrast")
-    operations.require_positive(opening, "opening")
-    if not margin >= 0:
-        raise ConfigurationError(f"Expected margin of at least 0. Received: margin={margin!r}. Choose a larger value.")
     turn, block = _is_mirrored(grey), 1
     while -(-max(grey.shape) // (2 * block)) >= working_side:
         block *= 2

@@ -93,15 +93,12 @@ def brint_histogram(image: np.ndarray, radii: Iterable[int] = range(1, 10), q: i
     Raises:
         InputError, ConfigurationError: as ``brint_maps``.
     """
-    scales = [_scale_histogram(brint_patterns(image, radius, q if radius > 1 else 1)) for radius in radii]
-    return np.concatenate(scales) if scales else np.zeros(0)
-
-
-def _scale_histogram(patterns: BrintMaps) -> np.ndarray:
-    width = len(CODES)
-    upper = patterns.c.astype(np.intp) * width
-    joint = [np.bincount((upper + _BINS[codes]).ravel(), minlength=2 * width) for codes in (patterns.s, patterns.m)]
-    return np.concatenate(joint) / patterns.c.size
+    histograms = []
+    for radius in radii:
+        s, m, c = brint_patterns(image, radius, q if radius > 1 else 1)
+        upper = c.astype(np.intp) * len(CODES)
+        histograms += [np.bincount((upper + _BINS[codes]).ravel(), minlength=72) / c.size for codes in (s, m)]
+    return np.concatenate(histograms)
 
 
 def _scaled(image: np.ndarray, radius: int) -> np.ndarray:

@@ -53,7 +53,7 @@ class LesionSurvey:
         return both.loc[both["problem"] != "", ["path", "problem"]].reset_index(drop=True)
 
     def kept(self, recipe: str) -> int:
-        """How many masks keep at least ``ENOUGH`` under a recipe."""
+        """How many masks a recipe keeps, at least ``ENOUGH`` of each."""
         return int((self.measured[recipe] >= ENOUGH).sum())
 
     def mean_crop(self, recipe: str, with_masks: bool = False) -> float:
@@ -88,8 +88,7 @@ def survey_lesions(
         )
     report = progress or (lambda done, total: None)
     report(0, len(table))
-    masks: list[dict] = []
-    scans: list[dict] = []
+    masks, scans = [], []
     work, threads = joblib.delayed(_measure), joblib.Parallel(-1, prefer="threads", return_as="generator")
     samples = zip(table["sample_id"], table["image_path"], table["lesion_masks"], strict=True)
     for scan, of_scan in threads(work(*sample, dataset.root, chosen) for sample in samples):

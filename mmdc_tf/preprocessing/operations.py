@@ -81,7 +81,10 @@ def enhance_contrast(grey: np.ndarray, clip_limit: float = 2.0, tiles: int = 8) 
         ConfigurationError: a clip limit or number of tiles out of range.
     """
     grey = checked_image(grey, "grey")
-    require_positive(clip_limit, "clip_limit")
+    if not clip_limit > 0:
+        raise ConfigurationError(
+            f"Expected clip_limit above 0. Received: clip_limit={clip_limit!r}. Choose a larger value."
+        )
     require_positive_whole(tiles, "tiles")
     if grey.min() == grey.max():
         return grey
@@ -190,11 +193,6 @@ def checked_pair(grey: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.nda
             "Make the mask from this very image."
         )
     return grey, mask
-
-
-def require_positive(value: float, name: str) -> None:
-    if not value > 0:
-        raise ConfigurationError(f"Expected {name} above 0. Received: {name}={value!r}. Choose a larger value.")
 
 
 def require_positive_whole(value: int, name: str) -> None:

@@ -1,7 +1,6 @@
 """Recipes: named, ordered steps that turn a scan into the square RGB image that a model takes.
 
-The same recipe serves training, preprocessing of folders and prediction; ``Recipe.to_config`` is stored with
-each model.
+The same recipe serves training, folders and prediction; ``Recipe.to_config`` is stored with each model.
 """
 
 from __future__ import annotations
@@ -23,14 +22,12 @@ class Recipe:
 
     Args:
         name: the name on the command line and in stored configurations.
-        description: what it does and what it assumes, for people.
         steps: at least one; the last leaves an RGB image of the asked size.
         least_crop: a JPEG scan may be decoded at a half, a quarter or an eighth of its size as long as the crop's
             shorter side is at least so many times the asked size: nearly the same result, much sooner. None: never.
     """
 
     name: str
-    description: str
     steps: tuple[Step, ...]
     least_crop: float | None = None
 
@@ -50,10 +47,6 @@ class Recipe:
             image = state.image
         return image
 
-    def trace(self, image: np.ndarray, size: int) -> list[tuple[str, np.ndarray]]:
-        """(step name, uint8 picture) of each step: the mask where it makes one, else the image; else as ``apply``."""
-        return [(step.name, step.picture(state)) for step, state in self.states(image, size)]
-
     def states(self, image: np.ndarray, size: int) -> Iterator[tuple[Step, State]]:
         """Yields each step with the image and mask that it leaves; arguments and errors as for ``apply``."""
         state = State(image, size)
@@ -72,107 +65,61 @@ class Recipe:
         return {"name": self.name, "steps": listed, "least_crop": self.least_crop}
 
 
+_GREY, _BLANK, _CROP = Step("grey", steps.grey), Step("blank-outside", steps.blank_outside), Step("crop", steps.crop)
+_OTSU = Step("otsu", steps.otsu, shows="mask")
+_LARGEST = Step("largest-contour", steps.largest_contour, shows="mask")
 _CLAHE = Step("clahe", steps.clahe, {"clip_limit": 2.0, "tiles": 8})
+_RESIZE, _RGB = Step("resize", steps.resize), Step("rgb", steps.rgb)
 
-# Section II-A and Fig. 1 of the paper.
-PAPER = Recipe(
-    name="paper",
-    description=(
-        "For mammograms: grey, Otsu mask, largest contour, all else blanked, cut to the box of what is kept, CLAHE, "
-        "resized, RGB. Cutting is our reading of 'eliminating … labels, skin-adjacent tissue, and black borders': "
-        "blanked borders would still be borders. Grey comes first because Otsu's threshold is defined on grey "
-        "levels; scans are grey already. Known weakness of the recipe itself: a label or a scanner's white strip "
-        "that touches the breast stays, and one that is larger than the bright part of the breast is kept in its place."
-    ),
-    steps=(
-        Step("grey", steps.grey),
-        Step("otsu", steps.otsu, shows="mask"),
-        Step("largest-contour", steps.largest_contour, shows="mask"),
-        Step("blank-outside", steps.blank_outside),
-        Step("crop", steps.crop),
-        _CLAHE,
-        Step("resize", steps.resize),
-        Step("rgb", steps.rgb),
-    ),
-)
+# Section II-A and Fig. 1 of the paper. Cutting is our reading of "eliminating … labels, skin-adjacent tissue, and black
+# borders": blanked borders would still be borders. Grey comes first because Otsu's threshold is defined on grey levels;
+# scans are grey already. A weakness of the paper's own: a label or a scanner's white strip that touches the breast
+# stays, and one that is larger than the bright part of the breast is kept in its place.
+PAPER = Recipe("paper", (_GREY, _OTSU, _LARGEST, _BLANK, _CROP, _CLAHE, _RESIZE, _RGB))
 
-ULTRASOUND = Recipe(
-    name="ultrasound",
-    description=(
-        "An option for ultrasound: grey, CLAHE, resized, RGB. The paper prescribes CLAHE for mammograms, after the "
-        "breast is isolated; on BUSI it makes features of VGG16 worse, of MobileNet no better (docs/preprocessing.md)."
-    ),
-    steps=(Step("grey", steps.grey), _CLAHE, Step("resize", steps.resize), Step("rgb", steps.rgb)),
-)
-
-
-_SCALE = {"reference_height": brint.REFERENCE_HEIGHT}
+# An option. The paper prescribes CLAHE for mammograms, after the breast is isolated; on BUSI it makes features of VGG16
+# worse, of MobileNet no better (docs/preprocessing.md).
+ULTRASOUND = Recipe("ultrasound", (_GREY, _CLAHE, _RESIZE, _RGB))
 
 # Marroquín and Cáceres 2024, reference [20] of the paper: steps and numbers as in the first author's thesis code.
+# Assumed: its pixels are those of a scan of the reference height, and grow and shrink with a scan's height, so that
+# small images keep their proportions; the breast is on the side of the half that holds more light. Where a step would
+# leave nothing, it leaves the image as it is.
+_SCALE = {"reference_height": brint.REFERENCE_HEIGHT}
 BRINT = Recipe(
-    name="brint",
-    description=(
-        "For mammograms: white (255) becomes black, a border of 40 pixels is blanked, Otsu mask, closed and opened by "
-        "a disc of 31 pixels, largest contour, grown by a disc of 157 pixels, all else blanked, the breast flipped to "
-        "the left, CLAHE, resized; then three channels: grey, BRINT_S and BRINT_M at radius 2 with 16 samples. "
-        f"Assumed: these pixels are those of a scan {brint.REFERENCE_HEIGHT} pixels high, the median of 72 "
-        "Mini-DDSM files, and grow and shrink with a scan's height, so that small images keep their proportions; the "
-        "breast is on the side of the half that holds more light. Where a step would leave nothing, it leaves the "
-        "image as it is."
-    ),
-    steps=(
-        Step("grey", steps.grey),
+    "brint",
+    (
+        _GREY,
         Step("drop-white", brint.drop_white),
         Step("blank-border", brint.blank_border, {"pixels": 40, **_SCALE}),
-        Step("otsu", steps.otsu, shows="mask"),
+        _OTSU,
         Step("close", brint.close_mask, {"diameter": 31, **_SCALE}, shows="mask"),
         Step("open", brint.open_mask, {"diameter": 31, **_SCALE}, shows="mask"),
-        Step("largest-contour", steps.largest_contour, shows="mask"),
+        _LARGEST,
         Step("dilate", brint.dilate_mask, {"diameter": 157, **_SCALE}, shows="mask"),
-        Step("blank-outside", steps.blank_outside),
+        _BLANK,
         Step("flip-left", brint.flip_left),
         _CLAHE,
-        Step("resize", steps.resize),
+        _RESIZE,
         Step("brint-channels", brint.brint_channels, {"radius": 2, "q": 2, "background": 10}),
     ),
 )
 
-PLAIN = Recipe(
-    name="plain",
-    description=(
-        "For any image: grey, resized, RGB, and nothing else. The default for ultrasound, and for the probes that show "
-        "what raw pixels alone are worth (nearest neighbour, HOG). Colour is dropped: 764 of the 780 BUSI images are "
-        "grey, and in the other 16 it comes from marks added on the screen, from which a model could learn what the "
-        "tissue does not show. The marks themselves stay, in grey."
-    ),
-    steps=(Step("grey", steps.grey), Step("resize", steps.resize), Step("rgb", steps.rgb)),
-)
+# For any image. Colour is dropped: 764 of the 780 BUSI images are grey, and in the other 16 it comes from marks added
+# on the screen, from which a model could learn what the tissue does not show. The marks themselves stay, in grey.
+PLAIN = Recipe("plain", (_GREY, _RESIZE, _RGB))
 
+# CLAHE comes last, so that large scans are fast and the result depends little on their resolution. Known weakness: a
+# label that overlaps the breast or its glow stays.
 _BREAST = {
     "working_side": breast.WORKING_SIDE,
     "contrast": breast.CONTRAST,
     "opening": breast.OPENING,
     "margin": breast.MARGIN,
 }
-
 LESION_SAFE = Recipe(
-    name="lesion-safe",
-    description=(
-        "For mammograms: grey, the breast found on a small copy by a threshold just above the film's level (strips, "
-        "frames and labels left out, holes filled, a margin kept), all else blanked, cut to its box, resized, CLAHE, "
-        "RGB. Where no breast on film is found, the whole image is kept. CLAHE comes last, so that large scans are "
-        "fast and the result depends little on their resolution; a JPEG scan is decoded at a reduced size where that "
-        "is enough. Known weakness: a label that overlaps the breast or its glow stays."
-    ),
-    steps=(
-        Step("grey", steps.grey),
-        Step("find-breast", steps.find_breast, _BREAST, shows="mask"),
-        Step("blank-outside", steps.blank_outside),
-        Step("crop", steps.crop),
-        Step("resize", steps.resize),
-        _CLAHE,
-        Step("rgb", steps.rgb),
-    ),
+    "lesion-safe",
+    (_GREY, Step("find-breast", steps.find_breast, _BREAST, shows="mask"), _BLANK, _CROP, _RESIZE, _CLAHE, _RGB),
     least_crop=0.75,
 )
 

@@ -11,7 +11,6 @@ import numpy as np
 
 from mmdc_tf.datasets.images import jpeg_size, read_scan, reductions
 from mmdc_tf.datasets.opencv import cv2
-from mmdc_tf.errors import InputError
 from mmdc_tf.preprocessing.operations import checked_image, column_light, light_of_halves, to_grey
 from mmdc_tf.preprocessing.recipes import Recipe
 from mmdc_tf.preprocessing.steps import State, Step
@@ -44,11 +43,8 @@ class PreprocessedScan:
 class Crop:
     """A scan once a recipe has gone as far as its crop, or through all steps where it has none.
 
-    Args:
-        image: uint8 (h, w) or (h, w, 3): the picture after the last step taken.
-        scan_shape: height and width of the scan in pixels.
-        blank_mask, crop_mask: uint8 (H, W), what the steps "blank-outside" and "crop" were given; None without them.
-        flags: what the steps noticed.
+    ``image`` is the picture after the last step taken, ``scan_shape`` the scan's height and width; ``blank_mask`` and
+    ``crop_mask``, uint8 (H, W), are what the steps "blank-outside" and "crop" were given; None without them.
     """
 
     image: np.ndarray
@@ -77,15 +73,8 @@ class Crop:
     def region(self) -> np.ndarray:
         """uint8 (H, W), 255 on the pixels that are neither blanked nor cut away; all where a mask is empty or absent.
 
-        Raises:
-            InputError: the recipe moves pixels before it blanks or cuts, so that a mask is not that of the scan.
+        A recipe moves no pixel before it blanks and cuts, so that the masks are those of the scan.
         """
-        for mask in (self.blank_mask, self.crop_mask):
-            if mask is not None and mask.shape != self.scan_shape:
-                raise InputError(
-                    f"Expected masks in the coordinates of the scan {self.scan_shape} up to the crop. Received: mask "
-                    f"of shape={mask.shape}. Blank and cut before images are resized."
-                )
         left, top, width, height = self.box
         region = np.zeros(self.scan_shape, np.uint8)
         region[top : top + height, left : left + width] = 255

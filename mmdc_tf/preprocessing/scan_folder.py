@@ -22,13 +22,9 @@ from mmdc_tf.io import write_with
 
 @dataclass(frozen=True)
 class ScanFolder:
-    """What is below a folder; all paths relative to it, with forward slashes, in order.
+    """What is below a folder: the PNG of each scan, lesion masks, links to a place outside, and other files.
 
-    Args:
-        outputs: the PNG of each scan.
-        lesion_masks: image files that are no scans but lesion masks of a scan.
-        outside_links: symbolic links to a place outside the folder; they are not followed.
-        others: files that are no scans.
+    All paths are relative to the folder, with forward slashes, in order; links to a place outside are not followed.
     """
 
     outputs: dict[str, str]

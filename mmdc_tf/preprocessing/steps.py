@@ -16,11 +16,9 @@ from mmdc_tf.preprocessing import breast, operations
 class State:
     """What one step hands on to the next.
 
-    Args:
-        image: uint8 (H, W) or (H, W, 3): the picture so far.
-        size: height and width that the finished image will have, in pixels.
-        mask: uint8 (H, W) of 0 and 255, the region to keep of ``image``; None before the first and after resizing.
-        flags: what steps noticed, in order, such as "no_breast_found".
+    ``image``, uint8 (H, W) or (H, W, 3), is the picture so far, and ``size`` the side in pixels that it will have at
+    the end; ``mask``, uint8 (H, W) of 0 and 255, is the region to keep of it, None before the first and after resizing;
+    ``flags`` are what steps noticed, such as "no_breast_found".
     """
 
     image: np.ndarray
@@ -34,7 +32,7 @@ class Step:
     """One named step of a recipe.
 
     Args:
-        name: the name in traces, messages and stored configurations.
+        name: as in messages and stored configurations.
         run: ``run(state, **parameters)`` returns the next state; a function of a module, so that it can be pickled.
         parameters: numbers that ``run`` takes, written out so that they are stored with a model.
         shows: what a picture of this step should show, the image or the mask.

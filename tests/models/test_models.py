@@ -82,6 +82,19 @@ def test_models_take_the_declared_tensors_and_return_one_probability_a_class(tin
     assert np.ptp(found, axis=0).max() > 0
 
 
+@pytest.mark.parametrize("name", [name for name, entry in MODELS.items() if "metadata" in entry.inputs])
+def test_age_density_and_their_absence_change_the_output(tiny_backbone, name):
+    model = small(name)
+    model.get_layer("metadata_embedding").adapt(np.array([[45.0, 1.5], [65.0, 3.5]]))
+    rows = [[50.0, 2.0], [50.0, 2.0], [75.0, 2.0], [50.0, 4.0], [NAN, 2.0], [50.0, NAN], [NAN, NAN]]
+    image = np.random.default_rng(0).uniform(0, 255, (1, 32, 32, 3)).astype("float32")
+    tensors = {"image": np.repeat(image, len(rows), axis=0), "metadata": np.array(rows, "float32")}
+    found = keras.ops.convert_to_numpy(model(tensors, training=False))
+    assert np.isfinite(found).all()
+    assert np.abs(found[0] - found[1]).max() < 1e-6
+    assert min(np.abs(found[i] - found[j]).max() for i in range(1, len(rows)) for j in range(1, i)) > 1e-4
+
+
 @pytest.mark.parametrize("name", LIGHT)
 def test_takes_a_step_and_survives_saving(tiny_backbone, name, tmp_path):
     model = small(name)
@@ -223,6 +236,15 @@ def test_bcdnet(arguments, total, plain, channels):
         ("vgg_like", 128, 3, {}, 13_845_539),
         ("vgg_like", 100, 10, {}, 7_998_250),
         ("swin", 224, 1000, {}, 28_288_354),
+        ("vit", 224, 1000, {}, 86_567_656),
+        ("densenet161", 224, 1000, {}, 28_900_936),  # 28,681,000 of them trainable
+        ("densenet40", 32, 10, {}, 1_037_818),  # 1,019,722 of them trainable
+        ("sw_forknet", 224, 3, {}, 11_178_068),
+        ("brint_custom_cnn", 128, 3, {}, 233_283),
+        ("brint_custom_cnn", 224, 3, {}, 620_355),
+        ("brint_classifier", 224, 3, {"backbone": "vgg16", "head": [128, 128]}, 17_942_979),
+        ("brint_classifier", 224, 3, {"backbone": "vgg19", "head": [128, 0.3, 128, 0.3]}, 23_252_675),
+        ("brint_classifier", 224, 3, {"backbone": "mobilenetv2", "head": [0.2, 512, 32]}, 34_387_651),
     ],
 )
 def test_published_numbers_of_parameters(name, size, classes, arguments, total):

@@ -137,6 +137,5 @@ def test_a_mirrored_image_has_the_mirrored_mask(grey: np.ndarray) -> None:
 def test_bad_arguments_say_what_was_expected() -> None:
     with pytest.raises(InputError, match=r"Expected grey .*dtype=float32"):
         find_breast(np.zeros((4, 4), np.float32))
-    for wrong in ({"working_side": 0}, {"contrast": 0.0}, {"opening": -1.0}, {"margin": -0.1}):
-        with pytest.raises(ConfigurationError, match=f"Expected {next(iter(wrong))}"):
-            find_breast(film(), **wrong)
+    with pytest.raises(ConfigurationError, match="Expected working_side"):
+        find_breast(film(), working_side=0)

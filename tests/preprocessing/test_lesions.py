@@ -65,7 +65,7 @@ def test_region_and_box_are_those_of_the_recipe_and_the_rest_of_the_steps_is_the
 def test_recipes_that_only_cut_or_only_blank_or_neither() -> None:
     image = scan()
     image[40:50, 40:50] = 150  # a bump: the box is 50 wide
-    cut = Recipe("cut", "", (Step("otsu", steps.otsu), Step("crop", steps.crop)))
+    cut = Recipe("cut", (Step("otsu", steps.otsu), Step("crop", steps.crop)))
     assert share(cut, image, lesion(slice(20, 40), slice(40, 60))) == 0.5
     assert share(PAPER, image, lesion(slice(20, 40), slice(40, 60))) == 0.0
     assert crop_of(cut, image).share == 60 * 50 / (100 * 80)
@@ -80,7 +80,7 @@ def nothing(state: State) -> State:
 
 def test_without_a_region_all_is_kept() -> None:
     order = (Step("nothing", nothing), Step("blank-outside", steps.blank_outside), Step("crop", steps.crop))
-    crop = crop_of(Recipe("none", "", order), scan())
+    crop = crop_of(Recipe("none", order), scan())
     assert (crop.box, crop.found, crop.share) == ((0, 0, 80, 100), False, 1.0)
     assert (crop.region == 255).all()
 
@@ -93,9 +93,6 @@ def test_what_cannot_be_compared_is_refused() -> None:
     ):
         with pytest.raises(InputError, match=message):
             share(PAPER, scan(), mask)
-    late = (Step("resize", steps.resize), Step("otsu", steps.otsu), Step("blank-outside", steps.blank_outside))
-    with pytest.raises(InputError, match="coordinates of the scan"):
-        share(Recipe("late", "", late), scan(), lesion(slice(30, 40), slice(10, 20)))
 
 
 MASKS = {

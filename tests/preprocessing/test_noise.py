@@ -96,13 +96,10 @@ def test_the_same_image_gets_the_same_noise_and_is_left_as_it_was(colour, noise,
     assert np.array_equal(first, colour) == (step == 0)
 
 
-@pytest.mark.parametrize(("noise", "step"), [("fog", 1), ("fog", 0), ("clean", 1), ("blur", 5), ("blur", -1)])
-def test_an_unknown_noise_or_step_is_named(picture, noise, step):
-    with pytest.raises(ConfigurationError, match=f"Received: noise='{noise}', step={step}"):
-        add_noise(picture, noise, step)
-
-
-@pytest.mark.parametrize("image", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32)])
-def test_other_arrays_are_refused(image):
-    with pytest.raises(InputError, match=r"uint8 \(S, S, 3\)"):
-        add_noise(image, "blur", 1)
+def test_an_unknown_noise_or_step_and_other_arrays_are_refused(picture):
+    for noise, step in (("fog", 1), ("fog", 0), ("clean", 1), ("blur", 5), ("blur", -1)):
+        with pytest.raises(ConfigurationError, match=f"Received: noise='{noise}', step={step}"):
+            add_noise(picture, noise, step)
+    for image in (np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32)):
+        with pytest.raises(InputError, match=r"uint8 \(S, S, 3\)"):
+            add_noise(image, "blur", 1)

@@ -62,14 +62,6 @@ def test_otsu_is_a_maximum_of_the_between_class_variance(image: np.ndarray) -> N
     assert between(mask) >= between(image > threshold_otsu(image)) * (1 - 1e-9)
 
 
-def test_otsu_equals_scikit_image_on_a_textured_scene() -> None:
-    rng = np.random.default_rng(0)
-    image = np.clip(rng.normal(40, 15, (60, 80)), 0, 255)
-    image[20:50, 30:70] = np.clip(rng.normal(150, 30, (30, 40)), 0, 255)
-    image = image.astype(np.uint8)
-    assert np.array_equal(otsu_mask(image) == 255, image > threshold_otsu(image))
-
-
 def test_the_largest_region_is_kept_filled_and_the_others_go() -> None:
     ring = grey([[1, 1, 1, 1, 0, 0, 9], [1, 0, 0, 1, 0, 0, 0], [1, 1, 1, 1, 0, 9, 9]])
     expected = grey([[255] * 4 + [0] * 3] * 3)
@@ -90,12 +82,9 @@ def test_masking_blanks_outside_and_cropping_cuts_to_the_box() -> None:
     mask = grey([[0, 0, 0, 0], [0, 255, 0, 0], [0, 0, 1, 0]])
     assert apply_mask(image, mask).tolist() == [[0, 0, 0, 0], [0, 6, 0, 0], [0, 0, 11, 0]]
     assert crop_to_mask(image, mask).tolist() == [[6, 7], [10, 11]]
-
-
-@pytest.mark.parametrize("operation", [apply_mask, crop_to_mask])
-def test_a_mask_of_another_size_is_refused(operation: Callable[..., np.ndarray]) -> None:
-    with pytest.raises(InputError, match=r"size \(2, 3\).*Received: mask of shape=\(3, 2\)"):
-        operation(np.zeros((2, 3), np.uint8), np.zeros((3, 2), np.uint8))
+    for operation in (apply_mask, crop_to_mask):
+        with pytest.raises(InputError, match=r"size \(3, 4\).*Received: mask of shape=\(4, 3\)"):
+            operation(image, mask.T)
 
 
 def test_without_clipping_one_tile_is_histogram_equalisation() -> None:

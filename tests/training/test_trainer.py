@@ -35,7 +35,7 @@ NAN = float("nan")
 @pytest.fixture(autouse=True)
 def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     """A recipe without CLAHE, which would even out the brightness that the classes differ in."""
-    recipe = Recipe("plain", "resize", (Step("resize", steps.resize), Step("rgb", steps.rgb)))
+    recipe = Recipe("plain", (Step("resize", steps.resize), Step("rgb", steps.rgb)))
     monkeypatch.setitem(RECIPES, recipe.name, recipe)
 
 

@@ -9,9 +9,9 @@ from keras import layers
 
 from mmdc_tf.errors import ConfigurationError
 from mmdc_tf.layers import InputScaling
-from mmdc_tf.layers.arguments import require_whole_number
+from mmdc_tf.layers.arguments import require_whole_numbers
 from mmdc_tf.models.backbones import feature_map
-from mmdc_tf.models.heads import image_input, pooled_probabilities
+from mmdc_tf.models.heads import image_input, pooled_probabilities, probabilities
 from mmdc_tf.models.registry import ModelSettings, register_model
 
 EPSILON = 1e-5  # of BatchNorm, as in PyTorch, in which ConvMixer was published
@@ -30,23 +30,16 @@ def convmixer(
     Assumed: width 256, depth 8, kernel 5 and patch 2, since Üzen et al. print none of them; the ImageNet scaling with
     which ConvMixer was published.
 
+    The last feature map is ``blockD_point_norm`` of the last block D.
+
     Args:
         settings: image size (at least one patch) and classes.
         width: channels of all feature maps.
         depth: mixer blocks.
         kernel: height and width of the depthwise convolutions in positions.
         patch: height and width of a patch in pixels; what remains at the right and bottom edge is dropped.
-
-    Returns:
-        A functional model: image float32 (batch, S, S, 3) in [0, 255] → probabilities (batch, classes). The last
-        feature map is ``blockD_point_norm`` of the last block D.
-
-    Raises:
-        ConfigurationError: the image is smaller than a patch, or an argument is not a whole number of at least 1.
     """
-    given = {"width": width, "depth": depth, "kernel": kernel, "patch": patch}
-    for name, value in given.items():
-        require_whole_number(name, value)
+    require_whole_numbers(width=width, depth=depth, kernel=kernel, patch=patch)
     images = image_input(settings, patch, ", one patch")
     features = InputScaling("torch", name="input_scaling")(images)
     features = layers.Conv2D(width, patch, strides=patch, name="patch_embedding")(features)
@@ -88,27 +81,22 @@ def vgg_like(settings: ModelSettings, width: int = 32, dense_width: int = 256) -
     row lowers larger settings to it: the first dense layer grows with their square); pixels scaled to [−1, 1]; three
     classes in place of Moon's two.
 
+    The last feature map before pooling is ``block2_conv2``.
+
     Args:
         settings: image size (at least 16 pixels) and classes; the weights of the first dense layer depend on the size.
         width: channels of the first block; the second has twice as many.
         dense_width: units of the first dense layer.
-
-    Returns:
-        A functional model: image float32 (batch, S, S, 3) in [0, 255] → probabilities (batch, classes). The last
-        feature map before pooling is ``block2_conv2``.
-
-    Raises:
-        ConfigurationError: the image is too small, or a width is not a whole number of at least 1.
     """
+    require_whole_numbers(width=width, dense_width=dense_width)
     images = image_input(settings, SMALLEST_IMAGE, ", since the convolutions of vgg_like do not pad")
     features = InputScaling("tf", name="input_scaling")(images)
-    width = require_whole_number("width", width)
     for number in (1, 2):
         features = _block(features, number * width, f"block{number}")
     hidden = layers.Flatten(name="flatten")(features)
-    hidden = layers.Dense(require_whole_number("dense_width", dense_width), "relu", name="head_dense")(hidden)
+    hidden = layers.Dense(dense_width, "relu", name="head_dense")(hidden)
     hidden = layers.Dropout(0.5, name="head_dropout")(hidden)
-    outputs = layers.Dense(settings.class_count, "softmax", dtype="float32", name="probabilities")(hidden)
+    outputs = probabilities(hidden, settings)
     return keras.Model({"image": images}, outputs, name="vgg_like")
 
 
@@ -134,22 +122,15 @@ def brint_classifier(settings: ModelSettings, backbone: str, head: Sequence[int 
     grey, S and M scaled as red, green and blue would be for the backbone's own weights.
 
     Args:
-        settings: image size, classes, weight file; the weights of the head's first layer depend on the size.
-        backbone: a registered backbone.
+        settings: the weights of the head's first layer depend on the image size.
         head: what stands between Flatten and the last layer, in order: a whole number is a dense layer of that many
             units, a fraction below 1 is a dropout.
-
-    Returns:
-        A functional model: image float32 (batch, S, S, 3) in [0, 255] → probabilities (batch, classes).
-
-    Raises:
-        ConfigurationError: an entry of ``head`` is neither, or the backbone does not fit.
     """
     images = image_input(settings)
     hidden = layers.Flatten(name="flatten")(feature_map(backbone, images, settings.weights))
     for number, entry in enumerate(head, start=1):
         hidden = _head_layer(entry, number)(hidden)
-    return keras.Model({"image": images}, _probabilities(hidden, settings), name=f"brint_{backbone}")
+    return keras.Model({"image": images}, probabilities(hidden, settings), name=f"brint_{backbone}")
 
 
 @register_model("brint_custom_cnn", inputs=("image",))
@@ -163,20 +144,15 @@ def brint_custom_cnn(settings: ModelSettings, width: int = 32, dense_width: int 
     Assumed: that the paper's network is that of the thesis code; ReLU after the dense layer; grey, S and M scaled to
     [−1, 1].
 
+    The last feature map of the convolutions is ``conv3``.
+
     Args:
         settings: image size (at least 14 pixels; published with 128) and classes; the weights of the last layer depend
             on the size.
         width: channels of the first convolution; the others have twice as many.
         dense_width: units of the dense layer.
-
-    Returns:
-        A functional model: image float32 (batch, S, S, 3) in [0, 255] → probabilities (batch, classes). The last
-        feature map of the convolutions is ``conv3``.
-
-    Raises:
-        ConfigurationError: the image is too small, or a width is not a whole number of at least 1.
     """
-    width, dense_width = require_whole_number("width", width), require_whole_number("dense_width", dense_width)
+    require_whole_numbers(width=width, dense_width=dense_width)
     images = image_input(settings, SMALLEST_CUSTOM_IMAGE, ", since the convolutions of brint_custom_cnn do not pad")
     features = InputScaling("tf", name="input_scaling")(images)
     for layer in (
@@ -191,7 +167,7 @@ def brint_custom_cnn(settings: ModelSettings, width: int = 32, dense_width: int 
         layers.Flatten(name="flatten"),
     ):
         features = layer(features)
-    return keras.Model({"image": images}, _probabilities(features, settings), name="brint_custom_cnn")
+    return keras.Model({"image": images}, probabilities(features, settings), name="brint_custom_cnn")
 
 
 def _head_layer(entry: int | float, number: int) -> layers.Layer:
@@ -203,7 +179,3 @@ def _head_layer(entry: int | float, number: int) -> layers.Layer:
         "Expected head to hold units of dense layers (whole numbers of at least 1) and dropouts (fractions between 0 "
         f"and 1). Received: entry {number} of head={entry!r}. Write it as [128, 0.3, 128, 0.3]."
     )
-
-
-def _probabilities(hidden: keras.KerasTensor, settings: ModelSettings) -> keras.KerasTensor:
-    return layers.Dense(settings.class_count, "softmax", dtype="float32", name="probabilities")(hidden)

@@ -33,19 +33,14 @@ def densenet161(settings: ModelSettings, growth: int = 48, blocks: Sequence[int]
     Assumed: three classes in place of Moon's two (benign, malignant); the scaling of the ImageNet DenseNets; one
     network, where the published line equals that paper's ensemble.
 
+    The outputs of the blocks are the last ``blockB_layerL_concat``; the last feature map is ``final_relu``.
+
     Args:
         settings: image size (at least 32 pixels) and classes.
         growth: the growth rate k; other values make the other members of the family.
         blocks: dense layers in each block; (6, 12, 24, 16) with growth 32 is DenseNet-121.
-
-    Returns:
-        A functional model: image float32 (batch, S, S, 3) in [0, 255] → probabilities (batch, classes). The outputs of
-        the blocks are the last ``blockB_layerL_concat``; the last feature map is ``final_relu``.
-
-    Raises:
-        ConfigurationError: the image is too small, or an argument is not a whole number of at least 1.
     """
-    growth = require_whole_number("growth", growth)
+    require_whole_number("growth", growth)
     images = image_input(settings, 32, HALVED)
     features = _imagenet_stem(InputScaling("torch", name="input_scaling")(images), 2 * growth)
     features = _dense_blocks(features, blocks, growth, bottleneck=True, compression=0.5)
@@ -65,19 +60,14 @@ def densenet40(settings: ModelSettings, growth: int = 12, layers_per_block: int 
     it: at 224 pixels a network without a stem costs twelve times as much); the scaling of the ImageNet DenseNets; no
     dropout between the convolutions; three classes in place of Moon's two.
 
+    The outputs of the blocks are the last ``blockB_layerL_concat``; the last feature map is ``final_relu``.
+
     Args:
         settings: image size (at least 4 pixels) and classes.
         growth: the growth rate k, channels that each layer adds.
         layers_per_block: dense layers in each of the three blocks; the depth is three times that, plus 4.
-
-    Returns:
-        A functional model: image float32 (batch, S, S, 3) in [0, 255] → probabilities (batch, classes). The outputs of
-        the blocks are the last ``blockB_layerL_concat``; the last feature map is ``final_relu``.
-
-    Raises:
-        ConfigurationError: the image is too small, or an argument is not a whole number of at least 1.
     """
-    growth = require_whole_number("growth", growth)
+    require_whole_number("growth", growth)
     images = image_input(settings, 4, HALVED)
     features = _convolution(InputScaling("torch", name="input_scaling")(images), 16, 3, "stem_conv")
     features = _dense_blocks(features, [layers_per_block] * 3, growth, bottleneck=False, compression=1.0)

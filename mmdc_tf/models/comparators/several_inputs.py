@@ -7,7 +7,7 @@ from keras import layers
 
 from mmdc_tf.layers import ClinicalMask, JoinViews, StackViews
 from mmdc_tf.models.backbones import feature_map
-from mmdc_tf.models.heads import clinical_embedding, image_input, metadata_input
+from mmdc_tf.models.heads import clinical_embedding, image_input, metadata_input, probabilities
 from mmdc_tf.models.registry import ModelSettings, register_model
 
 
@@ -33,18 +33,8 @@ def medfuse(
     tokens and the LSTM of width 256; all of it trained at once, where MedFuse trains its encoders beforehand.
 
     Args:
-        settings: image size, classes, weight file.
-        backbone: a registered backbone.
         width: of both tokens and of the LSTM's state.
         clinical_width, clinical_dropout: of the fully connected network of the metadata.
-
-    Returns:
-        A functional model: {"image": float32 (batch, S, S, 3) in [0, 255], "metadata": float32 (batch, 2) raw age in
-        years and density 1 to 4, NaN = unknown} → probabilities (batch, classes).
-
-    Raises:
-        ConfigurationError: unknown backbone, or an image too small for it.
-        WeightsError: the weight file does not fit.
     """
     images, metadata = image_input(settings), metadata_input()
     pooled = layers.GlobalAveragePooling2D(name="image_pool")(feature_map(backbone, images, settings.weights))
@@ -54,7 +44,7 @@ def medfuse(
     mask = ClinicalMask(name="clinical_mask")(metadata)
     # Unrolled: two steps need no loop, and the result does not depend on whether cuDNN is there.
     fused = layers.LSTM(width, unroll=True, name="fusion")(tokens, mask=mask)
-    outputs = layers.Dense(settings.class_count, "softmax", dtype="float32", name="probabilities")(fused)
+    outputs = probabilities(fused, settings)
     return keras.Model({"image": images, "metadata": metadata}, outputs, name=f"medfuse_{backbone}")
 
 
@@ -74,18 +64,6 @@ def two_view_classifier(settings: ModelSettings, backbone: str) -> keras.Model:
     - where the other view is missing (NaN everywhere, as unknown metadata are NaN), the present view stands for both:
       the output is that of passing the image twice. No black image enters the statistics of BatchNorm, and no
       parameter for "missing" has to be learned from the few breasts that lack a view.
-
-    Args:
-        settings: image size, classes, weight file.
-        backbone: a registered backbone.
-
-    Returns:
-        A functional model: {"image": float32 (batch, S, S, 3) in [0, 255], "other_view": the same, or NaN everywhere}
-        → probabilities (batch, classes).
-
-    Raises:
-        ConfigurationError: unknown backbone, or an image too small for it.
-        WeightsError: the weight file does not fit.
     """
     images = image_input(settings)
     other = keras.Input(images.shape[1:], name="other_view")
@@ -93,5 +71,5 @@ def two_view_classifier(settings: ModelSettings, backbone: str) -> keras.Model:
     features = feature_map(backbone, views, settings.weights)
     pooled = keras.layers.GlobalAveragePooling2D(name="image_pool")(features)
     joined = JoinViews(name="both_views")(pooled)
-    outputs = keras.layers.Dense(settings.class_count, "softmax", dtype="float32", name="probabilities")(joined)
+    outputs = probabilities(joined, settings)
     return keras.Model({"image": images, "other_view": other}, outputs, name=f"two_view_{backbone}")

@@ -9,7 +9,7 @@ from mmdc_tf.errors import ConfigurationError
 from mmdc_tf.layers import PatchEmbedding, SwinBlock
 from mmdc_tf.layers.swin import EPSILON
 from mmdc_tf.models.backbones import feature_maps
-from mmdc_tf.models.heads import image_input
+from mmdc_tf.models.heads import image_input, probabilities
 from mmdc_tf.models.registry import ModelSettings, register_model
 
 FORK = "conv3_block12_concat"  # the end of the second dense block, where the branches leave
@@ -35,22 +35,14 @@ def sw_forknet(
     give the reimplementation's 3,678,736 parameters); the 7×7 tokens of 224 pixels padded to 8×8, the padding masked;
     no activation after the two Dense layers of 256; no dropout and no stochastic depth.
 
+    The gates are ``spatial_gates``, the branches ``deep_features``, ``spatial_features`` and ``swin_features``, each
+    (batch, width).
+
     Args:
-        settings: image size, classes, weight file.
         backbone: ``"densenet121"`` or ``"densenet201"``.
         width: of each branch's features; a multiple of ``heads``.
         heads: attention heads of the Swin blocks.
         window: height and width of their windows in tokens; where one window covers all of them nothing is shifted.
-
-    Returns:
-        A functional model: image float32 (batch, S, S, 3) in [0, 255] → probabilities (batch, classes). The gates are
-        ``spatial_gates``, the branches ``deep_features``, ``spatial_features`` and ``swin_features``, each
-        (batch, width).
-
-    Raises:
-        ConfigurationError: another backbone, an image below 32 pixels, ``width`` no multiple of ``heads``, or a
-            number that is not a whole number of at least 1.
-        WeightsError: the weight file does not fit.
     """
     _require_densenet(backbone)
     images = image_input(settings)
@@ -61,7 +53,7 @@ def sw_forknet(
         _swin_branch(middle, width, heads, window),
     ]
     joined = layers.Concatenate(name="branches")(branches)
-    outputs = layers.Dense(settings.class_count, "softmax", dtype="float32", name="probabilities")(joined)
+    outputs = probabilities(joined, settings)
     return keras.Model({"image": images}, outputs, name=f"sw_forknet_{backbone}")
 
 

@@ -9,10 +9,10 @@ from keras import layers
 
 from mmdc_tf.errors import ConfigurationError
 from mmdc_tf.layers import ClassToken, InputScaling, PatchEmbedding, PatchMerging, SwinBlock
-from mmdc_tf.layers.arguments import require_whole_number
+from mmdc_tf.layers.arguments import require_whole_numbers
 from mmdc_tf.layers.swin import EPSILON
 from mmdc_tf.layers.window_attention import fitting_window
-from mmdc_tf.models.heads import image_input, pooled_probabilities
+from mmdc_tf.models.heads import image_input, pooled_probabilities, probabilities
 from mmdc_tf.models.registry import ModelSettings, register_model
 
 VIT_EPSILON = 1e-6  # of LayerNorm, as in the code that ViT was published with
@@ -33,6 +33,8 @@ def vit(
     Assumed: that the "Vision Transformer" of section II-B is ViT-B/16; no dropout; pixels scaled to [−1, 1]; Glorot's
     uniform initialisation throughout, also of the last layer, which that paper starts at zero.
 
+    The tokens before the head are ``final_norm``, the class token first, then the patches row by row.
+
     Args:
         settings: image size (a multiple of ``patch``) and classes; the position embeddings depend on the size.
         patch: height and width of a patch in pixels.
@@ -40,18 +42,8 @@ def vit(
         depth: transformer blocks.
         heads: attention heads of a block.
         mlp: units of the hidden layer of a block's MLP.
-
-    Returns:
-        A functional model: image float32 (batch, S, S, 3) in [0, 255] → probabilities (batch, classes). The tokens
-        before the head are ``final_norm``, the class token first, then the patches row by row.
-
-    Raises:
-        ConfigurationError: the image size is no multiple of ``patch``, ``width`` is none of ``heads``, or an argument
-            is not a whole number of at least 1.
     """
-    given = {"patch": patch, "width": width, "depth": depth, "heads": heads, "mlp": mlp}
-    for name, value in given.items():
-        require_whole_number(name, value)
+    require_whole_numbers(patch=patch, width=width, depth=depth, heads=heads, mlp=mlp)
     _require_multiple("image_size", settings.image_size, "patch", patch)
     _require_multiple("width", width, "heads", heads)
     images = image_input(settings)
@@ -59,7 +51,8 @@ def vit(
     for number in range(1, depth + 1):
         tokens = _block(tokens, heads, mlp, f"block{number}")
     tokens = layers.LayerNormalization(epsilon=VIT_EPSILON, name="final_norm")(tokens)
-    outputs = _class_probabilities(tokens, settings.class_count)
+    class_token = layers.Cropping1D((0, tokens.shape[1] - 1), name="final_class_token")(tokens)
+    outputs = probabilities(layers.Flatten(name="features")(class_token), settings)
     return keras.Model({"image": images}, outputs, name="vit")
 
 
@@ -90,13 +83,6 @@ def _block(tokens: keras.KerasTensor, heads: int, mlp: int, name: str) -> keras.
     return layers.Add(name=f"{name}_mlp_residual")([tokens, hidden])
 
 
-def _class_probabilities(tokens: keras.KerasTensor, class_count: int) -> keras.KerasTensor:
-    """The first of (batch, T + 1, width) → float32 (batch, classes)."""
-    first = layers.Cropping1D((0, tokens.shape[1] - 1), name="final_class_token")(tokens)
-    features = layers.Flatten(name="features")(first)
-    return layers.Dense(class_count, "softmax", dtype="float32", name="probabilities")(features)
-
-
 @register_model("swin", inputs=("image",))
 def swin(
     settings: ModelSettings,
@@ -119,6 +105,8 @@ def swin(
     uniform, the rest normally with standard deviation 0.02 as in the published code; and, where ``window`` does not
     divide a map's side, the largest smaller window that does, without a shift where one window covers the map.
 
+    The last feature map is ``final_norm``: at 224 pixels 7 × 7 = 49 tokens of 768.
+
     Args:
         settings: image size (a multiple of ``patch``; multiples of 32 · ``window`` keep the published window in all
             of Swin-T's stages) and classes; the weights of the position bias depend on the size.
@@ -127,15 +115,6 @@ def swin(
         heads: attention heads of each stage; each divides the stage's channels.
         window: height and width of a window in positions, at most.
         patch: height and width of a patch in pixels.
-
-    Returns:
-        A functional model: image float32 (batch, S, S, 3) in [0, 255] → probabilities (batch, classes). The last
-        feature map is ``final_norm``: at 224 pixels 7 × 7 = 49 tokens of 768.
-
-    Raises:
-        ConfigurationError: the image size is no multiple of ``patch``, ``depths`` and ``heads`` differ in length or
-            are empty, a stage's channels are no multiple of its heads, or an argument is not a whole number of at
-            least 1.
     """
     _require_arguments(settings, embed, depths, heads, window, patch)
     images = image_input(settings)
@@ -162,14 +141,12 @@ def _stage(features: keras.KerasTensor, depth: int, heads: int, window: int, nam
 def _require_arguments(
     settings: ModelSettings, embed: int, depths: Sequence[int], heads: Sequence[int], window: int, patch: int
 ) -> None:
-    for name, value in {"embed": embed, "window": window, "patch": patch}.items():
-        require_whole_number(name, value)
+    require_whole_numbers(embed=embed, window=window, patch=patch)
     if not depths or len(depths) != len(heads):
         raise ConfigurationError(
             f"Expected depths and heads to have one entry for each stage. Received: depths={list(depths)}, "
             f"heads={list(heads)}. Take lists of one length, such as those of Swin-T: [2, 2, 6, 2], [3, 6, 12, 24]."
         )
     for name, values in {"depths": depths, "heads": heads}.items():
-        for position, value in enumerate(values):
-            require_whole_number(f"{name}[{position}]", value)
+        require_whole_numbers(**{f"{name}[{position}]": value for position, value in enumerate(values)})
     _require_multiple("image_size", settings.image_size, "patch", patch)
