@@ -11,6 +11,7 @@ from command_line import ended
 from served_model import write_model
 
 import mmdc_tf
+from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.errors import RESEARCH_USE
 
 CARD = {"class_names": ["benign", "malignant", "normal"], "positive_class": "malignant", "modality": "ultrasound"}
@@ -47,6 +48,23 @@ def test_each_model_their_mean_and_the_ensemble(row, busi, capsys):
     called = one["p_malignant"] >= 0.3
     truth = one["y_true"] == "malignant"
     assert scores.loc["fold0-seed0", "sensitivity"] == pytest.approx((called & truth).sum() / truth.sum(), abs=1e-6)
+
+
+def test_heatmaps_are_scored_against_masks(row, busi, tmp_path, capsys):
+    """One lesion that fills its image and one that is its upper left quarter: each map hits the first."""
+    for number, lesion in ((1, np.s_[:, :]), (2, np.s_[:12, :12])):
+        mask = np.zeros(cv2.imread(str(busi / "benign" / f"benign ({number}).png")).shape[:2], np.uint8)
+        mask[lesion] = 255
+        cv2.imwrite(str(busi / "benign" / f"benign ({number})_mask.png"), mask)
+    _, out, _ = ended(capsys, "evaluate", "--model", row, "--dataset", "busi", "--root", busi, "--output", tmp_path)
+    scores = pd.read_csv(tmp_path / "external-busi.csv").set_index("model")
+    first = scores.loc["fold0-seed0"]
+    share = 12 * 12 / mask.size
+    assert first["heat_images"] == 2 and first["heat_hits"] in (0.5, 1.0) and first["heat_middle"] == 0.5
+    assert first["heat_area"] == pytest.approx((1 + share) / 2, abs=0.02)
+    assert 0.5 <= first["heat_inside"] <= 1
+    assert scores.loc["mean of the models' scores", "heat_hits"] == first["heat_hits"]
+    assert "fold1-seed0: Of 2 images with an outlined lesion, " in out
 
 
 def test_copies_of_the_training_data_are_left_out(row, busi, tmp_path, capsys):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,19 +13,18 @@ import pandas as pd
 from PIL import Image
 
 from mmdc_tf.datasets.splits import LEAK_FREE
-from mmdc_tf.errors import ConfigurationError, InputError, counted
+from mmdc_tf.errors import ConfigurationError, InputError
 from mmdc_tf.evaluation.predictions import choose_examples, class_names, read_predictions
 from mmdc_tf.experiments.rows import PaperTable, Row
 from mmdc_tf.experiments.run_folder import OK, PREDICTIONS, finished_trainings, read_samples, trainings_of
 from mmdc_tf.explain.drawing import COLOUR_MAP, OPACITY, UNIFORM, is_uniform
-from mmdc_tf.explain.heat_scores import heat_score, read_lesion
 from mmdc_tf.io import picture_address
 from mmdc_tf.preprocessing.scan_folder import masks_in
 from mmdc_tf.serving.card import CARD, ModelCard, model_file, read_card
-from mmdc_tf.serving.explanation import GRAD_CAM, LAYER_CAM, Explainer, load_explainer
+from mmdc_tf.serving.explanation import Explainer, load_explainer, pointing_game
 
-POINTED, SHOWN_SIDE = 60, 224
-"""Test images at most on which the place of the heat is scored; longest side of a picture on the page, in pixels."""
+SHOWN_SIDE = 224
+"""Longest side of a picture on the page, in pixels."""
 
 
 def find_examples(
@@ -127,28 +125,15 @@ def _example(
 def _pointing_game(
     names: list[str], explainer: Explainer, samples: pd.DataFrame | None, files: Mapping[str, str]
 ) -> list[str]:
-    """How often the finest map of the class finds the lesion of a test image, where masks lie beside the images."""
-    kind = GRAD_CAM if explainer.fine_layer is None else LAYER_CAM
-    masks = {name: masks_in(Path(path).parent).get(Path(path).name, []) for name in names if (path := files.get(name))}
-    outlined = [name for name in masks if masks[name]]
-    scores, lost = [], 0
-    for name in outlined[:: math.ceil(len(outlined) / POINTED) or 1]:
-        explanation = explainer.explain(files[name], None, **_metadata(name, samples))
-        try:
-            lesion = read_lesion(masks[name], explanation.scan, explainer.card.recipe)
-        except InputError:
-            lost += 1
-            continue
-        if lesion is not None:
-            scores.append((heat_score(explanation.heats[kind], lesion), float(lesion.mean())))
-    if not scores:
-        return []
-    hits, area = sum(bool(score and score.hit) for score, _ in scores), np.mean([area for _, area in scores])
-    missed = f" The crop left no lesion of {counted(lost, 'other image')}." if lost else ""
-    return [
-        f"Of {counted(len(scores), 'test image')} with an outlined lesion, {kind} has its maximum in the lesion on "
-        f"{hits} ({100 * hits / len(scores):.0f} %; a point drawn evenly: {100 * area:.0f} %).{missed}"
+    """How often the map of the class finds the lesion of a test image, where masks lie beside the images."""
+    known = [
+        {"image_path": files[name], "lesion_masks": masks_in(Path(files[name]).parent).get(Path(files[name]).name, [])}
+        | _metadata(name, samples)
+        for name in names
+        if name in files
     ]
+    found = pointing_game(explainer, pd.DataFrame(known)) if known else None
+    return [] if found is None else [str(found)]
 
 
 def _metadata(name: str, samples: pd.DataFrame | None) -> dict[str, float]:

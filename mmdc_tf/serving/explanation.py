@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mmdc_tf.errors import ConfigurationError, did_you_mean
+from mmdc_tf.errors import ConfigurationError, InputError, counted, did_you_mean
 from mmdc_tf.explain.drawing import UNIFORM, draw_heat, draw_image, draw_scale, is_uniform
 from mmdc_tf.explain.gradcam import attention_maps, enlarged, fine_layer, grad_cam, grad_cam_layer, layer_cam
-from mmdc_tf.explain.heat_scores import HeatScore
+from mmdc_tf.explain.heat_scores import HeatScore, heat_score, read_lesion
 from mmdc_tf.preprocessing import PreprocessedScan
 from mmdc_tf.serving.card import ModelCard, load_model
 from mmdc_tf.serving.output import printable
@@ -23,7 +25,8 @@ from mmdc_tf.serving.predictor import Predictor, checked
 GRAD_CAM, LAYER_CAM = "Grad-CAM", "LayerCAM"
 PANEL_WIDTH, PANEL_HEIGHT, LEAST_WIDTH = 3.1, 3.5, 6.2  # inches
 LESION = "#56b4e9"  # Okabe and Ito's sky blue, which is in no part of the colour map
-LONGEST_NAME = 60
+LONGEST_NAME, POINTED = 60, 60
+"""Characters of a scan's name; images at most on which the place of the heat is scored."""
 MEANING = (
     "Grad-CAM (Selvaraju et al. 2017): where the network finds what speaks for the class. Attention: where the model "
     "looks, the same for all classes. Heat: share of each map's own maximum, so maps say where, not how much."
@@ -100,6 +103,73 @@ class Explainer(Predictor):
         sides = (self.card.image_size, self.card.image_size)
         heats |= {name: enlarged(maps, sides)[0] for name, maps in attention_maps(self.model, inputs).items()}
         return Explanation(sample.scan, probabilities, index, heats)
+
+
+@dataclass(frozen=True)
+class PointingGame:
+    """How often the map of the predicted class finds an outlined lesion; shares in [0, 1].
+
+    Args:
+        kind: ``GRAD_CAM``, or ``LAYER_CAM`` where Grad-CAM's map is too coarse to point.
+        images: that were scored; a uniform map counts as a miss.
+        hits: share of them whose map has its maximum in the lesion.
+        inside: share of the heat in the lesion, mean over images.
+        area: the lesion's share of the image, mean over images: what a point drawn evenly would hit.
+        middle: share of the lesions that cover the middle of the image: what a map that merely favours it would hit.
+        lost: images whose lesion the crop left out.
+    """
+
+    kind: str
+    images: int
+    hits: float
+    inside: float
+    area: float
+    middle: float
+    lost: int
+
+    def __str__(self) -> str:
+        missed = f" The crop left no lesion of {counted(self.lost, 'other image')}." if self.lost else ""
+        return (
+            f"Of {counted(self.images, 'image')} with an outlined lesion, {self.kind} has its maximum in the lesion on "
+            f"{100 * self.hits:.0f} % (a point drawn evenly: {100 * self.area:.0f} %, the middle of the image: "
+            f"{100 * self.middle:.0f} %) and {100 * self.inside:.0f} % of its heat inside.{missed}"
+        )
+
+
+def pointing_game(explainer: Explainer, samples: pd.DataFrame) -> PointingGame | None:
+    """Scores the heatmaps of at most ``POINTED`` images, evenly spaced among those with a lesion mask.
+
+    Source: Zhang et al., "Top-Down Neural Attention by Excitation Backprop", IJCV 2018, section 4.1.
+
+    Args:
+        explainer: the model.
+        samples: columns ``image_path``, ``lesion_masks``, ``age`` and ``density``.
+
+    Returns:
+        None where no lesion is outlined.
+
+    Raises:
+        UnreadableImageError: an image cannot be read.
+    """
+    kind = GRAD_CAM if explainer.fine_layer is None else LAYER_CAM
+    outlined = samples[samples["lesion_masks"].str.len() > 0]
+    scores, lesions, lost = [], [], 0
+    for one in outlined.iloc[:: math.ceil(len(outlined) / POINTED) or 1].to_dict("records"):
+        explanation = explainer.explain(one["image_path"], None, one["age"], one["density"])
+        try:
+            lesion = read_lesion(map(Path, one["lesion_masks"]), explanation.scan, explainer.card.recipe)
+        except InputError:
+            lost += 1
+            continue
+        if lesion is not None:
+            lesions.append(lesion)
+            scores.append(heat_score(explanation.heats[kind], lesion) or HeatScore(False, 0.0, float(lesion.mean())))
+    if not scores:
+        return None
+    values = [(score.hit, score.heat_inside, score.lesion_area) for score in scores]
+    hits, inside, area = np.mean(values, axis=0).tolist()
+    middle = float(np.mean([lesion[len(lesion) // 2, len(lesion) // 2] for lesion in lesions]))
+    return PointingGame(kind, len(scores), hits, inside, area, middle, lost)
 
 
 def load_explainer(path: str | Path, card: ModelCard | None = None) -> Explainer:
