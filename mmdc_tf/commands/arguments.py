@@ -182,6 +182,8 @@ def _add_data(group: Any) -> None:
         "or plain; for BUSI plain (the default) or ultrasound (with CLAHE)"
     )
     add("--recipe", help=words)
+    words = "how an image becomes square: stretched, as published (the default), or padded with black"
+    add("--fit", choices=("stretch", "pad"), default="stretch", help=words)
     words = (
         "the class that the decision threshold is for; default: the one called malignant, cancer or the like. Without "
         "one there is no threshold and no decision"

@@ -131,7 +131,7 @@ def _require_fitting(table: PaperTable, rows: tuple[Row, ...], options: argparse
     if options.weights is not None:
         require_weights(options.weights, [row.arguments["backbone"] for row in rows if "backbone" in row.arguments])
     if options.recipe is not None and options.dataset in (None, table.dataset, "folder"):
-        recipe_for(table.modality, options.recipe)
+        recipe_for(table.modality, options.recipe, options.fit)
     arguments.require_executor(options)
     if (options.jobs or 1) > 1 and options.devices == "all":
         raise ConfigurationError(
@@ -158,7 +158,9 @@ def _plan(table: PaperTable, rows: tuple[Row, ...], name: str, options: argparse
         table=table,
         rows=rows,
         dataset=dataset,
-        preprocessing=recipe_for(table.modality if name == "folder" else dataset.info.modality, options.recipe).name,
+        preprocessing=recipe_for(
+            table.modality if name == "folder" else dataset.info.modality, options.recipe, options.fit
+        ).name,
         profile=profile,
         weights=options.weights or ("imagenet" if real else "none"),
         cut=options.cut,

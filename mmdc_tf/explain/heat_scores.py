@@ -15,7 +15,8 @@ from mmdc_tf.errors import InputError
 from mmdc_tf.explain.drawing import is_uniform
 from mmdc_tf.preprocessing import PreprocessedScan, Recipe
 from mmdc_tf.preprocessing.lesions import lesion_pixels
-from mmdc_tf.preprocessing.operations import resize
+from mmdc_tf.preprocessing.operations import pad_to_square, resize
+from mmdc_tf.preprocessing.recipes import PAD
 
 MIRRORING = "flip-left"  # the step of a recipe after which a mask's place is not known
 
@@ -104,7 +105,8 @@ def read_lesion(masks: Iterable[Path], scan: PreprocessedScan, recipe: Recipe) -
         return None
     left, top, width, height = scan.box
     kept = np.where(marked[top : top + height, left : left + width], np.uint8(255), np.uint8(0))
-    small = resize(kept, scan.image.shape[0])
+    is_padded = PAD in [step.name for step in recipe.steps]
+    small = resize(pad_to_square(kept) if is_padded else kept, scan.image.shape[0])
     if not small.any():
         raise InputError(
             "Expected a lesion inside what the recipe keeps of the scan. Received: none of it after the crop. "

@@ -107,6 +107,15 @@ def resize(image: np.ndarray, size: int) -> np.ndarray:
     return cv2.resize(shrunk, (size, size), interpolation=cv2.INTER_LINEAR)
 
 
+def pad_to_square(image: np.ndarray) -> np.ndarray:
+    """Adds black at both ends of the shorter side, so that resizing keeps the proportions."""
+    image = checked_image(image, "image", colour=True)
+    height, width = image.shape[:2]
+    rows, columns = max(width - height, 0), max(height - width, 0)
+    edges = rows // 2, rows - rows // 2, columns // 2, columns - columns // 2
+    return cv2.copyMakeBorder(image, *edges, cv2.BORDER_CONSTANT, value=0)
+
+
 def shrink(grey: np.ndarray, longest: int) -> np.ndarray:
     """Averages an image down to a longest side in pixels, the sides' ratio kept; a smaller one is returned as it is."""
     grey = checked_image(grey, "grey")

@@ -123,12 +123,22 @@ LESION_SAFE = Recipe(
     least_crop=0.75,
 )
 
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (PAPER, ULTRASOUND, BRINT, PLAIN, LESION_SAFE)}
+PAD = "pad"
+
+
+def _padded(recipe: Recipe) -> Recipe:
+    """The recipe with its image padded to a square before it is resized, which otherwise stretches it."""
+    place = recipe.steps.index(_RESIZE)
+    steps_ = (*recipe.steps[:place], Step(PAD, steps.pad), *recipe.steps[place:])
+    return Recipe(f"{recipe.name}-{PAD}", steps_, recipe.least_crop)
+
+
 RECIPES_BY_MODALITY: dict[str, tuple[Recipe, ...]] = {
-    "mammography": (LESION_SAFE, PAPER, PLAIN),
-    "ultrasound": (PLAIN, ULTRASOUND),
+    modality: (*recipes, *map(_padded, recipes))
+    for modality, recipes in {"mammography": (LESION_SAFE, PAPER, PLAIN), "ultrasound": (PLAIN, ULTRASOUND)}.items()
 }
 """Which recipes a run of a table may use, the default first. "brint" leaves codes, not an image: its rows name it."""
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for some in RECIPES_BY_MODALITY.values() for recipe in (*some, BRINT)}
 
 
 def get_recipe(name: str) -> Recipe:
@@ -154,14 +164,21 @@ def stored_recipe(config: dict[str, Any]) -> Recipe:
     return recipe
 
 
-def recipe_for(modality: str, name: str | None = None) -> Recipe:
+def recipe_for(modality: str, name: str | None = None, fit: str = "stretch") -> Recipe:
     """The recipe for ``"mammography"`` or ``"ultrasound"``; without a name the default, "lesion-safe" or "plain".
+
+    Args:
+        modality: one of the two.
+        name: of the recipe; one that ends in ``-pad`` keeps the image's proportions.
+        fit: ``"pad"`` takes the recipe of that name which does.
 
     Raises:
         ConfigurationError: another modality, or a recipe that is not for it.
     """
     recipes = _known("modality", modality, RECIPES_BY_MODALITY)
-    return recipes[0] if name is None else _known(f"recipe for {modality}", name, {one.name: one for one in recipes})
+    name = recipes[0].name if name is None else name
+    name = f"{name}-{PAD}" if fit == PAD and not name.endswith(f"-{PAD}") else name
+    return _known(f"recipe for {modality}", name, {one.name: one for one in recipes})
 
 
 def _known(what: str, name: str, known: Mapping[str, Any]) -> Any:

@@ -83,6 +83,10 @@ def clahe(state: State, clip_limit: float, tiles: int) -> State:
     return replace(state, image=operations.enhance_contrast(state.image, clip_limit, tiles))
 
 
+def pad(state: State) -> State:
+    return replace(state, image=operations.pad_to_square(state.image), mask=None)
+
+
 def resize(state: State) -> State:
     return replace(state, image=operations.resize(state.image, state.size), mask=None)
 

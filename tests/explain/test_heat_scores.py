@@ -113,7 +113,7 @@ def test_what_cannot_be_placed_is_refused(tmp_path):
         read_lesion([tmp_path / "nowhere.png"], SCAN, PLAIN)
 
 
-@pytest.mark.parametrize("recipe", ["paper", "lesion-safe", "ultrasound"])
+@pytest.mark.parametrize("recipe", ["paper", "lesion-safe", "ultrasound", "lesion-safe-pad"])
 def test_a_bright_lesion_lies_under_its_mask_after_the_recipe(tmp_path, recipe):
     scan = np.zeros((300, 260), np.uint8)
     cv2.ellipse(scan, (0, 150), (170, 130), 0, -90, 90, 90, -1)
