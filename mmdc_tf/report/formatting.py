@@ -125,10 +125,10 @@ def interval(line: Mapping[Any, Any], name: str, percent_decimals: int = PERCENT
     return number(line[name], decimals) + limits(line, name, decimals) if np.isfinite(line[name]) else ""
 
 
-def change(difference: float, low: float, high: float, decimals: int = 2) -> str:
-    """``+1.20 (-0.40 to +2.80)`` from a difference and its limits; nothing where there is no number."""
-    texts = [f"{value:+.{decimals}f}" for value in (difference, low, high)]
-    return f"{texts[0]} ({texts[1]} to {texts[2]})" if np.isfinite(difference) else ""
+def change(line: Mapping[Any, Any], names: Iterable[str], decimals: int = 2) -> str:
+    """``+1.20 (-0.40 to +2.80)``; ``names``: of the columns of the difference and its limits; nothing where unknown."""
+    difference, low, high = (f"{line[name]:+.{decimals}f}" for name in names)
+    return "" if "nan" in difference else f"{difference} ({low} to {high})"
 
 
 def write_csv(results: pd.DataFrame, run: dict[str, Any], path: Path) -> None:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from mmdc_tf.datasets.schema import NOTICE
 from mmdc_tf.datasets.splits import CONTROL, LEAK_FREE, PAPER
-from mmdc_tf.experiments.results import rows_that_ran, table_results
+from mmdc_tf.experiments.results import LEAK_WORTH, rows_that_ran, table_results
 from mmdc_tf.experiments.rows import PaperTable, Row
 from mmdc_tf.experiments.run_folder import run_of
 from mmdc_tf.io import write_text
@@ -131,9 +131,9 @@ def _cells(part: pd.DataFrame) -> list[tuple[str, str, float]]:
         ("ours, leak-free", number(free["f1"]), free["f1"]),
     ]
     if CONTROL in sides:
-        control, worth = sides[CONTROL], [free[f"leak_worth{end}"] for end in ("", "_ci_low", "_ci_high")]
-        cells.insert(5, ("the leak's worth: leak-free − image-level folds (95 % interval)", change(*worth), none))
-        title = "ours, image-level folds (mean ± sd, 95 % interval)"
+        title = "the leak's worth: leak-free − image-level folds (95 % interval)"
+        cells.insert(5, (title, change(free, LEAK_WORTH), none))
+        control, title = sides[CONTROL], "ours, image-level folds (mean ± sd, 95 % interval)"
         cells.insert(4, (title, _accuracy(control), control["accuracy"]))
     return cells
 

@@ -106,8 +106,7 @@ def _metadata_scores(files: list[Path]) -> pd.DataFrame:
 
 def _metadata_cells(line: dict[Any, Any]) -> list[str]:
     names = method(line) if line["metadata"] == AS_RECORDED else ["", ""]
-    difference = change(*(line[name] for name in CHANGE))
-    return [*names, line["metadata"], number(line["accuracy"]), number(line["f1"]), difference]
+    return [*names, line["metadata"], number(line["accuracy"]), number(line["f1"]), change(line, CHANGE)]
 
 
 def _noise_scores(files: list[Path]) -> pd.DataFrame:
