@@ -28,21 +28,13 @@ GUESS = "Each class against the rest; dotted: a guess."
 
 
 class Overview(NamedTuple):
-    """A figure with a panel a row of the table.
+    """A figure with a panel a row of the table."""
 
-    Args:
-        title: of the figure, in small letters.
-        caption: what the panels show.
-        heights: of a panel's axes, from the top, in inches.
-        draw: draws a row's data into its axes and gives a line of facts for above them.
-        legend: whether that of the first axes stands above all panels.
-    """
-
-    title: str
+    title: str  # in small letters
     caption: str
-    heights: tuple[float, ...]
-    draw: Callable[..., str]
-    legend: bool = True
+    heights: tuple[float, ...]  # of a panel's axes, from the top, in inches
+    draw: Callable[..., str]  # a row's data into its axes; gives a line of facts for above them
+    legend: bool = True  # that of the first axes stands above all panels
 
 
 @styled

@@ -51,12 +51,11 @@ Paths = Callable[[PaperTable], Mapping[str, str]]
 
 
 class Grid(NamedTuple):
-    """A table of the page: cells are text or ``Markup``; a line of one cell spans all columns; so many of the first
-    columns are words."""
+    """A table of the page: cells are text or ``Markup``; a line of one cell spans all columns."""
 
     header: list[str]
     lines: list[list[str]]
-    words: int = 2
+    words: int = 2  # so many of the first columns
 
 
 def write_report(output: Path, place: Path, paths: Paths, examples: int) -> list[str]:
@@ -77,13 +76,12 @@ def write_report(output: Path, place: Path, paths: Paths, examples: int) -> list
         InputError: no run is there, or a file of it cannot be used.
     """
     sections = [_section(table, output, place / FIGURES, paths, examples) for table in tables_in(output)]
-    synthetic = [bool(one["run"].get("synthetic")) for one in sections]
-    shows_patients = any(one["examples"] and not drawn for one, drawn in zip(sections, synthetic, strict=True))
+    shows_patients = any(one["examples"] and not one["run"].get("synthetic") for one in sections)
     content = {
         "name": output.resolve().name,
         "sections": sections,
         "external": [path.read_text(encoding="utf-8") for path in sorted(output.rglob("external-*.md"))],
-        "phantom": NOTICE if any(synthetic) else "",
+        "phantom": NOTICE if any(one["run"].get("synthetic") for one in sections) else "",
         "confidential": CONFIDENTIAL if shows_patients else "",
         "research_use": RESEARCH_USE,
         "version": __version__,
@@ -146,8 +144,9 @@ def main_grid(table: PaperTable, results: pd.DataFrame, run: dict[str, Any]) -> 
         reason = textwrap.shorten(text, 160, placeholder=" …")
         return Markup('<span class="reason">{}</span>').format(reason) if text.startswith(FAILED) else escape(text)
 
-    header, cells, below = shown(table, rows_that_ran(results), run, cell, Markup("<b>{}</b>").format)
-    others = results["row"].nunique() - rows_that_ran(results)["row"].nunique()
+    ran = rows_that_ran(results)
+    header, cells, below = shown(table, ran, run, cell, Markup("<b>{}</b>").format)
+    others = results["row"].nunique() - ran["row"].nunique()
     absent = [f"Not run: {counted(others, 'other row')}; {table.name}.md has the published numbers."] if others else []
     return Grid(header, [line[:1] if line[0] == EXTRA else line for line in cells]), [*absent, *below]
 

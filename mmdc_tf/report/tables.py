@@ -33,6 +33,8 @@ from mmdc_tf.report.formatting import (
 
 Markup = Callable[[str], str]
 EXTRA = "Extra rows, in no table of the paper"
+DIFFERENCE = "difference of protocols: leak-free − paper (training sizes differ)"
+LEAK = "the leak's worth: leak-free − image-level folds (95 % interval)"
 
 
 def write_tables(table: PaperTable, output: Path) -> pd.DataFrame:
@@ -96,7 +98,7 @@ def shown(
         extra rows is ``EXTRA`` and empty cells; and, not marked up, the lines that stand below.
     """
     marks, notes = footnotes(table, results, run)
-    rows = {str(row): _cells(part) for row, part in results.groupby("row", sort=False)}
+    rows = {str(row): _cells(part, marks[str(row)]) for row, part in results.groupby("row", sort=False)}
     best = pd.DataFrame([[value for _, _, value in cells] for cells in rows.values()]).max()
     header = [title for title, _, _ in next(iter(rows.values()))]
     extra = {row.name for row in table.rows if row.extra}
@@ -104,35 +106,29 @@ def shown(
     for row, cells in rows.items():
         if row in extra and EXTRA not in [line[0] for line in lines]:
             lines.append([EXTRA, *[""] * (len(header) - 1)])
-        texts = [plain(text + (marks[row] if place == 0 else "")) for place, (_, text, _) in enumerate(cells)]
-        is_best = [value == most for (_, _, value), most in zip(cells, best, strict=True)]
-        lines.append([bold(text) if of_best else text for text, of_best in zip(texts, is_best, strict=True)])
+        texts = ((plain(text), value == most) for (_, text, value), most in zip(cells, best, strict=True))
+        lines.append([bold(text) if is_best else text for text, is_best in texts])
     return header, lines, [*_legend(run, results), *table.notes, *notes]
 
 
-def _cells(part: pd.DataFrame) -> list[tuple[str, str, float]]:
+def _cells(part: pd.DataFrame, footnote: str) -> list[tuple[str, str, float]]:
     """Title and text of a row's cells, and the number of which the best in its column is in bold, NaN for none."""
     sides = part.set_index("protocol").to_dict("index")
     paper, free, none = sides[PAPER], sides[LEAK_FREE], np.nan
     difference = free["accuracy"] - paper["accuracy"]
     cells = [
-        ("Method", paper["label"], none),
+        ("Method", paper["label"] + footnote, none),
         ("Source", paper["citation"], none),
         ("Accuracy: published", number(paper["paper_accuracy"]), paper["paper_accuracy"]),
         ("ours, paper protocol", number(paper["accuracy"]) or paper["status"], paper["accuracy"]),
         ("ours, leak-free (mean ± sd, 95 % interval)", _accuracy(free), free["accuracy"]),
-        (
-            "difference of protocols: leak-free − paper (training sizes differ)",
-            f"{difference:+.2f}" if np.isfinite(difference) else "",
-            none,
-        ),
+        (DIFFERENCE, f"{difference:+.2f}" if np.isfinite(difference) else "", none),
         ("Macro F1: published", number(paper["paper_f1"]), paper["paper_f1"]),
         ("ours, paper protocol", number(paper["f1"]), paper["f1"]),
         ("ours, leak-free", number(free["f1"]), free["f1"]),
     ]
     if CONTROL in sides:
-        title = "the leak's worth: leak-free − image-level folds (95 % interval)"
-        cells.insert(5, (title, change(free, LEAK_WORTH), none))
+        cells.insert(5, (LEAK, change(free, LEAK_WORTH), none))
         control, title = sides[CONTROL], "ours, image-level folds (mean ± sd, 95 % interval)"
         cells.insert(4, (title, _accuracy(control), control["accuracy"]))
     return cells
