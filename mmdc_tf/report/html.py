@@ -203,13 +203,14 @@ def _drawn(
         alt = "Bars: accuracy, precision, recall and F1 of each row under each protocol"
         yield "bars", "", "The paper's four numbers as bars", alt, bars(table, results, run)
     folder, free = output / table.name, LEAK_FREE
-    scored: dict[str, list[Any]] = {}
-    for name in PROTOCOLS:
-        finished = [row for row in table.rows if row_status(folder, row.name, name) == OK]
-        scored[name] = [(row, row_predictions(folder, row.name, name)) for row in finished]
+    scored = []
+    for row in table.rows:
+        finished = [name for name in PROTOCOLS if row_status(folder, row.name, name) == OK]
+        scored.append((row, {name: row_predictions(folder, row.name, name) for name in finished}))
+    pooled = [(row, parts[free]) for row, parts in scored if free in parts]
     calibrated = calibrated_rows(table, free, output)
     overviews: list[tuple[str, str, list[Any]]] = [
-        *((kind, free, scored[free]) for kind in ("confusion", "roc", "precision-recall")),
+        *((kind, free, pooled) for kind in ("confusion", "roc", "precision-recall")),
         ("reliability", free, calibrated),
         ("decision", free, decided(calibrated)),
         *(("learning", protocol, _histories(table, folder, protocol)) for protocol in PROTOCOLS[::-1]),
@@ -223,8 +224,7 @@ def _drawn(
             name = "-".join(filter(None, (protocol if kind == "learning" else "", place)))
             alt = f"{title}: {', '.join(row.label for row, _ in part)}"
             yield kind, name, title, alt, overview(kind, table, part, run, protocol)
-    for row in table.rows:
-        parts = {name: predictions for name, rows in scored.items() for one, predictions in rows if one is row}
+    for row, parts in scored:
         if parts:
             title = f"{row.label}, {row.citation}"
             alt = f"{title}: confusion matrix, ROC and precision-recall curves under each protocol"

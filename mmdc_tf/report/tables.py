@@ -46,15 +46,10 @@ def write_tables(table: PaperTable, output: Path) -> pd.DataFrame:
     folder, path = output / table.name, output / f"{table.name}.csv"
     results, run = with_marks(table_results(table, folder), folder), run_of(folder)
     write_csv(results, run, path)
-    write_text(path.with_suffix(".md"), markdown(table, results, run))
+    header, cells, below = shown(table, results, run, markdown_text, "**{}**".format)
+    write_text(path.with_suffix(".md"), page(table.title, run, [grid(header, cells)], below))
     write_text(path.with_suffix(".tex"), latex(table, results, run))
     return results
-
-
-def markdown(table: PaperTable, results: pd.DataFrame, run: dict[str, Any]) -> str:
-    """The table for reading: one line a row; the best of each column in bold."""
-    header, cells, below = shown(table, results, run, markdown_text, "**{}**".format)
-    return page(table.title, run, [grid(header, cells)], below)
 
 
 def latex(table: PaperTable, results: pd.DataFrame, run: dict[str, Any]) -> str:
