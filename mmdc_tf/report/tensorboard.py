@@ -58,6 +58,7 @@ TAGS = {  # of each metric; TensorBoard groups by what stands before the slash
     "auc": "test/macro AUC (0 to 1)",
 }
 TRAININGS = "test/trainings scored"
+# settings that mean nothing for other rows
 OF_NETWORKS = ("backbone", "weights", "frozen up to", "learning rate (highest)", "batch size", "epochs (at most)")
 WEIGHTS = {"none": "random", "imagenet": "ImageNet"}
 
