@@ -187,7 +187,7 @@ def _cells(line: dict[Any, Any]) -> dict[str, str]:
         "Row": line["row"],
         "Accuracy": f"{line['accuracy']:.2f}",
         "Baseline": f"{line['baseline_accuracy']:.2f}",
-        "Difference (95 % interval)": change(line["difference"], line["ci_low"], line["ci_high"]),
+        "Difference (95 % interval)": change(line, ("difference", "ci_low", "ci_high")),
         "Only row right": str(line["only_row_right"]),
         "Only baseline right": str(line["only_baseline_right"]),
         "McNemar p": mcnemar,

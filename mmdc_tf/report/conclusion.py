@@ -19,7 +19,7 @@ import pandas as pd
 from mmdc_tf.datasets.schema import Dataset
 from mmdc_tf.datasets.splits import CONTROL, LEAK_FREE, PAPER
 from mmdc_tf.errors import counted
-from mmdc_tf.experiments.results import rows_that_ran
+from mmdc_tf.experiments.results import LEAK_WORTH, rows_that_ran
 from mmdc_tf.experiments.rows import PaperTable, Row
 from mmdc_tf.experiments.run_folder import (
     OK,
@@ -32,7 +32,7 @@ from mmdc_tf.experiments.run_folder import (
     version_of,
 )
 from mmdc_tf.io import read_json
-from mmdc_tf.report.formatting import PROTOCOL_TITLES, change, number
+from mmdc_tf.report.formatting import PROTOCOL_TITLES, change, limits, number
 
 LONGEST_LABEL, LONGEST_STATUS, NAMED = 34, 24, 3
 COLUMN, MARK = "distinguishable_from_best", "≈"
@@ -41,8 +41,6 @@ MARK_LEGEND = (
     f"{MARK}: not distinguishable from the best row (McNemar's exact test, Holm-corrected, and the bootstrap interval "
     "of the difference over groups; 5 %)."
 )
-Sides = dict[Any, dict[Any, Any]]
-"""A row's lines of the results by protocol."""
 
 
 def with_marks(results: pd.DataFrame, folder: Path) -> pd.DataFrame:
@@ -86,23 +84,19 @@ def terminal_table(results: pd.DataFrame) -> str:
     ran = rows_that_ran(results)
     names = ran.drop_duplicates("row")
     labels = names["label"].where(~names["label"].duplicated(keep=False), names["label"] + ", " + names["citation"])
-    protocols = list(dict.fromkeys(ran["protocol"]))
-    lines = []
-    for sides in _sides(ran).values():
-        free = sides[LEAK_FREE]
-        interval = "–".join(number(free[f"accuracy_ci_{end}"], 1) for end in ("low", "high"))
-        less = f"{gain:+.1f}" if np.isfinite(gain := free["accuracy"] - sides[PAPER]["accuracy"]) else ""
-        worth = change(free["leak_worth"], free["leak_worth_ci_low"], free["leak_worth_ci_high"], decimals=1)
-        accuracies = {PROTOCOL_TITLES[name].lower(): _accuracy(sides[name]) for name in protocols}
-        lines.append(
-            {
-                "published": number(free["paper_accuracy"], 1),
-                **accuracies,
-                "95 % interval": interval if free["status"] == OK else "",
-                **({"leak's worth": worth} if CONTROL in protocols else {"less paper": less}),
-            }
-        )
-    table = pd.DataFrame(lines, index=[textwrap.shorten(text, LONGEST_LABEL, placeholder=" …") for text in labels])
+    sides = {str(name): part.to_dict("records") for name, part in ran.groupby("protocol", sort=False)}
+    columns = {
+        "published": [number(line["paper_accuracy"], 1) for line in sides[LEAK_FREE]],
+        **{PROTOCOL_TITLES[name].lower(): [*map(_accuracy, lines)] for name, lines in sides.items()},
+        "95 % interval": [limits(line, "accuracy", 1).strip(" ()") for line in sides[LEAK_FREE]],
+    }
+    if CONTROL in sides:
+        columns["leak's worth"] = [change(line, LEAK_WORTH, decimals=1) for line in sides[LEAK_FREE]]
+    else:
+        pairs = zip(sides[LEAK_FREE], sides[PAPER], strict=True)
+        gains = [free["accuracy"] - paper["accuracy"] for free, paper in pairs]
+        columns["less paper"] = [f"{gain:+.1f}" if np.isfinite(gain) else "" for gain in gains]
+    table = pd.DataFrame(columns, index=[textwrap.shorten(text, LONGEST_LABEL, placeholder=" …") for text in labels])
     wide = [len(str(name)) + 1 for name in table]  # two spaces between columns
     return table.rename_axis(columns="accuracy (per cent)").to_string(col_space=wide)
 
@@ -117,11 +111,10 @@ def conclusion(table: PaperTable, results: pd.DataFrame, folder: Path) -> list[s
     if free.empty:
         return ["No row has a finished leak-free result."]
     best = free.sort_values("accuracy", ascending=False, kind="stable").iloc[0]
-    limits = f"{best['accuracy_ci_low']:.1f} to {best['accuracy_ci_high']:.1f}"
-    highest = f"Best leak-free accuracy: {best['label']}, {best['accuracy']:.1f} % ({limits})."
-    finished = [sides for row, sides in _sides(results).items() if row in free.index]
-    unit = run_of(folder).get("group_unit", "group")
-    return [*_falls(finished, unit), *_papers(finished), *(_worth(table, free, folder) or [highest])]
+    interval = f"{best['accuracy_ci_low']:.1f} to {best['accuracy_ci_high']:.1f}"
+    highest = f"Best leak-free accuracy: {best['label']}, {best['accuracy']:.1f} % ({interval})."
+    falls = _falls(results, run_of(folder).get("group_unit", "group"))
+    return [*falls, *(_worth(table, free, folder) or [highest])]
 
 
 def inputs_of(training: Path) -> list[str]:
@@ -129,13 +122,9 @@ def inputs_of(training: Path) -> list[str]:
     return (read_json(training / "model.json") or {}).get("inputs", [])
 
 
-def _finished(results: pd.DataFrame) -> pd.DataFrame:
-    """The leak-free lines that have a result, by row."""
-    return results[(results["protocol"] == LEAK_FREE) & (results["status"] == OK)].set_index("row")
-
-
-def _sides(results: pd.DataFrame) -> dict[Any, Sides]:
-    return {row: part.set_index("protocol").to_dict("index") for row, part in results.groupby("row", sort=False)}
+def _finished(results: pd.DataFrame, protocol: str = LEAK_FREE) -> pd.DataFrame:
+    """The lines of a protocol that have a result, by row."""
+    return results[(results["protocol"] == protocol) & (results["status"] == OK)].set_index("row")
 
 
 @lru_cache(maxsize=64)
@@ -152,50 +141,38 @@ def _accuracy(line: dict[Any, Any]) -> str:
     return number(line["accuracy"], 1) or textwrap.shorten(line["status"], LONGEST_STATUS, placeholder=" …")
 
 
-def _falls(rows: list[Sides], unit: str) -> list[str]:
-    """What happens to the accuracy where the images of a group stay together."""
-    sure, unsure = [], []
-    for sides in rows:
-        free, leaking = sides[LEAK_FREE], sides.get(CONTROL if _is_controlled(sides) else PAPER, {"status": ""})
-        # the image-level folds score the same images, the paper's protocol does not
-        is_sure = free["leak_worth_ci_high"] < 0 if _is_controlled(sides) else _is_above(sides)
-        if is_sure:
-            sure.append((leaking["accuracy"] - free["accuracy"], free["label"], leaking["accuracy"], free["accuracy"]))
-        elif leaking["status"] == OK:
-            unsure.append(free["label"])
-    sure.sort(key=lambda fall: fall[0], reverse=True)
+def _falls(results: pd.DataFrame, unit: str) -> list[str]:
+    """What happens to the accuracy where the images of a group stay together, and how much higher the paper's protocol
+    stands, of rows whose fall is taken from the image-level folds."""
+    free = _finished(results)
+    paper, control = (_finished(results, protocol).reindex(free.index) for protocol in (PAPER, CONTROL))
+    is_controlled = free["leak_worth"].notna()
+    is_above = paper["accuracy_ci_low"] > free["accuracy_ci_high"]
+    # the image-level folds score the same images, the paper's protocol does not
+    is_sure = (free["leak_worth_ci_high"] < 0).where(is_controlled, is_above)
+    before = control["accuracy"].where(is_controlled, paper["accuracy"])
+    falls = free.assign(before=before, points=before - free["accuracy"])
     texts = [
-        f"by {points:.1f} points for {label} ({before:.1f} → {after:.1f})" for points, label, before, after in sure
+        f"by {fall['points']:.1f} points for {fall['label']} ({fall['before']:.1f} → {fall['accuracy']:.1f})"
+        for fall in _largest_first(falls[is_sure])
     ]
     if len(texts) > NAMED:
         texts[NAMED:] = [f"less for {counted(len(texts) - NAMED, 'other row')}"]
     sentences = [f"When {unit}s stay together, accuracy falls {_listed(texts)}."] if texts else []
+    unsure = falls.loc[~is_sure & before.notna(), "label"].tolist()
     if unsure:
         which = _listed(unsure) if len(unsure) <= NAMED else counted(len(unsure), "row")
         sentences.append(f"No fall can be claimed for {which}: the intervals leave room for none.")
+    above = free.assign(points=paper["accuracy"] - free["accuracy"])[is_controlled & is_above]
+    if len(above):
+        texts = [f"{line['points']:.1f} points higher for {line['label']}" for line in _largest_first(above)[:NAMED]]
+        why = "it trains on more images too, and chooses the epoch by the images that it scores"
+        sentences.append(f"The paper protocol stands {_listed(texts)}: {why}.")
     return sentences
 
 
-def _is_controlled(sides: Sides) -> bool:
-    """Whether the fall is taken from the image-level folds."""
-    return bool(np.isfinite(sides[LEAK_FREE].get("leak_worth", np.nan)))
-
-
-def _is_above(sides: Sides) -> bool:
-    """Whether the paper's protocol stands higher for sure."""
-    return sides[PAPER]["status"] == OK and sides[PAPER]["accuracy_ci_low"] > sides[LEAK_FREE]["accuracy_ci_high"]
-
-
-def _papers(rows: list[Sides]) -> list[str]:
-    """How much higher the paper's protocol stands, of rows whose fall was taken from the image-level folds."""
-    above = [
-        (sides[PAPER]["accuracy"] - sides[LEAK_FREE]["accuracy"], sides[LEAK_FREE]["label"])
-        for sides in rows
-        if _is_controlled(sides) and _is_above(sides)
-    ]
-    texts = [f"{points:.1f} points higher for {label}" for points, label in sorted(above, reverse=True)[:NAMED]]
-    why = "it trains on more images too, and chooses the epoch by the images that it scores"
-    return [f"The paper protocol stands {_listed(texts)}: {why}."] if texts else []
+def _largest_first(falls: pd.DataFrame) -> list[dict[Any, Any]]:
+    return falls.sort_values("points", ascending=False, kind="stable").to_dict("records")
 
 
 def _worth(table: PaperTable, free: pd.DataFrame, folder: Path) -> list[str]:

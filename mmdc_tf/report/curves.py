@@ -28,21 +28,13 @@ GUESS = "Each class against the rest; dotted: a guess."
 
 
 class Overview(NamedTuple):
-    """A figure with a panel a row of the table.
+    """A figure with a panel a row of the table."""
 
-    Args:
-        title: of the figure, in small letters.
-        caption: what the panels show.
-        heights: of a panel's axes, from the top, in inches.
-        draw: draws a row's data into its axes and gives a line of facts for above them.
-        legend: whether that of the first axes stands above all panels.
-    """
-
-    title: str
+    title: str  # in small letters
     caption: str
-    heights: tuple[float, ...]
-    draw: Callable[..., str]
-    legend: bool = True
+    heights: tuple[float, ...]  # of a panel's axes, from the top, in inches
+    draw: Callable[..., str | None]  # a row's data into its axes; may give facts for above them
+    legend: bool = True  # that of the first axes stands above all panels
 
 
 @styled
@@ -70,7 +62,8 @@ def overview(
             continue
         row, data = rows[index]
         facts = view.draw(data, *panel)
-        panel[0].set_title(named(row.label, row.citation) + f"\n{facts}" * bool(facts), fontsize=7.5)
+        names = named(row.label, row.citation)
+        panel[0].set_title(f"{names}\n{facts}" if facts else names, fontsize=7.5)
         if index % across:
             [axes.set_ylabel("") for axes in panel]
     if view.legend:
@@ -84,11 +77,10 @@ def row_figure(row: Row, parts: dict[str, pd.DataFrame], run: dict[str, Any]) ->
     caption = [*made_from(run), OVERVIEWS["confusion"].caption, GUESS]
     figure = framed(10.6, 3.4 * len(parts), f"{row.label}, {row.citation}", caption)
     panels = figure.subplots(len(parts), 3, squeeze=False)
-    for (confusion, roc, recall), (protocol, predictions) in zip(panels, parts.items(), strict=True):
-        confusion.set_title(f"{PROTOCOL_TITLES[protocol]}: n = {len(predictions):,}")
-        _draw_confusion(predictions, confusion)
-        _draw_roc(predictions, roc)
-        _draw_precision_recall(predictions, recall)
+    for line, (protocol, predictions) in zip(panels, parts.items(), strict=True):
+        line[0].set_title(f"{PROTOCOL_TITLES[protocol]}: n = {len(predictions):,}")
+        for axes, draw in zip(line, (_draw_confusion, _draw_roc, _draw_precision_recall), strict=True):
+            draw(predictions, axes)
     return figure
 
 
@@ -103,7 +95,7 @@ def confusion_figure(predictions: pd.DataFrame, title: str) -> Figure:
     return figure
 
 
-def _draw_confusion(predictions: pd.DataFrame, axes: Axes) -> str:
+def _draw_confusion(predictions: pd.DataFrame, axes: Axes) -> None:
     counts = confusion_counts(predictions)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     display = ConfusionMatrixDisplay(shares, display_labels=class_names(predictions))
@@ -113,7 +105,6 @@ def _draw_confusion(predictions: pd.DataFrame, axes: Axes) -> str:
     axes.grid(visible=False)
     axes.set(xlabel="prediction", ylabel="truth")
     [label.set(rotation=90, va="center") for label in axes.get_yticklabels()]
-    return ""
 
 
 def _sides(predictions: pd.DataFrame) -> list[tuple[str, np.ndarray, np.ndarray]]:
@@ -124,20 +115,18 @@ def _sides(predictions: pd.DataFrame) -> list[tuple[str, np.ndarray, np.ndarray]
     ]
 
 
-def _draw_roc(predictions: pd.DataFrame, axes: Axes) -> str:
+def _draw_roc(predictions: pd.DataFrame, axes: Axes) -> None:
     for name, truth, probability in _sides(predictions):
         RocCurveDisplay.from_predictions(truth, probability, name=name, ax=axes)
     axes.plot([0, 1], [0, 1], ":", color="grey", lw=0.8)
     axes.set(xlabel="false positive rate", ylabel="true positive rate (recall)")
-    return ""
 
 
-def _draw_precision_recall(predictions: pd.DataFrame, axes: Axes) -> str:
+def _draw_precision_recall(predictions: pd.DataFrame, axes: Axes) -> None:
     for name, truth, probability in _sides(predictions):
         shown = PrecisionRecallDisplay.from_predictions(truth, probability, name=name, ax=axes, drop_intermediate=True)
         axes.axhline(truth.mean(), color=shown.line_.get_color(), linestyle=":", lw=0.8)
     axes.set(xlabel="recall", ylabel="precision")
-    return ""
 
 
 def _draw_reliability(row: CalibratedRow, upper: Axes, lower: Axes) -> str:

@@ -55,8 +55,7 @@ NO_SAMPLES = (
     "No results by breast, patient or subgroup: this run has no samples.csv. Running the same command again writes it, "
     "and trains nothing that is finished."
 )
-Text = Callable[[dict[Any, Any]], str]
-"""From a line of scores to a text."""
+Text = Callable[[dict[Any, Any]], str]  # from a line of scores
 
 
 def write_details(table: PaperTable, output: Path, results: pd.DataFrame) -> None:
@@ -75,15 +74,14 @@ def write_details(table: PaperTable, output: Path, results: pd.DataFrame) -> Non
     if samples is not None:
         scores["levels"] = lambda predictions: level_results(predictions, samples)
         scores["subgroups"] = lambda predictions: subgroup_results(predictions, samples)
-    found: dict[str, list[pd.DataFrame]] = {name: [] for name in scores}
-    for names in finished[list(ROW_COLUMNS)].itertuples(index=False, name=None):
-        predictions = row_predictions(folder, names[0], names[-1])
-        for name, score in scores.items():
-            found[name].append(labelled(_percentages(score(predictions)), names))
-    lines = {name: pd.concat(parts, ignore_index=True) for name, parts in found.items() if parts}
-    for name, part in lines.items():
-        write_csv(part, run, output / f"{table.name}_{name}.csv")
-    free = {name: part[part["protocol"] == LEAK_FREE] for name, part in {"": finished, **lines}.items()}
+    rows = finished[list(ROW_COLUMNS)].itertuples(index=False, name=None)
+    predictions = {names: row_predictions(folder, names[0], names[-1]) for names in rows}
+    lines = {"": finished}
+    for name, score in scores.items() if predictions else ():
+        found = [labelled(_percentages(score(one)), names) for names, one in predictions.items()]
+        lines[name] = pd.concat(found, ignore_index=True)
+        write_csv(lines[name], run, output / f"{table.name}_{name}.csv")
+    free = {name: part[part["protocol"] == LEAK_FREE] for name, part in lines.items()}
     parts = ["No row has a finished leak-free result."] if free[""].empty else _sections(free)
     notes = [LEGEND, *([NO_SAMPLES] if samples is None else [])]
     write_text(output / f"{table.name}_details.md", page(f"{table.title}: details", run, [*notes, *parts]))
@@ -200,15 +198,14 @@ def _by_subgroup(part: pd.DataFrame) -> str:
 
 def _left_out(lines: pd.DataFrame) -> list[str]:
     """What could not be combined: the same for every row, since it does not depend on a model."""
-    notes = [
-        f"{title}: not named in this dataset." for name, title in LEVELS.items() if name not in set(lines["level"])
-    ]
-    for level, part in lines.groupby("level", sort=False):
-        unplaced, undecided = part["unplaced_images"].max(), part["undecided_units"].max()
-        title, place = LEVELS[str(level)], PLACES[str(level)]
-        several = f"{title} whose images have several labels of no known order, left out: {undecided:,}."
-        notes += [f"{title}: images of unknown {place}, left out: {unplaced:,}."] if unplaced else []
-        notes += [several] if undecided else []
+    most = lines.groupby("level", sort=False)[["unplaced_images", "undecided_units"]].max()
+    notes = [f"{title}: not named in this dataset." for level, title in LEVELS.items() if level not in most.index]
+    for level, unplaced, undecided in most.itertuples(name=None):
+        title, place = LEVELS[level], PLACES[level]
+        if unplaced:
+            notes.append(f"{title}: images of unknown {place}, left out: {unplaced:,}.")
+        if undecided:
+            notes.append(f"{title} whose images have several labels of no known order, left out: {undecided:,}.")
     return ["  \n".join(notes)] if notes else []
 
 

@@ -23,7 +23,7 @@ from mmdc_tf.io import read_json, write_table
 PROTOCOL_TITLES = {"paper": "Paper protocol", "image-level": "Image-level folds", "leak-free": "Leak-free"}
 METRIC_TITLES = {"accuracy": "accuracy", "precision": "precision", "recall": "recall", "f1": "F1"}
 PLAIN = (*PLAIN_METRICS, "nll", "temperature")  # the first word of a column: no percentage
-PLAIN_DECIMALS, PERCENT_DECIMALS = 3, 2
+PERCENT_DECIMALS = 2
 FACTS = {
     "python": "Python",
     "platform": "Platform",
@@ -71,9 +71,7 @@ def environment_lines(folder: Path) -> list[tuple[str, str]]:
     values: dict[str, set[str]] = {}
     for path in folder.glob("*/*/fold*-seed*/environment.json"):
         facts = read_json(path) or {}
-        facts.pop("all_packages", None)
-        parts = [facts, *(part for part in facts.values() if isinstance(part, dict))]
-        for name, value in ((name, value) for part in parts for name, value in part.items()):
+        for name, value in {**facts, **facts.get("packages", {})}.items():
             if value is not None and not isinstance(value, dict):
                 values.setdefault(name, set()).add(str(value))
     started = values.get("written", set())
@@ -103,9 +101,9 @@ def markdown_text(text: str) -> str:
     return re.sub(r"([|*`<\\])", r"\\\1", text)
 
 
-def decimals_of(name: str) -> int:
-    """Three of a plain number (AUC, kappa, Brier score, …: ``PLAIN``), two of a percentage; ``name`` is a column's."""
-    return PLAIN_DECIMALS if name.split("_")[0] in PLAIN else PERCENT_DECIMALS
+def decimals_of(name: str, of_percentages: int = PERCENT_DECIMALS) -> int:
+    """Three of a plain number (AUC, kappa, Brier score, …: ``PLAIN``); ``name`` is a column's."""
+    return 3 if name.split("_")[0] in PLAIN else of_percentages
 
 
 def number(value: float, decimals: int = PERCENT_DECIMALS) -> str:
@@ -121,14 +119,14 @@ def limits(line: Mapping[Any, Any], name: str, decimals: int) -> str:
 
 def interval(line: Mapping[Any, Any], name: str, percent_decimals: int = PERCENT_DECIMALS) -> str:
     """``75.00 (50.00–100.00)`` of a column, rounded as its unit asks; nothing where there is no number."""
-    decimals = decimals_of(name) if decimals_of(name) == PLAIN_DECIMALS else percent_decimals
+    decimals = decimals_of(name, percent_decimals)
     return number(line[name], decimals) + limits(line, name, decimals) if np.isfinite(line[name]) else ""
 
 
-def change(difference: float, low: float, high: float, decimals: int = 2) -> str:
-    """``+1.20 (-0.40 to +2.80)`` from a difference and its limits; nothing where there is no number."""
-    texts = [f"{value:+.{decimals}f}" for value in (difference, low, high)]
-    return f"{texts[0]} ({texts[1]} to {texts[2]})" if np.isfinite(difference) else ""
+def change(line: Mapping[Any, Any], names: Iterable[str], decimals: int = 2) -> str:
+    """``+1.20 (-0.40 to +2.80)``; ``names``: of the columns of the difference and its limits; nothing where unknown."""
+    difference, low, high = (f"{line[name]:+.{decimals}f}" for name in names)
+    return "" if "nan" in difference else f"{difference} ({low} to {high})"
 
 
 def write_csv(results: pd.DataFrame, run: dict[str, Any], path: Path) -> None:

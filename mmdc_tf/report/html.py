@@ -51,12 +51,11 @@ Paths = Callable[[PaperTable], Mapping[str, str]]
 
 
 class Grid(NamedTuple):
-    """A table of the page: cells are text or ``Markup``; a line of one cell spans all columns; so many of the first
-    columns are words."""
+    """A table of the page: cells are text or ``Markup``; a line of one cell spans all columns."""
 
     header: list[str]
     lines: list[list[str]]
-    words: int = 2
+    words: int = 2  # so many of the first columns
 
 
 def write_report(output: Path, place: Path, paths: Paths, examples: int) -> list[str]:
@@ -78,13 +77,12 @@ def write_report(output: Path, place: Path, paths: Paths, examples: int) -> list
     """
     sections = [_section(table, output, place / FIGURES, paths, examples) for table in tables_in(output)]
     write_checklist([(one["table"], one["results"]) for one in sections], output, place)
-    synthetic = [bool(one["run"].get("synthetic")) for one in sections]
-    shows_patients = any(one["examples"] and not drawn for one, drawn in zip(sections, synthetic, strict=True))
+    shows_patients = any(one["examples"] and not one["run"].get("synthetic") for one in sections)
     content = {
         "name": output.resolve().name,
         "sections": sections,
         "external": [path.read_text(encoding="utf-8") for path in sorted(output.rglob("external-*.md"))],
-        "phantom": NOTICE if any(synthetic) else "",
+        "phantom": NOTICE if any(one["run"].get("synthetic") for one in sections) else "",
         "confidential": CONFIDENTIAL if shows_patients else "",
         "research_use": RESEARCH_USE,
         "version": __version__,
@@ -147,8 +145,9 @@ def main_grid(table: PaperTable, results: pd.DataFrame, run: dict[str, Any]) -> 
         reason = textwrap.shorten(text, 160, placeholder=" …")
         return Markup('<span class="reason">{}</span>').format(reason) if text.startswith(FAILED) else escape(text)
 
-    header, cells, below = shown(table, rows_that_ran(results), run, cell, Markup("<b>{}</b>").format)
-    others = results["row"].nunique() - rows_that_ran(results)["row"].nunique()
+    ran = rows_that_ran(results)
+    header, cells, below = shown(table, ran, run, cell, Markup("<b>{}</b>").format)
+    others = results["row"].nunique() - ran["row"].nunique()
     absent = [f"Not run: {counted(others, 'other row')}; {table.name}.md has the published numbers."] if others else []
     return Grid(header, [line[:1] if line[0] == EXTRA else line for line in cells]), [*absent, *below]
 
@@ -205,13 +204,14 @@ def _drawn(
         alt = "Bars: accuracy, precision, recall and F1 of each row under each protocol"
         yield "bars", "", "The paper's four numbers as bars", alt, bars(table, results, run)
     folder, free = output / table.name, LEAK_FREE
-    scored: dict[str, list[Any]] = {}
-    for name in PROTOCOLS:
-        finished = [row for row in table.rows if row_status(folder, row.name, name) == OK]
-        scored[name] = [(row, row_predictions(folder, row.name, name)) for row in finished]
+    scored = []
+    for row in table.rows:
+        finished = [name for name in PROTOCOLS if row_status(folder, row.name, name) == OK]
+        scored.append((row, {name: row_predictions(folder, row.name, name) for name in finished}))
+    pooled = [(row, parts[free]) for row, parts in scored if free in parts]
     calibrated = calibrated_rows(table, free, output)
     overviews: list[tuple[str, str, list[Any]]] = [
-        *((kind, free, scored[free]) for kind in ("confusion", "roc", "precision-recall")),
+        *((kind, free, pooled) for kind in ("confusion", "roc", "precision-recall")),
         ("reliability", free, calibrated),
         ("decision", free, decided(calibrated)),
         *(("learning", protocol, _histories(table, folder, protocol)) for protocol in PROTOCOLS[::-1]),
@@ -225,8 +225,7 @@ def _drawn(
             name = "-".join(filter(None, (protocol if kind == "learning" else "", place)))
             alt = f"{title}: {', '.join(row.label for row, _ in part)}"
             yield kind, name, title, alt, overview(kind, table, part, run, protocol)
-    for row in table.rows:
-        parts = {name: predictions for name, rows in scored.items() for one, predictions in rows if one is row}
+    for row, parts in scored:
         if parts:
             title = f"{row.label}, {row.citation}"
             alt = f"{title}: confusion matrix, ROC and precision-recall curves under each protocol"

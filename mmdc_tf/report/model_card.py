@@ -166,13 +166,10 @@ def _metrics(predictions: pd.DataFrame) -> list[dict[str, str]]:
 def _subgroups(predictions: pd.DataFrame, samples: pd.DataFrame, unit: str) -> dict[str, Any]:
     """The subgroups with enough images, how many have too few, and what the dataset does not say."""
     lines = subgroup_results(predictions, samples).to_dict("records")
-    shown = [
-        {**line, "title": TITLES[line["subgroup"]], "interval": (line["accuracy_ci_low"], line["accuracy_ci_high"])}
-        for line in lines
-        if FEW not in line["flags"].split("; ")
-    ]
+    shown = [line for line in lines if FEW not in line["flags"].split("; ")]
     return {
         "subgroups": shown,
+        "subgroup_titles": TITLES,
         "few_subgroups": len(lines) - len(shown),
         "few": f"fewer than {FEW_IMAGES} images or {FEW_GROUPS} {unit}s",
         "unknown_kinds": [title for kind, title in TITLES.items() if kind not in {line["subgroup"] for line in lines}],

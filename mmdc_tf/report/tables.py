@@ -14,7 +14,7 @@ import pandas as pd
 
 from mmdc_tf.datasets.schema import NOTICE
 from mmdc_tf.datasets.splits import CONTROL, LEAK_FREE, PAPER
-from mmdc_tf.experiments.results import rows_that_ran, table_results
+from mmdc_tf.experiments.results import LEAK_WORTH, rows_that_ran, table_results
 from mmdc_tf.experiments.rows import PaperTable, Row
 from mmdc_tf.experiments.run_folder import run_of
 from mmdc_tf.io import write_text
@@ -33,6 +33,8 @@ from mmdc_tf.report.formatting import (
 
 Markup = Callable[[str], str]
 EXTRA = "Extra rows, in no table of the paper"
+DIFFERENCE = "difference of protocols: leak-free − paper (training sizes differ)"
+LEAK = "the leak's worth: leak-free − image-level folds (95 % interval)"
 
 
 def write_tables(table: PaperTable, output: Path) -> pd.DataFrame:
@@ -44,15 +46,10 @@ def write_tables(table: PaperTable, output: Path) -> pd.DataFrame:
     folder, path = output / table.name, output / f"{table.name}.csv"
     results, run = with_marks(table_results(table, folder), folder), run_of(folder)
     write_csv(results, run, path)
-    write_text(path.with_suffix(".md"), markdown(table, results, run))
+    header, cells, below = shown(table, results, run, markdown_text, "**{}**".format)
+    write_text(path.with_suffix(".md"), page(table.title, run, [grid(header, cells)], below))
     write_text(path.with_suffix(".tex"), latex(table, results, run))
     return results
-
-
-def markdown(table: PaperTable, results: pd.DataFrame, run: dict[str, Any]) -> str:
-    """The table for reading: one line a row; the best of each column in bold."""
-    header, cells, below = shown(table, results, run, markdown_text, "**{}**".format)
-    return page(table.title, run, [grid(header, cells)], below)
 
 
 def latex(table: PaperTable, results: pd.DataFrame, run: dict[str, Any]) -> str:
@@ -96,7 +93,7 @@ def shown(
         extra rows is ``EXTRA`` and empty cells; and, not marked up, the lines that stand below.
     """
     marks, notes = footnotes(table, results, run)
-    rows = {str(row): _cells(part) for row, part in results.groupby("row", sort=False)}
+    rows = {str(row): _cells(part, marks[str(row)]) for row, part in results.groupby("row", sort=False)}
     best = pd.DataFrame([[value for _, _, value in cells] for cells in rows.values()]).max()
     header = [title for title, _, _ in next(iter(rows.values()))]
     extra = {row.name for row in table.rows if row.extra}
@@ -104,36 +101,30 @@ def shown(
     for row, cells in rows.items():
         if row in extra and EXTRA not in [line[0] for line in lines]:
             lines.append([EXTRA, *[""] * (len(header) - 1)])
-        texts = [plain(text + (marks[row] if place == 0 else "")) for place, (_, text, _) in enumerate(cells)]
-        is_best = [value == most for (_, _, value), most in zip(cells, best, strict=True)]
-        lines.append([bold(text) if of_best else text for text, of_best in zip(texts, is_best, strict=True)])
+        texts = ((plain(text), value == most) for (_, text, value), most in zip(cells, best, strict=True))
+        lines.append([bold(text) if is_best else text for text, is_best in texts])
     return header, lines, [*_legend(run, results), *table.notes, *notes]
 
 
-def _cells(part: pd.DataFrame) -> list[tuple[str, str, float]]:
+def _cells(part: pd.DataFrame, footnote: str) -> list[tuple[str, str, float]]:
     """Title and text of a row's cells, and the number of which the best in its column is in bold, NaN for none."""
     sides = part.set_index("protocol").to_dict("index")
     paper, free, none = sides[PAPER], sides[LEAK_FREE], np.nan
     difference = free["accuracy"] - paper["accuracy"]
     cells = [
-        ("Method", paper["label"], none),
+        ("Method", paper["label"] + footnote, none),
         ("Source", paper["citation"], none),
         ("Accuracy: published", number(paper["paper_accuracy"]), paper["paper_accuracy"]),
         ("ours, paper protocol", number(paper["accuracy"]) or paper["status"], paper["accuracy"]),
         ("ours, leak-free (mean ± sd, 95 % interval)", _accuracy(free), free["accuracy"]),
-        (
-            "difference of protocols: leak-free − paper (training sizes differ)",
-            f"{difference:+.2f}" if np.isfinite(difference) else "",
-            none,
-        ),
+        (DIFFERENCE, f"{difference:+.2f}" if np.isfinite(difference) else "", none),
         ("Macro F1: published", number(paper["paper_f1"]), paper["paper_f1"]),
         ("ours, paper protocol", number(paper["f1"]), paper["f1"]),
         ("ours, leak-free", number(free["f1"]), free["f1"]),
     ]
     if CONTROL in sides:
-        control, worth = sides[CONTROL], [free[f"leak_worth{end}"] for end in ("", "_ci_low", "_ci_high")]
-        cells.insert(5, ("the leak's worth: leak-free − image-level folds (95 % interval)", change(*worth), none))
-        title = "ours, image-level folds (mean ± sd, 95 % interval)"
+        cells.insert(5, (LEAK, change(free, LEAK_WORTH), none))
+        control, title = sides[CONTROL], "ours, image-level folds (mean ± sd, 95 % interval)"
         cells.insert(4, (title, _accuracy(control), control["accuracy"]))
     return cells
 

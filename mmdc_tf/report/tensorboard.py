@@ -58,21 +58,8 @@ TAGS = {  # of each metric; TensorBoard groups by what stands before the slash
     "auc": "test/macro AUC (0 to 1)",
 }
 TRAININGS = "test/trainings scored"
-SETTINGS = (
-    "row",
-    "protocol",
-    "method",
-    "backbone",
-    "weights",
-    "frozen up to",
-    "takes age and density",
-    "dataset",
-    "preprocessing",
-    "image size (pixels)",
-    "learning rate (highest)",
-    "batch size",
-    "epochs (at most)",
-)
+# settings that mean nothing for other rows
+OF_NETWORKS = ("backbone", "weights", "frozen up to", "learning rate (highest)", "batch size", "epochs (at most)")
 WEIGHTS = {"none": "random", "imagenet": "ImageNet"}
 
 
@@ -140,8 +127,9 @@ def _write_row(row: Row, folder: Path, paths: dict[str, str], unfinished: bool) 
 def _write_trial(settings: dict[str, Any], status: str, predictions: pd.DataFrame, notice: str) -> None:
     """A trial of the HParams page, and its PR curves."""
     # without it each curve of each fold would be a column of the page
-    hparams.hparams_config([hparams.HParam(name) for name in SETTINGS], [hparams.Metric(tag) for tag in TAGS.values()])
-    hparams.hparams(settings, trial_id=f"{settings['row']} {settings['protocol']}")
+    hparams.hparams_config([hparams.HParam(name) for name in settings], [hparams.Metric(tag) for tag in TAGS.values()])
+    known = {name: value for name, value in settings.items() if value is not None}
+    hparams.hparams(known, trial_id=f"{settings['row']} {settings['protocol']}")
     folds = metrics_by_fold(predictions)
     tf.summary.scalar(TRAININGS, float(len(folds)))
     for name, tag in TAGS.items():
@@ -157,32 +145,27 @@ def _write_trial(settings: dict[str, Any], status: str, predictions: pd.DataFram
 
 
 def _settings(row: Row, training: dict[str, Any]) -> dict[str, Any]:
-    """What the page's columns say of a trial; a column that means nothing for a row is left out."""
+    """What the page's columns say of a trial; None in a column that means nothing for a row."""
     config, inputs = training["config"], inputs_of(training["folder"])
     phantom = f" ({NOTICE})" if config.get("synthetic") else ""
-    settings: dict[str, Any] = {
+    recipe, backbone = config["training"], config["arguments"].get("backbone")
+    pretrained = backbone is not None and config["weights"] != "none"
+    settings = {
         "row": row.name,
         "protocol": config["protocol"],
         "method": row.model or row.classifier or f"mean of {', '.join(row.members)}",
-        "dataset": f"{config.get('dataset', 'unknown')}{phantom}",
-        "preprocessing": config["row_preprocessing"],
-        "takes age and density": "metadata" in inputs,
-    }
-    if "image" in inputs:
-        settings["image size (pixels)"] = config["image_size"]
-    if row.model is None:
-        return settings
-    recipe, backbone = config["training"], config["arguments"].get("backbone")
-    pretrained = backbone is not None and config["weights"] != "none"
-    return {
-        **settings,
         "backbone": backbone or "none",
         "weights": WEIGHTS.get(config["weights"], "from a folder") if pretrained else WEIGHTS["none"],
-        "frozen up to": config["layer_cut"] or "nothing",
+        "frozen up to": config.get("layer_cut") or "nothing",
+        "takes age and density": "metadata" in inputs,
+        "dataset": f"{config.get('dataset', 'unknown')}{phantom}",
+        "preprocessing": config["row_preprocessing"],
+        "image size (pixels)": config["image_size"] if "image" in inputs else None,
         "learning rate (highest)": recipe["learning_rate" if pretrained else "learning_rate_random"],
         "batch size": recipe["batch_size"],
         "epochs (at most)": recipe["epochs"],
     }
+    return settings if row.model else settings | dict.fromkeys(OF_NETWORKS)
 
 
 def _write_pictures(

@@ -10,7 +10,7 @@ import pandas as pd
 
 from mmdc_tf.evaluation.metadata_variants import AS_RECORDED, VARIANTS
 from mmdc_tf.evaluation.predictions import read_predictions
-from mmdc_tf.experiments.results import ROW_COLUMNS, VARIANT_COLUMNS, variant_lines, variant_scores
+from mmdc_tf.experiments.results import CHANGE, variant_lines, variant_scores
 from mmdc_tf.experiments.robustness import CONDITIONS, NOISE_PREDICTIONS
 from mmdc_tf.experiments.rows import PaperTable
 from mmdc_tf.experiments.run_folder import PREDICTIONS, run_of
@@ -20,6 +20,7 @@ from mmdc_tf.preprocessing.noise import NOISES
 from mmdc_tf.report.figures import noise_curves, write_png
 from mmdc_tf.report.formatting import PROTOCOL_TITLES, change, grid, method, number, page, write_csv
 
+METADATA_COLUMNS = ("Age and density", "Accuracy", "Macro F1", "Accuracy − as recorded (95 % interval)")
 METADATA_LEGEND = (
     "Unknown: the value is given as not known. Shuffled: patients of the scored part exchange their pairs of values.",
     "Means over folds and seeds. Interval: 95 % paired bootstrap over groups within each fold. All in per cent.",
@@ -42,15 +43,11 @@ def write_metadata_table(table: PaperTable, output: Path) -> pd.DataFrame:
         InputError: the two predictions files of a training are not of the same samples.
     """
     results = variant_lines(table, output / table.name, METADATA_PREDICTIONS, _metadata_scores)
-    results = results.reindex(columns=[*ROW_COLUMNS, "metadata", *VARIANT_COLUMNS])
-    numbers = ("Accuracy", "Macro F1", "Accuracy − as recorded (95 % interval)")
 
-    def lines(part: pd.DataFrame) -> str:
-        cells = map(_metadata_cells, part.to_dict("records"))
-        return grid(("Method", "Source", "Age and density", *numbers), cells, texts=3)
+    def grid_of(part: pd.DataFrame) -> str:
+        return grid(("Method", "Source", *METADATA_COLUMNS), map(_metadata_cells, part.to_dict("records")), texts=3)
 
-    title = f"{table.title}: what age and density are worth"
-    _write(results, run_of(output / table.name), output / f"{table.name}_metadata.csv", title, lines, METADATA_LEGEND)
+    _write(table, output, "metadata", results, "what age and density are worth", grid_of, METADATA_LEGEND)
     return results
 
 
@@ -66,35 +63,37 @@ def write_noise_table(table: PaperTable, output: Path) -> pd.DataFrame:
         InputError: a file is not of the same samples throughout.
     """
     results = variant_lines(table, output / table.name, NOISE_PREDICTIONS, _noise_scores)
-    results = results.reindex(columns=[*ROW_COLUMNS, "noise", "step", "level", *VARIANT_COLUMNS])
-    header = ["Method", "Source", "clean", *(f"{noise} {_level(noise, step):g}" for noise, step in CONDITIONS[1:])]
 
-    def lines(part: pd.DataFrame) -> str:
+    def grid_of(part: pd.DataFrame) -> str:
         rows = [one for _, one in part.groupby("row", sort=False)]
+        conditions = rows[0][["noise", "level"]].iloc[1:].itertuples(index=False)
+        header = ["Method", "Source", "clean", *(f"{noise} {level:g}" for noise, level in conditions)]
         return grid(header, [[*method(one.iloc[0].to_dict()), *map(number, one["accuracy"])] for one in rows])
 
-    run, path = run_of(output / table.name), output / f"{table.name}_noise.csv"
-    _write(results, run, path, f"{table.title}: accuracy under noise", lines, NOISE_LEGEND)
+    _write(table, output, "noise", results, "accuracy under noise", grid_of, NOISE_LEGEND)
     if len(results):
-        write_png(noise_curves(table, results, run), path.with_suffix(".png"))
+        figure = noise_curves(table, results, run_of(output / table.name))
+        write_png(figure, output / f"{table.name}_noise.png")
     return results
 
 
 def _write(
+    table: PaperTable,
+    output: Path,
+    name: str,
     results: pd.DataFrame,
-    run: dict[str, Any],
-    path: Path,
-    title: str,
-    lines: Callable[[pd.DataFrame], str],
+    subject: str,
+    grid_of: Callable[[pd.DataFrame], str],
     legend: tuple[str, ...],
 ) -> None:
-    """The CSV and, beside it, the page with a table a protocol; nothing where there is no result."""
+    """The CSV and, beside it, the page with a grid a protocol; nothing where there is no result."""
     if results.empty:
         return
+    run, path = run_of(output / table.name), output / f"{table.name}_{name}.csv"
     write_csv(results, run, path)
     parts = results.groupby("protocol", sort=False)
-    texts = [text for name, part in parts for text in (f"## {PROTOCOL_TITLES[str(name)]}", lines(part))]
-    write_text(path.with_suffix(".md"), page(title, run, texts, legend))
+    texts = [text for name, part in parts for text in (f"## {PROTOCOL_TITLES[str(name)]}", grid_of(part))]
+    write_text(path.with_suffix(".md"), page(f"{table.title}: {subject}", run, texts, legend))
 
 
 def _metadata_scores(files: list[Path]) -> pd.DataFrame:
@@ -106,18 +105,13 @@ def _metadata_scores(files: list[Path]) -> pd.DataFrame:
 
 
 def _metadata_cells(line: dict[Any, Any]) -> list[str]:
-    difference = change(line["difference"], line["difference_ci_low"], line["difference_ci_high"])
     names = method(line) if line["metadata"] == AS_RECORDED else ["", ""]
-    return [*names, line["metadata"], number(line["accuracy"]), number(line["f1"]), difference]
+    return [*names, line["metadata"], number(line["accuracy"]), number(line["f1"]), change(line, CHANGE)]
 
 
 def _noise_scores(files: list[Path]) -> pd.DataFrame:
     """The conditions of a row, of which these are the files."""
     parts = dict(iter(read_predictions(files).groupby(["noise", "step"])))
     scores = variant_scores({f"{noise} {step}": parts[noise, step] for noise, step in CONDITIONS}, "clean 0")
-    conditions = pd.DataFrame(CONDITIONS, columns=["noise", "step"], index=scores.index)
-    return scores.assign(**conditions, level=[_level(noise, step) for noise, step in CONDITIONS])
-
-
-def _level(noise: str, step: int) -> float:
-    return NOISES[noise].levels[step - 1] if step else float("nan")
+    levels = [NOISES[noise].levels[step - 1] if step else float("nan") for noise, step in CONDITIONS]
+    return pd.DataFrame(CONDITIONS, columns=["noise", "step"], index=scores.index).assign(level=levels).join(scores)

@@ -103,9 +103,7 @@ def test_four_files_and_the_sections_in_order(written):
 
 
 def test_a_phantom_is_called_one_in_every_file_and_real_data_are_not(written, tmp_path):
-    page = page_of(written)
-    assert PHANTOM in page
-    assert "Research use only, not a medical device." in page
+    assert PHANTOM in page_of(written) and "Research use only, not a medical device." in page_of(written)
     for name in ("classes", "levels", "subgroups"):
         assert csv_of(written, name)["label"].str.endswith(f" ({PHANTOM})").all()
     write(make_run(tmp_path, dataset="mini-ddsm", synthetic=False))
@@ -116,12 +114,18 @@ def test_a_phantom_is_called_one_in_every_file_and_real_data_are_not(written, tm
 def test_levels_worked_by_hand(written):
     """VGG16: 3 of 4 images right in each fold; by patient 2 of 2 and 1 of 2. Four patients, one breast each."""
     levels = csv_of(written, "levels").set_index(["row", "protocol", "level"]).sort_index()
-    assert levels.loc[("vgg16", "leak-free"), "n_units"].to_dict() == {"image": 8, "breast": 4, "patient": 4}
-    assert levels.loc[("vgg16", "leak-free"), "accuracy"].to_dict() == {"image": 75, "breast": 75, "patient": 75}
-    assert float(levels.loc[("vgg16", "leak-free", "image"), "accuracy_std"]) == 0
-    assert float(levels.loc[("vgg16", "leak-free", "patient"), "accuracy_std"]) == pytest.approx(35.36)
-    assert float(levels.loc[("vgg16", "leak-free", "patient"), "auc"]) == 1
+    free = levels.loc[("vgg16", "leak-free")]
+    assert free["n_units"].to_dict() == {"image": 8, "breast": 4, "patient": 4}
+    assert free["accuracy"].to_dict() == {"image": 75, "breast": 75, "patient": 75}
+    assert free.loc[["image", "patient"], "accuracy_std"].astype(float).tolist() == pytest.approx([0, 35.36])
+    assert float(free.loc["patient", "auc"]) == 1
     assert levels.loc[("vgg16", "paper"), "accuracy"].to_dict() == {"image": 100, "breast": 100, "patient": 100}
+    header, *lines = grid_of(page_of(written), "## By breast and patient")
+    assert header == ["Method", "Source", "Images (n = 8)", "Breasts (n = 4)", "Patients (n = 4)"]
+    assert [line[0] for line in lines] == ["VGG16", "MMDCNet γ (VGG16)"]
+    assert lines[0][4].startswith("75.0 (")
+    # of the two patients of a fold one is drawn, alone in her class: no draw has an AUC
+    assert lines[1][4] == "100.0 (100.0–100.0), AUC 1.000"
 
 
 def test_the_image_level_is_the_tables_own_result(written):
@@ -129,15 +133,6 @@ def test_the_image_level_is_the_tables_own_result(written):
     levels = csv_of(written, "levels").set_index(["row", "protocol", "level"]).loc[("vgg16", "leak-free", "image")]
     for name in ("accuracy", "accuracy_ci_low", "accuracy_ci_high", "accuracy_std", "precision", "recall", "f1"):
         assert float(levels[name]) == pytest.approx(own[name], abs=0.005)
-
-
-def test_levels_on_the_page(written):
-    header, *lines = grid_of(page_of(written), "## By breast and patient")
-    assert header == ["Method", "Source", "Images (n = 8)", "Breasts (n = 4)", "Patients (n = 4)"]
-    assert [line[0] for line in lines] == ["VGG16", "MMDCNet γ (VGG16)"]
-    assert lines[0][4].startswith("75.0 (")
-    # of the two patients of a fold one is drawn, alone in her class: no draw has an AUC
-    assert lines[1][4] == "100.0 (100.0–100.0), AUC 1.000"
 
 
 def test_classes_on_the_page(written):
@@ -182,42 +177,44 @@ def test_statistics_are_those_of_the_results(tmp_path):
 def test_a_run_of_an_older_version_says_what_is_left_out(tmp_path):
     write(make_run(tmp_path, samples=False))
     page = page_of(tmp_path)
-    assert "this run has no samples.csv" in page
-    assert "## By class" in page
-    assert "## By breast" not in page
-    assert "## By subgroup" not in page
-    assert [path.name for path in sorted(tmp_path.glob("*.csv"))] == ["table2_classes.csv"]
+    assert "this run has no samples.csv" in page and "## By class" in page
+    assert "## By breast" not in page and "## By subgroup" not in page
+    assert [path.name for path in tmp_path.glob("*.csv")] == ["table2_classes.csv"]
 
 
-def test_a_dataset_without_patients(tmp_path):
-    output = make_run(tmp_path, patients=False)
-    write_samples_file(output / "table2", patient_id="", age=None, view="", side="")
+@pytest.mark.parametrize(
+    ("changes", "said", "not_said"),
+    [
+        (
+            {"patient_id": "", "age": None, "view": "", "side": ""},
+            [
+                "Breasts: not named in this dataset.",
+                "Patients: not named in this dataset.",
+                "Not known in this dataset: Age in years; Breast density (BI-RADS); View; Side; Site",
+            ],
+            "### ",
+        ),
+        (
+            {"side": ["", "LEFT", *["RIGHT"] * 6]},
+            ["Breasts: images of unknown patient or side, left out: 1."],
+            "Patients: images",
+        ),
+    ],
+)
+def test_what_the_dataset_does_not_name_is_said(tmp_path, changes, said, not_said):
+    output = make_run(tmp_path, patients="patient_id" not in changes)
+    write_samples_file(output / "table2", **changes)
     write(output)
     page = page_of(output)
-    assert "Breasts: not named in this dataset." in page
-    assert "Patients: not named in this dataset." in page
-    assert "### " not in page
-    assert "Not known in this dataset: Age in years; Breast density (BI-RADS); View; Side; Site" in page
+    assert all(text in page for text in said) and not_said not in page
 
 
-def test_what_could_not_be_combined_is_counted(tmp_path):
-    output = make_run(tmp_path)
-    write_samples_file(output / "table2", side=["", "LEFT", *["RIGHT"] * 6])
-    write(output)
-    assert "Breasts: images of unknown patient or side, left out: 1." in page_of(output)
-    assert "Patients: images" not in page_of(output)
-
-
-def test_before_anything_is_finished(tmp_path):
+def test_before_a_leak_free_result_there_is_a_page_and_the_numbers_are_in_the_files(tmp_path):
     write(tmp_path)
     assert "No row has a finished leak-free result." in page_of(tmp_path)
     assert [path.name for path in tmp_path.glob("table2_*")] == ["table2_details.md"]
-
-
-def test_a_run_under_the_paper_protocol_only_has_its_numbers_in_the_files(tmp_path):
-    output = make_run(tmp_path)
-    for row in ("vgg16", "mmdcnet_gamma"):
-        (output / "table2" / row / "leak-free").rename(output / "table2" / row / "elsewhere")
-    write(output)
-    assert "No row has a finished leak-free result." in page_of(output)
-    assert set(csv_of(output, "levels")["protocol"]) == {"paper"}
+    for place in make_run(tmp_path).glob("table2/*/leak-free"):
+        place.rename(place.with_name("elsewhere"))
+    write(tmp_path)
+    assert "No row has a finished leak-free result." in page_of(tmp_path)
+    assert set(csv_of(tmp_path, "levels")["protocol"]) == {"paper"}

@@ -93,16 +93,12 @@ def test_bars_and_whiskers_are_the_tables_numbers(results):
 
 
 def test_a_phantom_is_called_one_and_real_data_are_not(results, scored):
-    row = scored[0][0]
+    row, predictions = scored[0]
     real = {**NAMED, "synthetic": False}
     for run, has in ((NAMED, True), (real, False)):
-        figures = [
-            dot_plot(TABLE, results, run),
-            bars(TABLE, results, run),
-            row_figure(row, {"paper": scored[0][1]}, run),
-        ]
-        figures.append(overview("roc", TABLE, scored, run, "leak-free"))
-        for figure in figures:
+        of_results = [dot_plot(TABLE, results, run), bars(TABLE, results, run)]
+        of_rows = [row_figure(row, {"paper": predictions}, run), overview("roc", TABLE, scored, run, "leak-free")]
+        for figure in (*of_results, *of_rows):
             assert (PHANTOM in said(figure)) == has
             assert "Research use only, not a medical device." in said(figure)
     assert "The published numbers are of real data, ours are not." in said(dot_plot(TABLE, results, NAMED))

@@ -15,7 +15,7 @@ from parsed_page import Page
 
 from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.datasets.splits import Split
-from mmdc_tf.errors import ConfigurationError, SplitError
+from mmdc_tf.errors import ConfigurationError
 from mmdc_tf.experiments import rows
 from mmdc_tf.experiments.results import table_results
 from mmdc_tf.experiments.rows import Row
@@ -153,15 +153,6 @@ def test_before_any_result_there_is_a_page(tmp_path):
     assert page_of(tmp_path).attributes("img") == []
 
 
-@pytest.mark.parametrize(("name", "state"), [("nowhere", "absent"), ("empty", "none of table1"), ("file", "a file")])
-def test_what_is_no_run_is_refused(tmp_path, name, state):
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "file").write_text("x")
-    with pytest.raises(ConfigurationError, match=state):
-        write_report(tmp_path / name, tmp_path / "out", nowhere, 0)
-    assert not (tmp_path / "out").exists()
-
-
 PROBE = Row("probe", "Probe", "there", classifier="any", extra=True)
 NOTED = replace(TABLE, rows=(replace(TABLE.rows[0], notes=("a <i> note",)), *TABLE.rows[1:], PROBE))
 
@@ -254,10 +245,3 @@ def test_an_audit_of_the_same_data_is_found_and_of_others_not(audited, place):
     path.write_text(json.dumps({"fingerprint": RUN["dataset_fingerprint"], "verdict": "Unfit."}))
     assert audit_summary(audited, RUN)["found"]["verdict"] == "Unfit."
     assert audit_summary(audited, {**RUN, "dataset_fingerprint": "another"})["found"] is None
-
-
-def test_a_changed_split_is_refused(audited):
-    path = audited / "alpha" / "paper" / "fold0-seed0" / "split.json"
-    path.write_text(path.read_text().replace('"b"', '"e"'))
-    with pytest.raises(SplitError, match="hash"):
-        audit_summary(audited, RUN)
