@@ -17,7 +17,10 @@ from mmdc_tf.preprocessing.recipes import get_recipe
 from mmdc_tf.preprocessing.scan_file import crop_of
 from mmdc_tf.preprocessing.scan_folder import Row, masks_by_scan
 
-CELL, GAP, COLUMNS, LINE = 320, 8, 3, 18  # pixels, pixels, scans a line, pixels of a line of the legend
+CELL, GAP, COLUMNS, LINE = 320, 8, 3, 30  # pixels, pixels, scans a line, pixels of a line of text
+PAIR = 2 * (CELL + GAP) + 3 * GAP
+"""Pixels of a scan, its result and the wider gap after them."""
+LONGEST_NAME = 48
 # Okabe and Ito: told apart by colour-blind readers too
 BOX, REGION, LESION = (240, 228, 66), (86, 180, 233), (213, 94, 0)
 _WHITE = (255, 255, 255)
@@ -54,25 +57,22 @@ def write_contact_sheet(
 
 
 def _legend(width: int, row: Row) -> np.ndarray:
-    """uint8 (3 LINE + GAP, width, 3) RGB: what is beside what, the colours, and what this is for."""
-    legend = np.zeros((3 * LINE + GAP, width, 3), np.uint8)
+    """uint8 (5 LINE + GAP, width, 3) RGB: what is beside what, the colours, and what this is for."""
+    legend = np.zeros((5 * LINE + GAP, width, 3), np.uint8)
     _write(legend, 0, GAP, f"left: scan; right: result of the recipe {row.recipe}, {row.size} pixels", _WHITE)
-    left = GAP
-    for colour, text in _LEGEND:
-        left = _write(legend, 1, left, f"- {text}", colour) + 2 * GAP
-    _write(legend, 2, GAP, RESEARCH_USE, _WHITE)
+    for line, (colour, text) in enumerate(_LEGEND, start=1):
+        _write(legend, line, GAP, f"- {text}", colour)
+    _write(legend, 4, GAP, RESEARCH_USE, _WHITE)
     return legend
 
 
-def _write(image: np.ndarray, line: int, left: int, text: str, colour: tuple[int, int, int]) -> int:
-    """Writes text and returns where it ends."""
-    font, size = cv2.FONT_HERSHEY_SIMPLEX, 0.42
-    cv2.putText(image, text, (left, (line + 1) * LINE - 4), font, size, colour, 1, cv2.LINE_AA)
-    return left + cv2.getTextSize(text, font, size, 1)[0][0]
+def _write(image: np.ndarray, line: int, left: int, text: str, colour: tuple[int, int, int]) -> None:
+    font, size = cv2.FONT_HERSHEY_SIMPLEX, 0.65
+    cv2.putText(image, text, (left, (line + 1) * LINE - 9), font, size, colour, 1, cv2.LINE_AA)
 
 
 def _pair(row: Row, source: Path, target: Path, masks: list[str], problems: list[str]) -> np.ndarray:
-    """uint8 (CELL + GAP, 2 (CELL + GAP), 3) RGB."""
+    """uint8 (LINE + CELL + GAP, PAIR, 3) RGB: the scan's name, then scan and result."""
     scan = read_image(source / row.source)
     cell = _small(scan)
     share = max(cell.shape[:2]) / max(scan.shape[:2])
@@ -86,7 +86,13 @@ def _pair(row: Row, source: Path, target: Path, masks: list[str], problems: list
             _outline(cell, lesion, LESION)
         except InputError as error:
             problems.append(f"{mask}: {error}")
-    return np.hstack([_framed(cell), _framed(_small(read_image(target / row.output)))])
+    pair = np.zeros((LINE + CELL + GAP, PAIR, 3), np.uint8)
+    name = row.source if len(row.source) <= LONGEST_NAME else f"...{row.source[3 - LONGEST_NAME :]}"
+    _write(pair, 0, 0, name.encode("ascii", "replace").decode(), _WHITE)  # OpenCV's letters are those of ASCII
+    for place, image in enumerate((cell, _small(read_image(target / row.output)))):
+        start = place * (CELL + GAP)
+        pair[LINE : LINE + image.shape[0], start : start + image.shape[1]] = image
+    return pair
 
 
 def _outline(cell: np.ndarray, marked: np.ndarray, colour: tuple[int, int, int]) -> None:
@@ -105,8 +111,3 @@ def _small(image: np.ndarray) -> np.ndarray:
     share = CELL / max(colour.shape[:2])
     height, width = (max(1, round(side * share)) for side in colour.shape[:2])
     return cv2.resize(colour, (width, height), interpolation=cv2.INTER_AREA if share < 1 else cv2.INTER_NEAREST)
-
-
-def _framed(image: np.ndarray) -> np.ndarray:
-    bottom, right = (CELL + GAP - side for side in image.shape[:2])
-    return cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_CONSTANT)

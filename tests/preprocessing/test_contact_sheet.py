@@ -10,10 +10,11 @@ import pytest
 from mmdc_tf.datasets.images import read_image
 from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.preprocessing.batch import preprocess_folder
-from mmdc_tf.preprocessing.contact_sheet import BOX, CELL, COLUMNS, GAP, LESION, LINE, REGION, write_contact_sheet
+from mmdc_tf.preprocessing.contact_sheet import BOX, CELL, COLUMNS, GAP, LESION, LINE, PAIR, REGION, write_contact_sheet
 
 SIZE = 16
-TOP = 3 * LINE + GAP
+TOP = 5 * LINE + GAP
+NAMED = LINE + CELL + GAP
 # of a drawn scan, CELL by CELL, so that a pixel of the scan is one of the sheet: rows, columns
 BREAST = (slice(80, 240), slice(0, 120))
 MARKED = (slice(100, 140), slice(60, 160))
@@ -51,7 +52,8 @@ def sheet(source: Path) -> tuple[np.ndarray, tuple[str, ...]]:
 
 
 def cell(image: np.ndarray, place: int) -> np.ndarray:
-    return image[TOP : TOP + CELL, place * (CELL + GAP) : place * (CELL + GAP) + CELL]
+    left = place // 2 * PAIR + place % 2 * (CELL + GAP)
+    return image[TOP + LINE : TOP + LINE + CELL, left : left + CELL]
 
 
 def corners(image: np.ndarray, colour: tuple[int, int, int]) -> list[int]:
@@ -63,9 +65,11 @@ def corners(image: np.ndarray, colour: tuple[int, int, int]) -> list[int]:
 def test_scan_and_result_stand_side_by_side_below_the_legend(source: Path) -> None:
     image, problems = sheet(source)
     assert problems == ()
-    assert image.shape == (TOP + CELL + GAP, 2 * 2 * (CELL + GAP), 3)
+    assert image.shape == (TOP + NAMED, 2 * PAIR, 3)
     result = read_image(source.parent / "out" / "b.png")
     assert cell(image, 3)[CELL // 2, CELL // 2, 0] == result[SIZE // 2, SIZE // 2, 0]
+    names = [image[TOP : TOP + LINE, place * PAIR : (place + 1) * PAIR] for place in (0, 1)]
+    assert all(name.any() for name in names) and not np.array_equal(*names)
     for colour in (BOX, REGION, LESION, (255, 255, 255)):
         # OpenCV 4 draws text without a pixel of the full colour: 2 levels off at the nearest.
         assert np.abs(image[:TOP].astype(int) - colour).max(axis=2).min() <= 2
@@ -92,7 +96,7 @@ def test_more_scans_make_more_lines_and_a_one_pixel_lesion_shows(source: Path) -
     for number in range(COLUMNS):
         assert cv2.imwrite(str(source / f"more{number}.png"), scan())
     image, _ = sheet(source)
-    assert image.shape == (TOP + 2 * (CELL + GAP), COLUMNS * 2 * (CELL + GAP), 3)
+    assert image.shape == (TOP + 2 * NAMED, COLUMNS * PAIR, 3)
     assert corners(cell(image, 0), LESION) == [CELL // 2] * 2 + [CELL * 3 // 10] * 2
 
 
