@@ -89,8 +89,8 @@ def _pair(row: Row, source: Path, target: Path, masks: list[str], problems: list
     pair = np.zeros((LINE + CELL + GAP, PAIR, 3), np.uint8)
     name = row.source if len(row.source) <= LONGEST_NAME else f"...{row.source[3 - LONGEST_NAME :]}"
     _write(pair, 0, 0, name.encode("ascii", "replace").decode(), _WHITE)  # OpenCV's letters are those of ASCII
-    for place, image in enumerate((cell, _small(read_image(target / row.output)))):
-        start = place * (CELL + GAP)
+    result = _small(read_image(target / row.output))
+    for start, image in ((CELL - cell.shape[1], cell), (CELL + GAP, result)):  # a narrow scan stands at its result
         pair[LINE : LINE + image.shape[0], start : start + image.shape[1]] = image
     return pair
 
