@@ -98,10 +98,11 @@ def environment(fingerprint: str) -> dict[str, Any]:
         "platform": platform.platform(),
         "processor": platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
+        "gpus": _said("nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None,
         "packages": {name: _version(name) for name in PACKAGES},
         "all_packages": {one.name: one.version for one in importlib.metadata.distributions()},
-        "git_revision": _git_revision(),
+        "git_revision": _said("git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"),
         "dataset_fingerprint": fingerprint,
         "written": _now(),
     }
@@ -118,11 +119,10 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _git_revision() -> str | None:
-    """Of the checkout that the package runs from; None for an installed package, or without git."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+def _said(*command: str) -> str | None:
+    """What a program prints; None where it is not there or fails: no git, no checkout, no GPU."""
     try:
-        result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+        result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
     return result.stdout.strip() or None

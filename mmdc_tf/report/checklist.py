@@ -12,6 +12,7 @@ import pandas as pd
 from mmdc_tf.datasets.catalogue import DECLARED
 from mmdc_tf.datasets.splits import LEAK_FREE
 from mmdc_tf.errors import counted
+from mmdc_tf.evaluation.predictions import WORST, worst_cases
 from mmdc_tf.experiments.results import rows_that_ran
 from mmdc_tf.experiments.rows import PaperTable
 from mmdc_tf.experiments.run_folder import OK, read_samples, row_predictions, run_of
@@ -19,8 +20,6 @@ from mmdc_tf.io import write_table, write_text
 from mmdc_tf.report.formatting import PROTOCOL_TITLES, grid, markdown_text
 
 AUTHOR = "the author must state"
-FAILURES = 0.01
-"""Share of the test images that count as the worst: those whose true class got the least probability."""
 
 
 def write_checklist(sections: list[tuple[PaperTable, pd.DataFrame]], output: Path, place: Path) -> None:
@@ -122,8 +121,7 @@ def _facts(table: PaperTable, results: pd.DataFrame, output: Path) -> dict[str, 
 
 def _failures(predictions: pd.DataFrame) -> str:
     """Which classes the worst images are of, and what they are taken for."""
-    chance = [line[f"p_{line['y_true']}"] for line in predictions.to_dict("records")]
-    worst = predictions.assign(chance=chance).nsmallest(max(1, round(FAILURES * len(predictions))), "chance")
+    worst = worst_cases(predictions)
     kinds: dict[Any, int] = worst.groupby(["y_true", "y_pred"]).size().to_dict()
     shown = ", ".join(f"{count} {truth} taken for {guess}" for (truth, guess), count in kinds.items())
-    return f"of the worst {FAILURES:.0%}, {counted(len(worst), 'image')}: {shown}"
+    return f"of the worst {WORST:.0%}, {counted(len(worst), 'image')}: {shown}"

@@ -16,7 +16,7 @@ from mmdc_tf.datasets.schema import NOTICE, TWIN_UNIT
 from mmdc_tf.datasets.splits import Split, folds_of
 from mmdc_tf.errors import RESEARCH_USE, counted, kind_and_line
 from mmdc_tf.evaluation.metrics import all_metrics, class_results
-from mmdc_tf.evaluation.predictions import read_predictions
+from mmdc_tf.evaluation.predictions import WORST, read_predictions, worst_cases
 from mmdc_tf.evaluation.statistics import metric_intervals
 from mmdc_tf.evaluation.subgroups import FEW, FEW_GROUPS, FEW_IMAGES, TITLES, subgroup_results
 from mmdc_tf.evaluation.text import FILTERS, between, fixed, share
@@ -27,6 +27,8 @@ from mmdc_tf.io import is_disk_error, page_templates, read_json, require_json, w
 from mmdc_tf.preprocessing import stored_recipe
 from mmdc_tf.training.recipe import MONITORS
 
+WORST_KINDS = ("age", "density", "view", "side", "digitizer")
+"""What is said of each of the worst cases, where it is known."""
 METRIC_TITLES = {
     "accuracy": "accuracy, %",
     "precision": "macro precision, %",
@@ -116,6 +118,9 @@ def _content(place: Path, samples: pd.DataFrame) -> dict[str, Any]:
         "commonest": commonest.index[0],
         "commonest_share": float(commonest.iloc[0]),
         "classes": class_results(predictions).to_dict("records"),
+        "worst_share": WORST,
+        "worst_kinds": WORST_KINDS,
+        "worst": _worst(predictions, samples),
         **_subgroups(predictions, samples, config["group_unit"]),
         "recipe": stored_recipe(model["preprocessing"]),
     }
@@ -161,6 +166,13 @@ def _metrics(predictions: pd.DataFrame) -> list[dict[str, str]]:
         text = share if name in PERCENT_METRICS else fixed
         lines.append({"title": title, "value": text(values[name]), "interval": between(intervals[name], text)})
     return lines
+
+
+def _worst(predictions: pd.DataFrame, samples: pd.DataFrame) -> list[dict[Any, Any]]:
+    """The worst cases with what the table knows of them, as text."""
+    known = samples.set_index("sample_id").reindex(columns=list(WORST_KINDS)).astype(object)
+    worst = worst_cases(predictions).join(known.where(known.notna(), ""), on="sample_id")
+    return worst.to_dict("records")
 
 
 def _subgroups(predictions: pd.DataFrame, samples: pd.DataFrame, unit: str) -> dict[str, Any]:

@@ -29,6 +29,7 @@ SECTIONS = [
     "Results on the test part",
     "By class",
     "By subgroup",
+    "Failures",
     "Calibration and decision",
     "Inputs and output",
     "How to load it",
