@@ -88,5 +88,5 @@ def test_the_networks_of_the_first_run_learn_and_leak_and_find_the_lesions(tmp_p
     for row in (IMAGE, FUSED):
         assert table.loc[(row, "paper"), "accuracy"] > table.loc[(row, "leak-free"), "accuracy_ci_high"], row
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
-    (shares,) = re.findall(r"has its maximum in the lesion on \d+ \((\d+) %; a point drawn evenly: (\d+) %\)", text)
+    (shares,) = re.findall(r"has its maximum in the lesion on (\d+) % \(a point drawn evenly: (\d+) %", text)
     assert int(shares[0]) > 3 * int(shares[1])
