@@ -16,14 +16,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from mmdc_tf.audit.probes import (
-    Probe,
-    boosted_trees,
-    commonest_label,
-    nearest_neighbour,
-    random_trees,
-    score_probe,
-)
+from mmdc_tf.audit.probes import Probe, boosted_trees, commonest_label, nearest_neighbour, random_trees, score_probe
 from mmdc_tf.datasets.images import read_image
 from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.datasets.schema import SIDES, Dataset
@@ -31,24 +24,18 @@ from mmdc_tf.preprocessing.breast import MARGIN as BREAST_MARGIN
 from mmdc_tf.preprocessing.breast import find_breast
 from mmdc_tf.preprocessing.operations import resize, shrink, to_grey
 
-MAX_IMAGES = 10_000
-"""More images than this are not read for the probes: whole groups are drawn until so many are there."""
+MAX_IMAGES = 10_000  # of more, whole groups are drawn until so many are there
 THUMBNAIL = 64
 CORNER = 8
-FRAME = 0.05
-"""Width of the frame that counts as border, as a share of the sides."""
-BAND = (32, 4)
-"""Length and depth in pixels to which each of the frame's bands is averaged."""
+FRAME = 0.05  # width of the frame that counts as border, as a share of the sides
+BAND = (32, 4)  # length and depth in pixels to which each of the frame's bands is averaged
 BACKGROUND_THUMBNAIL = 16
 PERCENTILES = (0, 1, 5, 25, 50, 75, 95, 99, 100)
-MARKER_SIDE = 512
-"""Longest side in pixels of the copy in which markers are sought."""
-MARKER_CONTRAST = 60
-"""A marker is so many grey levels brighter than the median of the background."""
-MARKER_AREA = 2e-4
-"""A smaller region, as a share of the image, is dust."""
+MARKER_SIDE = 512  # longest side in pixels of the copy in which markers are sought
+MARKER_CONTRAST = 60  # a marker is so many grey levels brighter than the median of the background
+MARKER_AREA = 2e-4  # a smaller region, as a share of the image, is dust
+# an unknown age or density, below every known one: scikit-learn's own trees fail on a column without a known value
 UNKNOWN = -1.0
-"""An unknown age or density, below every known one; scikit-learn's own trees fail on a column without a known value."""
 _LETTERS = re.compile(r"[^\W\d_]*")
 _WORDS = re.compile(r"[^\W\d_]+|\d+")
 _WITHOUT_IMAGES = "the table was read without images"

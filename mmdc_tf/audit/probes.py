@@ -72,14 +72,13 @@ class Probe:
     skipped: str = ""
 
 
-def score_probe(probe: Probe, table: pd.DataFrame, seed: int = 0, resamples: int = RESAMPLES) -> dict[str, Any]:
+def score_probe(probe: Probe, table: pd.DataFrame, seed: int = 0) -> dict[str, Any]:
     """Scores a probe under both kinds of split.
 
     Args:
         probe: with one row of features for each row of the table.
         table: columns ``label`` and ``group_id``.
         seed: of the folds, the model and the bootstrap.
-        resamples: bootstrap draws.
 
     Returns:
         - ``name``, ``kind``, ``sees``; ``images``, ``groups``, ``folds``: how many were scored.
@@ -111,7 +110,7 @@ def score_probe(probe: Probe, table: pd.DataFrame, seed: int = 0, resamples: int
     with threadpool_limits(1, user_api="openmp"):
         right = [_hits(probe, table, folds, seed, grouped) for grouped in (False, True)]
     image, group = (float(hits.mean()) for hits in right)
-    of_image, of_group, of_leak = _intervals(table["group_id"], right, resamples, seed)
+    of_image, of_group, of_leak = _intervals(table["group_id"], right, seed)
     scores = (image, of_image, group, of_group, image - group, of_leak)
     result |= {"folds": folds, **dict(zip(SCORES, scores, strict=True))}
     low = of_leak[0] if probe.kind == "leak" else of_group[0] - majority
@@ -151,7 +150,7 @@ def _hits(probe: Probe, table: pd.DataFrame, folds: int, seed: int, grouped: boo
     return cross_val_predict(probe.model(seed), probe.features, labels, groups=groups, cv=splitter) == labels
 
 
-def _intervals(group_ids: pd.Series, right: list[np.ndarray], resamples: int, seed: int) -> list[tuple[float, float]]:
+def _intervals(group_ids: pd.Series, right: list[np.ndarray], seed: int) -> list[tuple[float, float]]:
     """Percentile bootstrap over groups (Efron and Tibshirani 1993, chapters 8 and 13): image, group, difference."""
     groups = pd.factorize(group_ids)[0]
     sums = [np.bincount(groups, hits) for hits in right]
@@ -163,7 +162,7 @@ def _intervals(group_ids: pd.Series, right: list[np.ndarray], resamples: int, se
     limits = bootstrap(
         (*sums, np.bincount(groups)),
         accuracies,
-        n_resamples=resamples,
+        n_resamples=RESAMPLES,
         batch=max(1, _DRAWS_AT_ONCE // len(sums[0])),
         vectorized=True,
         paired=True,

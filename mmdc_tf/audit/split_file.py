@@ -24,7 +24,9 @@ def check_split(path: Path, groups: pd.Series, source: str) -> dict[str, Any]:
     the groups listed are then only those that stand in the training part too.
 
     Args:
-        path: as for ``read_parts``.
+        path: ``split.json`` of a run, checked against its hash; or a split made elsewhere, with nothing to check it
+            against: JSON with lists of sample ids under at least two of ``train``, ``validation`` and ``test``, or a
+            CSV with the columns ``sample_id`` and ``part``.
         groups: ``group_id``, which holds each patient whole, indexed by ``sample_id``.
         source: where they come from, for messages.
 
@@ -36,9 +38,9 @@ def check_split(path: Path, groups: pd.Series, source: str) -> dict[str, Any]:
         - ``notes``: one clear line each on what a reader must know besides.
 
     Raises:
-        SplitError: as ``read_parts``, or none of the samples has a group.
+        SplitError: the file is absent, is no such split, does not fit its hash, or none of its samples has a group.
     """
-    parts, notes = read_parts(path)
+    parts, notes = _read_parts(path)
     named = pd.Index(sorted({sample for samples in parts.values() for sample in samples}))
     unknown, left_out = named.difference(groups.index), groups.index.difference(named)
     if len(unknown) == len(named):
@@ -62,22 +64,13 @@ def check_split(path: Path, groups: pd.Series, source: str) -> dict[str, Any]:
     }
 
 
-def read_parts(path: Path) -> tuple[Parts, list[str]]:
-    """Reads which sample stands in which part.
-
-    Args:
-        path: ``split.json`` of a run, checked against its hash; or a split made elsewhere, with nothing to check it
-            against: JSON with lists of sample ids under at least two of ``train``, ``validation`` and ``test``, or a
-            CSV with the columns ``sample_id`` and ``part``.
-
-    Returns:
-        The samples of each part that is there, in the order of ``splits.PARTS``, and notes.
-
-    Raises:
-        SplitError: the file is absent, is no such split, or its content does not fit its hash.
-    """
+def _read_parts(path: Path) -> tuple[Parts, list[str]]:
+    """The samples of each part that is there, in the order of ``splits.PARTS``, and notes."""
     if path.suffix.lower() == ".csv" and path.is_file():
-        return _foreign(_csv_parts(path), path)
+        table = read_table_file(path, (), ("sample_id", "part"))
+        if not {"sample_id", "part"} <= set(table.columns):
+            raise _no_split(path, f"columns {', '.join(table.columns)}")
+        return _foreign({str(name): list(samples) for name, samples in table.groupby("part")["sample_id"]}, path)
     try:
         text = path.read_text(encoding="utf-8")
         content = json.loads(text)
@@ -87,13 +80,6 @@ def read_parts(path: Path) -> tuple[Parts, list[str]]:
         split = Split.from_json(text)
         return {name: list(getattr(split, name)) for name in PARTS}, []
     return _foreign(content, path)
-
-
-def _csv_parts(path: Path) -> Parts:
-    table = read_table_file(path, (), ("sample_id", "part"))
-    if not {"sample_id", "part"} <= set(table.columns):
-        raise _no_split(path, f"columns {', '.join(table.columns)}")
-    return {str(name): list(samples) for name, samples in table.groupby("part")["sample_id"]}
 
 
 def _foreign(content: object, path: Path) -> tuple[Parts, list[str]]:

@@ -118,35 +118,21 @@ def outcomes(y_positive: np.ndarray, called: np.ndarray) -> dict[str, int | floa
     return {**dict(zip(COUNTS, counts, strict=True)), **dict(zip(SHARES, shares, strict=True))}
 
 
-def decision_curve(
-    y_positive: np.ndarray, p_positive: np.ndarray, thresholds: np.ndarray | None = None
-) -> pd.DataFrame:
+def decision_curve(y_positive: np.ndarray, p_positive: np.ndarray) -> pd.DataFrame:
     """Net benefit over threshold probabilities (Vickers and Elkin, Medical Decision Making 26, 2006).
 
     A threshold probability t says how many false alarms a found case is worth: (1 − t) / t. The net benefit is
     TP / n − FP / n · t / (1 − t), true positives per sample.
 
     Args:
-        y_positive: bool (n,): which samples are of the positive class.
+        y_positive: bool (n,): which samples are of the positive class, at least one sample.
         p_positive: float (n,) in [0, 1]: its calibrated probability.
-        thresholds: float (k,) in [0, 1); by default 0.01 to 0.99 in steps of 0.01.
 
     Returns:
-        One line a threshold: ``threshold``, and the net benefit of the ``model`` (positive at or above it), of
-        ``treat_all`` and of ``treat_none`` (0).
-
-    Raises:
-        InputError: there is no sample, or a threshold out of range.
+        One line a ``threshold``, 0.01 to 0.99 in steps of 0.01, with the net benefit of the ``model`` (positive at or
+        above it), of ``treat_all`` and of ``treat_none`` (0).
     """
-    steps = np.arange(1, 100) / 100 if thresholds is None else np.asarray(thresholds, dtype=float)
-    truth = np.asarray(y_positive, dtype=bool)
-    if not len(truth):
-        raise InputError("Expected at least one sample. Received: none. Train a fold first.")
-    outside = steps[~((steps >= 0.0) & (steps < 1.0))]
-    if len(outside):
-        raise InputError(
-            f"Expected thresholds of at least 0 and below 1. Received: thresholds={outside[0]}. Leave it out."
-        )
+    steps, truth = np.arange(1, 100) / 100, np.asarray(y_positive, dtype=bool)
     odds = steps / (1.0 - steps)
     called = np.asarray(p_positive, dtype=float)[:, None] >= steps
     found, alarms = (called & truth[:, None]).mean(axis=0), (called & ~truth[:, None]).mean(axis=0)

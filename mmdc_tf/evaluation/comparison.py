@@ -10,24 +10,14 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
 from mmdc_tf.errors import InputError
+from mmdc_tf.evaluation.metrics import metrics_by_fold
 from mmdc_tf.evaluation.predictions import KEYS, class_names
 from mmdc_tf.evaluation.statistics import RESAMPLES, group_draws
 
 COLUMNS = (
-    "row",
-    "baseline",
-    "n_samples",
-    "n_groups",
-    "accuracy",
-    "baseline_accuracy",
-    "difference",
-    "ci_low",
-    "ci_high",
-    "only_row_right",
-    "only_baseline_right",
-    "mcnemar_p",
-    "holm_p",
-    "distinguishable",
+    *("row", "baseline", "n_samples", "n_groups"),
+    *("accuracy", "baseline_accuracy", "difference", "ci_low", "ci_high"),
+    *("only_row_right", "only_baseline_right", "mcnemar_p", "holm_p", "distinguishable"),
 )
 ALPHA = 0.05
 SHOWN = 3  # differing names in a message
@@ -209,13 +199,9 @@ def what_differs(predictions: pd.DataFrame, reference: pd.DataFrame) -> str:
 
 def _pair(table: pd.DataFrame, reference: pd.DataFrame) -> dict[str, float]:
     """Everything on two rows that needs no drawing."""
-    means = [
-        float(pd.Series(_right(part)).groupby([part["fold"], part["seed"]]).mean().mean())
-        for part in (table, reference)
-    ]
+    means = [float(metrics_by_fold(part, ("accuracy",))["accuracy"].mean()) for part in (table, reference)]
     row, other = voted_right(table), voted_right(reference)
     only_row, only_baseline = int((row & ~other).sum()), int((other & ~row).sum())
-    counts = [[int((row & other).sum()), only_row], [only_baseline, int((~row & ~other).sum())]]
     return {
         "n_samples": len(row),
         "n_groups": reference["group_id"].nunique(),
@@ -224,7 +210,7 @@ def _pair(table: pd.DataFrame, reference: pd.DataFrame) -> dict[str, float]:
         "difference": means[0] - means[1],
         "only_row_right": only_row,
         "only_baseline_right": only_baseline,
-        "mcnemar_p": float(mcnemar(counts, exact=True).pvalue),
+        "mcnemar_p": float(mcnemar([[0, only_row], [only_baseline, 0]], exact=True).pvalue),
     }
 
 

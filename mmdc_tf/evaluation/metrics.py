@@ -29,8 +29,9 @@ Scorer = Callable[[np.ndarray], dict[str, np.ndarray]]
 def all_metrics(predictions: pd.DataFrame, names: tuple[str, ...] = ALL_METRICS) -> dict[str, float]:
     """Every number that is one value for a table; NaN where one is not defined.
 
-    - ``METRICS``, the paper's four: accuracy, and precision, recall and F1 as mean over the classes that occur in
-      ``y_true`` or ``y_pred``; a class that is never predicted has precision 0.
+    - ``METRICS``, the paper's four (section III-A; macro averages are our reading): accuracy, and precision, recall and
+      F1 as mean over the classes that occur in ``y_true`` or ``y_pred``; the precision of a class that is never
+      predicted is 0.
     - ``THRESHOLD_METRICS``, as ``keras.metrics.Precision`` and ``Recall`` give them on one-hot labels: a probability
       above one half is a claim, so that a sample may have none; precision is 0 where nothing is claimed. The published
       93.93 and 26.26 of Marroquín and Cáceres 2024 [20] (BRINT + ResNet50) are read in this way.
@@ -59,21 +60,6 @@ def all_metrics(predictions: pd.DataFrame, names: tuple[str, ...] = ALL_METRICS)
     return {name: float(values[0]) for name, values in scores.items()}
 
 
-def paper_metrics(predictions: pd.DataFrame) -> dict[str, float]:
-    """The paper's four numbers (section III-A; macro averages are our reading), as in ``all_metrics``."""
-    return all_metrics(predictions, METRICS)
-
-
-def threshold_metrics(predictions: pd.DataFrame) -> dict[str, float]:
-    """Precision and recall of the probabilities above one half, as in ``all_metrics``."""
-    return all_metrics(predictions, THRESHOLD_METRICS)
-
-
-def probability_metrics(predictions: pd.DataFrame) -> dict[str, float]:
-    """AUC, Brier score, calibration error and negative log likelihood, as in ``all_metrics``."""
-    return all_metrics(predictions, PROBABILITY_METRICS)
-
-
 def metrics_by_fold(predictions: pd.DataFrame, names: tuple[str, ...] = ALL_METRICS) -> pd.DataFrame:
     """``all_metrics`` of each fold and seed: one line each, with ``fold``, ``seed`` and ``n`` scored samples."""
     rows = [
@@ -100,26 +86,13 @@ def class_results(predictions: pd.DataFrame) -> pd.DataFrame:
     classes = class_names(predictions)
     folds = []
     for _, part in predictions.groupby(["fold", "seed"]):
-        counts = confusion_counts(part)
+        table = pd.crosstab(part["y_true"], part["y_pred"])
+        counts = table.reindex(index=classes, columns=classes, fill_value=0).to_numpy()
         folds.append(np.where(counts.sum(axis=1) > 0, _class_shares(counts), np.nan))
     means = pd.DataFrame(np.concatenate(folds, axis=1).T, columns=list(CLASS_SCORES))
     means = means.groupby(np.tile(np.arange(len(classes)), len(folds))).mean()
     support = predictions.groupby("y_true")["sample_id"].nunique().reindex(classes, fill_value=0)
     return means.assign(support=support.to_numpy()).set_axis(pd.Index(classes, name="class")).reset_index()
-
-
-def confusion_counts(predictions: pd.DataFrame) -> np.ndarray:
-    """How often each class is predicted as which.
-
-    Args:
-        predictions: columns ``y_true``, ``y_pred`` and p_<class> for each class, which give the order.
-
-    Returns:
-        int (k, k): rows are the truth, columns the prediction.
-    """
-    names = class_names(predictions)
-    counts = pd.crosstab(predictions["y_true"], predictions["y_pred"])
-    return counts.reindex(index=names, columns=names, fill_value=0).to_numpy()
 
 
 def truth_and_probabilities(predictions: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
@@ -153,17 +126,6 @@ def truth_and_probabilities(predictions: pd.DataFrame) -> tuple[np.ndarray, np.n
 def log_losses(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """(n,): negative natural logarithm of each true class's probability, at least ``SMALLEST_PROBABILITY``."""
     return -np.log(np.clip(probabilities[np.arange(len(truth)), truth], SMALLEST_PROBABILITY, 1.0))
-
-
-def confidence_gaps(truth: np.ndarray, probabilities: np.ndarray, bins: int = BINS) -> tuple[np.ndarray, np.ndarray]:
-    """Each sample's bin of the top probability (int (n,), 0 … bins - 1), and top probability minus hit, in [-1, 1].
-
-    Bins are of equal width; each holds its upper edge and not its lower one. A hit is 1 where the class of the top
-    probability, the first of equal ones, is the true one.
-    """
-    top = probabilities.max(axis=1)
-    index = np.maximum(np.digitize(top, np.linspace(0.0, 1.0, bins + 1), right=True) - 1, 0)
-    return index, top - (probabilities.argmax(axis=1) == truth)
 
 
 def make_scorer(part: pd.DataFrame, index: np.ndarray, groups: int, names: tuple[str, ...]) -> Scorer:
@@ -230,9 +192,11 @@ def _sum_scorer(part: pd.DataFrame, index: np.ndarray, groups: int) -> Scorer:
     """From sums over groups (and bins)."""
     truth, probabilities = truth_and_probabilities(part)
     one_hot, claims = np.eye(probabilities.shape[1])[truth], probabilities > 0.5
-    bins, gaps = confidence_gaps(truth, probabilities)
+    top = probabilities.max(axis=1)
+    # bins of equal width, each with its upper edge and without its lower one
+    bins = np.maximum(np.digitize(top, np.linspace(0.0, 1.0, BINS + 1), right=True) - 1, 0)
     gap_sums = np.zeros((groups, BINS))
-    np.add.at(gap_sums, (index, bins), gaps)
+    np.add.at(gap_sums, (index, bins), top - (probabilities.argmax(axis=1) == truth))
     per_sample = {
         "size": np.ones(len(truth)),
         "claims": claims.sum(axis=1),

@@ -24,7 +24,7 @@ from mmdc_tf.evaluation.calibration import (
     with_temperature,
 )
 from mmdc_tf.evaluation.metadata_variants import metadata_variants
-from mmdc_tf.evaluation.metrics import paper_metrics, probability_metrics, threshold_metrics
+from mmdc_tf.evaluation.metrics import METRICS, THRESHOLD_METRICS, all_metrics
 from mmdc_tf.evaluation.predictions import class_names, predictions_table, read_predictions
 from mmdc_tf.experiments.learners import Learner
 from mmdc_tf.experiments.plan import Plan, Training
@@ -45,8 +45,8 @@ def score(plan: Plan, training: Training, learner: Learner) -> dict[str, float]:
     predictions = _predictions(plan, training, learner, split.test)
     write_table(folder / PREDICTIONS, predictions)
     notice = {"notice": NOTICE} if plan.dataset.info.synthetic else {}
-    metrics = paper_metrics(predictions)
-    scores = {"n": len(predictions), **metrics, **threshold_metrics(predictions), **notice}
+    metrics = all_metrics(predictions, METRICS)
+    scores = {"n": len(predictions), **metrics, **all_metrics(predictions, THRESHOLD_METRICS), **notice}
     write_json(folder / "metrics.json", scores)
     is_other = split.validation != split.test
     validated = _predictions(plan, training, learner, split.validation) if is_other else predictions
@@ -132,7 +132,7 @@ def calibrate(folder: Path, sensitivity: float = SENSITIVITY, positive: str | No
 def _judged(part: pd.DataFrame, temperature: float, positive: str | None, threshold: float | None) -> dict[str, Any]:
     """One part's scores before and after, and what the decisions lead to."""
     calibrated = with_temperature(part, temperature)
-    scores = {"n": len(part), "before": _scores(part), "after": _scores(calibrated)}
+    scores = {"n": len(part), "before": all_metrics(part, SCORES), "after": all_metrics(calibrated, SCORES)}
     if positive is None:
         return scores
     truth, probability = (part["y_true"] == positive).to_numpy(), calibrated[f"p_{positive}"].to_numpy()
@@ -142,11 +142,6 @@ def _judged(part: pd.DataFrame, temperature: float, positive: str | None, thresh
         "at_half": outcomes(truth, probability >= 0.5),
         "at_argmax": outcomes(truth, (part["y_pred"] == positive).to_numpy()),
     }
-
-
-def _scores(part: pd.DataFrame) -> dict[str, float]:
-    scores = probability_metrics(part)
-    return {name: scores[name] for name in SCORES}
 
 
 @dataclass(frozen=True)
@@ -180,7 +175,7 @@ class CalibratedRow:
     @cached_property
     def scores(self) -> dict[str, float]:
         """``SCORES`` of the pooled predictions, as ``NAME_before`` and ``NAME_after``."""
-        parts = {"before": _scores(self.before), "after": _scores(self.after)}
+        parts = {"before": all_metrics(self.before, SCORES), "after": all_metrics(self.after, SCORES)}
         return {f"{name}_{when}": part[name] for name in SCORES for when, part in parts.items()}
 
     @cached_property

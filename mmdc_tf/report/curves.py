@@ -12,11 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from sklearn.calibration import CalibrationDisplay
-from sklearn.metrics import ConfusionMatrixDisplay, PrecisionRecallDisplay, RocCurveDisplay
+from sklearn.metrics import ConfusionMatrixDisplay, PrecisionRecallDisplay, RocCurveDisplay, confusion_matrix
 
 from mmdc_tf.errors import counted
 from mmdc_tf.evaluation.calibration import SHARES, decision_curve
-from mmdc_tf.evaluation.metrics import BINS, confusion_counts
+from mmdc_tf.evaluation.metrics import BINS
 from mmdc_tf.evaluation.predictions import class_names
 from mmdc_tf.experiments.rows import PaperTable, Row
 from mmdc_tf.experiments.scoring import CalibratedRow
@@ -96,9 +96,10 @@ def confusion_figure(predictions: pd.DataFrame, title: str) -> Figure:
 
 
 def _draw_confusion(predictions: pd.DataFrame, axes: Axes) -> None:
-    counts = confusion_counts(predictions)
+    names = class_names(predictions)
+    counts = confusion_matrix(predictions["y_true"], predictions["y_pred"], labels=names)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    display = ConfusionMatrixDisplay(shares, display_labels=class_names(predictions))
+    display = ConfusionMatrixDisplay(shares, display_labels=names)
     display.plot(ax=axes, cmap="Blues", colorbar=False, im_kw={"vmin": 0, "vmax": 1})
     for text, share, count in zip(display.text_.flat, shares.flat, counts.flat, strict=True):
         text.set(text=f"{count:,}\n{100 * share:.0f} %", color="white" if share > 0.55 else "black")

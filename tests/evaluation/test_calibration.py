@@ -23,7 +23,7 @@ from mmdc_tf.evaluation.calibration import (
     threshold_at_sensitivity,
     with_temperature,
 )
-from mmdc_tf.evaluation.metrics import probability_metrics
+from mmdc_tf.evaluation.metrics import all_metrics
 
 CLASSES = ("benign", "malignant", "normal")
 COLUMNS = [f"p_{name}" for name in CLASSES]
@@ -122,7 +122,7 @@ def test_the_calibration_error_is_the_bins_weighted_gap():
     bins = part.groupby(pd.cut(part["confidence"], np.linspace(0, 1, 16)), observed=True)
     gaps = (bins["confidence"].mean() - bins["right"].mean()).abs()
     expected = (bins.size() * gaps).sum() / 500
-    assert probability_metrics(part.drop(columns=["confidence", "right"]))["ece"] == pytest.approx(expected, abs=1e-12)
+    assert all_metrics(part, ("ece",))["ece"] == pytest.approx(expected, abs=1e-12)
 
 
 def two_classes(seed: int, decimals: int | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -187,10 +187,10 @@ def test_a_share_of_nothing_is_none():
 def test_net_benefit_worked_by_hand():
     """Ten samples, four positive. At 0.2: 4 found, 2 alarms: 0.4 − 0.2 · 0.25. At 0.5: 2 found, 1 alarm: 0.2 − 0.1."""
     probability = np.array([0.9, 0.7, 0.4, 0.2, 0.6, 0.3, 0.1, 0.1, 0.1, 0.0])
-    curve = decision_curve(np.arange(10) < 4, probability, np.array([0.0, 0.2, 0.5, 0.8]))
-    np.testing.assert_allclose(curve["model"], [0.4, 0.35, 0.1, 0.1])
-    np.testing.assert_allclose(curve["treat_all"], [0.4, 0.25, -0.2, -2.0])
-    assert curve["treat_none"].tolist() == [0.0] * 4
+    curve = decision_curve(np.arange(10) < 4, probability).set_index("threshold").loc[[0.2, 0.5, 0.8]]
+    np.testing.assert_allclose(curve["model"], [0.35, 0.1, 0.1])
+    np.testing.assert_allclose(curve["treat_all"], [0.25, -0.2, -2.0])
+    assert curve["treat_none"].tolist() == [0.0] * 3
 
 
 def test_net_benefit_agrees_with_the_confusion_matrix():
@@ -215,9 +215,6 @@ EVEN, TWO = np.full((2, 3), 1 / 3), two_classes(0)
         (lambda: threshold_at_sensitivity(*TWO, 0.0), r"Received: sensitivity=0"),
         (lambda: threshold_at_sensitivity(*TWO, float("nan")), r"Received: sensitivity=nan"),
         (lambda: threshold_at_sensitivity(np.zeros(3, bool), np.ones(3)), r"one positive sample\. Received: none of 3"),
-        (lambda: decision_curve(*TWO, np.array([1.0])), "Received: thresholds=1"),
-        (lambda: decision_curve(*TWO, np.array([-0.1])), "Received: thresholds=-0.1"),
-        (lambda: decision_curve(np.zeros(0, bool), np.zeros(0)), "at least one sample"),
     ],
 )
 def test_bad_input_is_refused(call, message):
