@@ -32,22 +32,19 @@ def _demo(options: argparse.Namespace) -> int:
         raise ConfigurationError(
             "Expected gradio, which draws the page. Received: no such package. Install it: pip install 'mmdc_tf[demo]'."
         )
-    from mmdc_tf.serving.card import model_file
+    from mmdc_tf.serving.card import model_file, read_card
+    from mmdc_tf.serving.demo_server import HOST, listen, private_folder, run_server
 
     file = model_file(options.model)
-    from mmdc_tf.serving.card import read_card
-    from mmdc_tf.serving.demo_server import listen, private_folder
-
     card = read_card(file)
     with listen(options.port) as listener, private_folder() as folder:
         import_tensorflow()
         from mmdc_tf.serving.demo import make_app
         from mmdc_tf.serving.demo_answers import Answers
-        from mmdc_tf.serving.demo_server import run_server
         from mmdc_tf.serving.output import printable
 
         app = make_app(Answers(file, card), file, folder)
-        address = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        address = f"http://{HOST}:{listener.getsockname()[1]}/"
         print(f"{printable(card.notice)}\npage: {address} (Ctrl-C ends it; nothing is stored)", flush=True)
         # elsewhere a browser for the terminal would take the terminal
         has_screen = sys.platform in ("win32", "darwin") or {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from dataclasses import astuple
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, TextIO
@@ -34,13 +35,11 @@ def add_explain(parser: argparse.ArgumentParser) -> None:
 
 
 def _explain(options: argparse.Namespace) -> int:
-    from mmdc_tf.serving.card import model_file
+    from mmdc_tf.io import require_writable
+    from mmdc_tf.serving.card import model_file, read_card
 
     file = model_file(options.model)
     require_one(options.images)
-    from mmdc_tf.io import require_writable
-    from mmdc_tf.serving.card import read_card
-
     pictures = _pictures(options)
     card = read_card(file)  # what is refused before anything is written or TensorFlow imported
     require_writable(options.output)
@@ -131,11 +130,8 @@ def _print_summary(found: list[dict[str, HeatScore | None]], mark: str) -> None:
         scored = [score for scores in found if (score := scores[name]) is not None]
         text = "n/a"
         if scored:
-            hits = [score.hit for score in scored]
-            inside, area = (
-                100 * fmean(getattr(score, of) for score in scored) for of in ("heat_inside", "lesion_area")
-            )
-            text = f"pointing game {sum(hits)} of {len(hits)} lesions ({100 * fmean(hits):.1f} %), "
+            hits, inside, area = (100 * fmean(one) for one in zip(*(astuple(score) for score in scored), strict=True))
+            text = f"pointing game {sum(score.hit for score in scored)} of {len(scored)} lesions ({hits:.1f} %), "
             text += f"{inside:.1f} % of the heat inside; chance {area:.1f} %"
         uniform = f"; uniform maps, without a score: {len(found) - len(scored)}" if len(scored) < len(found) else ""
         _say(f"{name}: {text}{uniform}{mark}")

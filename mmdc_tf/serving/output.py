@@ -139,16 +139,9 @@ def printable(text: str) -> str:
 
 
 def write_csv(path: Path, predictions: Sequence[Prediction], failed: dict[str, str], notice: str) -> None:
-    """Writes one line an image. No text cell is a formula to a spreadsheet: "'" stands before what would be one.
+    """Writes a line an image, below them those that ``failed``, with the reason in the column "error".
 
-    Args:
-        path: the file.
-        predictions: one line each.
-        failed: images without a prediction and the reason, which stand below, with the reason in the column "error".
-        notice: as in ``ModelCard``.
-
-    Raises:
-        OSError: the file cannot be written.
+    No text cell is a formula to a spreadsheet: "'" stands before what would be one.
     """
     without = [{"image_path": name, "notice": notice, "error": reason} for name, reason in failed.items()]
     lines = [*map(_cells, predictions), *without]

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 from served_model import SIZE, change_card, scan, write_dicom, write_image
 
@@ -28,7 +29,7 @@ from mmdc_tf.preprocessing import PreprocessedScan, get_recipe, preprocess_file
 from mmdc_tf.serving import demo_views as views
 from mmdc_tf.serving.card import MOST_MODELS, ModelCard, read_card, row_models
 from mmdc_tf.serving.demo import Events
-from mmdc_tf.serving.demo_answers import LONGEST, MOST_SCANS, Answer, Answers, Changes, Spread
+from mmdc_tf.serving.demo_answers import LONGEST, MOST_SCANS, Answer, Answers, Spread
 from mmdc_tf.serving.demo_server import listen, private_folder
 from mmdc_tf.serving.explanation import GRAD_CAM, Explanation, heat_panels
 from mmdc_tf.serving.output import GIVEN, HEADER, UNKNOWN, MetadataValue, Prediction
@@ -54,7 +55,10 @@ ONE = Prediction(
     flags=(),
     notice=RESEARCH_USE,
 )
-CHANGES = Changes((30.0, 70.0, 90.0), *(np.random.default_rng(0).dirichlet(np.ones(3), count) for count in (3, 4)))
+CHANGES = {
+    name: pd.DataFrame(np.random.default_rng(0).dirichlet(np.ones(3), len(values)), values, list(SHARES))
+    for name, values in (("age", [NAN, 30.0, 70.0, 90.0]), ("density", [NAN, 1, 2, 3, 4]))
+}
 
 
 @pytest.fixture
@@ -112,20 +116,21 @@ def test_what_is_shown_of_a_scan_is_what_the_model_says(saved, image):
     copy = shutil.copy(image, f"{image}.copy.png")
     Path(image).unlink()
     changes, explanation = answers.changes(image, prediction), answers.explain(image, None, 61.5, 2)
-    assert changes.ages == (*range(30, 61, 5), 61.5, *range(65, 91, 5))
-    np.testing.assert_allclose(changes.by_age, by_hand(file, copy, [(age, 2) for age in changes.ages]), atol=1e-5)
-    by_density = by_hand(file, copy, [(61.5, density) for density in (1, 2, 3, 4)])
-    np.testing.assert_allclose(changes.by_density, by_density, atol=1e-5)
-    assert np.ptp(changes.by_age, axis=0).max() > 1e-3 and np.ptp(changes.by_density, axis=0).max() > 1e-3
+    ages = [NAN, *range(30, 61, 5), 61.5, *range(65, 91, 5)]
+    np.testing.assert_array_equal(changes["age"].index, ages)
+    np.testing.assert_allclose(changes["age"], by_hand(file, copy, [(age, 2) for age in ages]), atol=1e-5)
+    by_density = by_hand(file, copy, [(61.5, density) for density in (NAN, 1, 2, 3, 4)])
+    np.testing.assert_allclose(changes["density"], by_density, atol=1e-5)
+    assert all(np.ptp(table[1:], axis=0).max() > 1e-3 for table in changes.values())
     np.testing.assert_allclose(explanation.probabilities, list(prediction.probabilities.values()), atol=1e-5)
     assert answers.card.class_names[explanation.class_index] == prediction.predicted_class
     unknown = answers.changes(image, answers.predict([image], None, NAN)[0].prediction)
-    np.testing.assert_allclose(unknown.by_density[3], by_hand(file, copy, [(NAN, 4)])[0], atol=1e-5)
+    np.testing.assert_allclose(unknown["density"].loc[4], by_hand(file, copy, [(NAN, 4)])[0], atol=1e-5)
 
 
 def test_a_model_without_metadata_has_nothing_to_change(saved, image):
     answers = Answers(saved("backbone_classifier") / "model.keras")
-    assert answers.changes(image, answers.predict([image], 50, 2)[0].prediction) is None
+    assert answers.changes(image, answers.predict([image], 50, 2)[0].prediction) == {}
 
 
 def test_bad_files_and_values_are_sentences_and_the_others_are_answered(saved, tmp_path, image):
@@ -226,20 +231,20 @@ def test_what_an_unknown_value_changes_is_told():
     assert "both unknown" in views.changes(CHANGES, replace(ONE, with_unknown={}), CARD)
 
 
-def test_the_curves_show_the_numbers_and_the_given_value():
-    """The age is known, so its absence is another prediction; the density is not, so it is the prediction itself."""
-    for figure, values, found, given, unknown, left in (
-        (views.curves("age", CHANGES, ONE, PHANTOM), CHANGES.ages, CHANGES.by_age, 70, ONE.with_unknown["age"], 20),
-        (views.curves("density", CHANGES, ONE, PHANTOM), (1, 2, 3, 4), CHANGES.by_density, 0, ONE.probabilities, 0),
-    ):
-        lines = [(str(line.get_label()), np.column_stack(line.get_data())) for line in figure.axes[0].lines]
-        for index, name in enumerate(SHARES):
-            np.testing.assert_array_equal(dict(lines)[name], np.column_stack([values, found[:, index]]))
-        assert set(dict(lines)["as given"][:, 0]) == {given}
-        assert set(dict(lines)["threshold of cancer"][:, 1]) == {0.4}
-        assert [tuple(line[0]) for _, line in lines if len(line) == 1] == [(left, share) for share in unknown.values()]
-        assert figure.get_suptitle() in ("By age; density unknown (phantom)", "By density; age 70 (phantom)")
-        require_whole(figure)
+@pytest.mark.parametrize(
+    ("name", "given", "left", "title"),
+    [("age", 70, 20, "By age; density unknown (phantom)"), ("density", 0, 0, "By density; age 70 (phantom)")],
+)
+def test_the_curves_show_the_numbers_and_the_given_value(name, given, left, title):
+    figure, shares = views.curves(name, CHANGES[name], ONE, PHANTOM), CHANGES[name]
+    lines = [(str(line.get_label()), np.column_stack(line.get_data())) for line in figure.axes[0].lines]
+    for label in SHARES:
+        np.testing.assert_array_equal(dict(lines)[label], np.column_stack([shares.index, shares[label]])[1:])
+    assert set(dict(lines)["as given"][:, 0]) == {given}
+    assert set(dict(lines)["threshold of cancer"][:, 1]) == {0.4}
+    assert [tuple(line[0]) for _, line in lines if len(line) == 1] == [(left, share) for share in shares.iloc[0]]
+    assert figure.get_suptitle() == title
+    require_whole(figure)
 
 
 def require_whole(figure) -> None:

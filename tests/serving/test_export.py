@@ -31,7 +31,7 @@ def exported(folder: Path, name: str, quantise: bool = False):
     place = default_place(folder / "model.keras", FORMATS[name], quantise)
     model = keras.models.load_model(folder / "model.keras")
     export_model(model, folder / "model.json", FORMATS[name], place, quantise)
-    return RUNTIMES[name](place, None)
+    return RUNTIMES[name](place)
 
 
 def by_keras(folder: Path, inputs: dict[str, np.ndarray]) -> np.ndarray:
