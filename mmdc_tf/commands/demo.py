@@ -10,7 +10,7 @@ import webbrowser
 
 from mmdc_tf.commands import EXIT_OK, import_tensorflow
 from mmdc_tf.commands.arguments import add_debug, add_model, number
-from mmdc_tf.errors import ConfigurationError
+from mmdc_tf.errors import ConfigurationError, printable
 
 PORT, HIGHEST_PORT = 7860, 65_535
 
@@ -41,7 +41,6 @@ def _demo(options: argparse.Namespace) -> int:
         import_tensorflow()
         from mmdc_tf.serving.demo import make_app
         from mmdc_tf.serving.demo_answers import Answers
-        from mmdc_tf.serving.output import printable
 
         app = make_app(Answers(file, card), file, folder)
         address = f"http://{HOST}:{listener.getsockname()[1]}/"

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmdc_tf.commands import EXIT_FAILED, EXIT_OK, import_tensorflow
+from mmdc_tf.commands import EXIT_FAILED, EXIT_OK, import_tensorflow, say
 from mmdc_tf.commands.arguments import add_debug, add_model, require_one
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ def _export(options: argparse.Namespace) -> int:
     from mmdc_tf.io import require_writable
     from mmdc_tf.serving import export, parity
     from mmdc_tf.serving.card import CARD, load_model, model_file, read_card
-    from mmdc_tf.serving.output import printable
     from mmdc_tf.training.feature_store import readable
 
     file, form = model_file(options.model), export.FORMATS[options.format]
@@ -58,7 +57,8 @@ def _export(options: argparse.Namespace) -> int:
         f"compared with Keras on {found.images} {kind}: {found.text}",
         card.notice,
     ]
-    print("\n".join(map(printable, lines)))
+    for line in lines:
+        say(line)
     if found.passed:
         return EXIT_OK
     failure = f"failed: {place} does not say what the Keras model says ({found.text})"

@@ -11,14 +11,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from mmdc_tf.datasets.opencv import cv2
-from mmdc_tf.errors import counted
+from mmdc_tf.errors import counted, printable
 from mmdc_tf.evaluation.text import fixed
 from mmdc_tf.explain.drawing import pixels
 from mmdc_tf.io import page_templates, picture_address
 from mmdc_tf.serving.card import ModelCard
 from mmdc_tf.serving.demo_answers import DENSITIES, Answer, Spread
 from mmdc_tf.serving.explanation import MEANING, Explanation, heat_panels
-from mmdc_tf.serving.output import HEADER, UNKNOWN, MetadataValue, Prediction, introduction, printable
+from mmdc_tf.serving.output import HEADER, UNKNOWN, MetadataValue, Prediction, introduction
 
 FLAGS = {
     "blank": "The scan has one value everywhere: there is nothing to see in it.",

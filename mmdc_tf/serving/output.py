@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from mmdc_tf.datasets.catalogue import FORMULA_STARTS
+from mmdc_tf.errors import printable
 from mmdc_tf.io import write_with
 from mmdc_tf.serving.card import ModelCard
 
@@ -131,11 +132,6 @@ def _line(one: Prediction) -> dict[str, str]:
     line |= {f"{name} unknown": f"{shown} {other[shown]:.3f}" for name, other in one.with_unknown.items()}
     line["flags"] = ", ".join(one.flags)
     return {printable(name): printable(text) for name, text in line.items()}
-
-
-def printable(text: str) -> str:
-    """Text for a terminal: what could move its cursor or break a line becomes a question mark."""
-    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def write_csv(path: Path, predictions: Sequence[Prediction], failed: dict[str, str], notice: str) -> None:
