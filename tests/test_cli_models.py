@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -295,14 +294,6 @@ def test_what_is_not_installed_is_named(model, capsys, monkeypatch):
     assert "no tf2onnx" in error and "pip install 'mmdc_tf[export]'" in error
     error = refused(capsys, "demo", "--model", model)
     assert "Expected gradio" in error and "pip install 'mmdc_tf[demo]'" in error
-
-
-def test_a_port_that_is_taken_is_refused(model, capsys, monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        error = refused(capsys, "demo", "--model", model, "--port", port)
-    assert f"Expected a port that is free. Received: port={port}" in error
 
 
 @pytest.mark.parametrize("form", ["onnx", "tflite"])
