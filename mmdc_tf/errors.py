@@ -58,8 +58,12 @@ def one_line(error: BaseException, longest: int | None = None) -> str:
 
 def plain_line(text: str) -> str:
     """A text on one line, without a terminal's colours and what else cannot be printed."""
-    line = " ".join(TERMINAL_COLOUR.sub("", text).split())
-    return "".join(one if one.isprintable() else "?" for one in line)
+    return printable(" ".join(TERMINAL_COLOUR.sub("", text).split()))
+
+
+def printable(text: str) -> str:
+    """Text for a terminal: what could move its cursor or break a line becomes a question mark."""
+    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def counted(count: int, noun: str) -> str:

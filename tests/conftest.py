@@ -10,7 +10,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -76,12 +76,24 @@ def saved_models() -> dict[str, Path]:
 
 
 @pytest.fixture
-def phantom_model(saved_models, tiny_backbone, tmp_path_factory, tmp_path) -> Path:
-    """The folder of a small training, as if of a phantom, to be changed."""
-    from served_model import change_card, write_model
+def saved(saved_models, tiny_backbone, tmp_path_factory, tmp_path) -> Callable[..., Path]:
+    """Copies of saved models by name, each the folder of a small training, to be changed: ``saved("mmdcnet")``."""
+    from served_model import write_model
 
-    if "mmdcnet" not in saved_models:
-        arguments = {"backbone": tiny_backbone, "conv_filters": 8, "grid": 2}
-        saved_models["mmdcnet"] = write_model(tmp_path_factory.mktemp("model"), **arguments)
-    copy = shutil.copytree(saved_models["mmdcnet"], tmp_path / "model")
-    return change_card(copy, notice="phantom: not a reproduction")
+    arguments = {"mmdcnet": {"conv_filters": 8, "grid": 2}}
+
+    def copy(model: str = "mmdcnet") -> Path:
+        if model not in saved_models:
+            more = {"backbone": tiny_backbone, **arguments.get(model, {})}
+            saved_models[model] = write_model(tmp_path_factory.mktemp(model), model, **more)
+        return shutil.copytree(saved_models[model], tmp_path / "models" / model, dirs_exist_ok=True)
+
+    return copy
+
+
+@pytest.fixture
+def phantom_model(saved) -> Path:
+    """One of them, as if of a phantom."""
+    from served_model import change_card
+
+    return change_card(saved(), notice="phantom: not a reproduction")

@@ -13,7 +13,7 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.models import MODELS, ModelSettings, build_model
-from mmdc_tf.preprocessing import get_recipe
+from mmdc_tf.preprocessing import get_recipe, preprocess_file
 
 SIZE = 32
 CLASSES = ("benign", "cancer", "normal")
@@ -85,3 +85,19 @@ def write_dicom(path: Path, image: np.ndarray, **elements: Any) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     dataset.save_as(path, enforce_file_format=True)
     return path
+
+
+def powers(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """The definition of temperature scaling on probabilities: p to the power 1/T, divided by the sum."""
+    raised = probabilities ** (1 / temperature)
+    return raised / raised.sum(axis=1, keepdims=True)
+
+
+def by_hand(
+    folder: Path, image: Path | str, metadata: list[tuple[float, float]], temperature: float = 1.5
+) -> np.ndarray:
+    """What a model says of an image with these ages and densities, calibrated: float64 (values, classes)."""
+    array = preprocess_file(image, get_recipe("plain"), SIZE)[np.newaxis].astype("float32")
+    inputs = {"image": array.repeat(len(metadata), axis=0), "metadata": np.array(metadata, "float32")}
+    network = keras.models.load_model(folder / "model.keras")
+    return powers(np.asarray(network(inputs, training=False), float), temperature)

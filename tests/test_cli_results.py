@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import shutil
 from pathlib import Path
 
+import made_up_backbone
 import pandas as pd
 import pytest
 from command_line import ended, refused
@@ -43,30 +43,24 @@ def output(tmp_path) -> Path:
     return tmp_path
 
 
-def csv_lines(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
 def test_the_rows_are_compared_and_written(output, capsys):
     """vgg16 is wrong in the 20 samples of fold 1: p = 2 · 2⁻²⁰, times 2; every draw of that fold differs by 1."""
     code, out, _ = ended(capsys, "compare", output, "--baseline", "densenet201")
     text = (output / "table2-compare-densenet201.md").read_text(encoding="utf-8")
-    lines = csv_lines(output / "table2-compare-densenet201.csv")
-    assert code == 0 and text in out and ",".join(lines[0]) == COLUMNS
-    assert [line["row"] for line in lines] == ["vgg16", "mmdcnet_beta"]
-    vgg16 = lines[0]
-    assert (vgg16["n_samples"], vgg16["n_groups"]) == ("40", "20")
-    assert [float(vgg16[name]) for name in ("accuracy", "baseline_accuracy", "difference")] == [50, 100, -50]
-    assert [float(vgg16[name]) for name in ("ci_low", "ci_high")] == [-50, -50]
-    assert (vgg16["only_row_right"], vgg16["only_baseline_right"]) == ("0", "20")
-    assert float(vgg16["mcnemar_p"]) == pytest.approx(2**-19, rel=1e-4)
-    assert float(vgg16["holm_p"]) == pytest.approx(2**-18, rel=1e-4)
-    assert [line["distinguishable"] for line in lines] == ["True", "False"]
+    lines = pd.read_csv(output / "table2-compare-densenet201.csv")
+    assert code == 0 and text in out and ",".join(lines) == COLUMNS
+    assert lines["row"].tolist() == ["vgg16", "mmdcnet_beta"]
+    vgg16 = lines.iloc[0].to_dict()
+    assert (vgg16["n_samples"], vgg16["n_groups"]) == (40, 20)
+    assert (vgg16["accuracy"], vgg16["baseline_accuracy"]) == (50, 100)
+    assert vgg16["difference"] == vgg16["ci_low"] == vgg16["ci_high"] == -50
+    assert (vgg16["only_row_right"], vgg16["only_baseline_right"]) == (0, 20)
+    assert vgg16["mcnemar_p"] == pytest.approx(2**-19, rel=1e-4)
+    assert vgg16["holm_p"] == pytest.approx(2**-18, rel=1e-4)
+    assert lines["distinguishable"].tolist() == [True, False] and set(lines["note"]) == {PHANTOM}
     for part in ("-50.00 (-50.00 to -50.00)", "McNemar's test takes images as independent", PHANTOM, "Research use"):
         assert part in text
     assert "Left out: efficientnetb0 (incomplete: 1 of 2 folds)." in out
-    assert {line["note"] for line in lines} == {PHANTOM}
     table = [line for line in out.splitlines() if line.startswith("|")]
     assert len(table) == 4
     assert len({tuple(i for i, letter in enumerate(line) if letter == "|") for line in table}) == 1
@@ -76,8 +70,8 @@ def test_real_data_are_not_called_a_phantom_and_a_tables_folder_is_enough(output
     monkeypatch.chdir(output / "table1")
     code, out, _ = ended(capsys, "compare", ".", "--baseline", "bcdnet_alpha", "--rows", "bcdnet_beta")
     assert code == 0 and "phantom" not in out and not list(output.glob("table2-compare*"))
-    (line,) = csv_lines(output / "table1-compare-bcdnet_alpha.csv")
-    assert (line["row"], line["note"]) == ("bcdnet_beta", "")
+    lines = pd.read_csv(output / "table1-compare-bcdnet_alpha.csv", keep_default_na=False)
+    assert lines[["row", "note"]].to_numpy().tolist() == [["bcdnet_beta", ""]]
 
 
 def test_both_protocols_for_programs_and_all_tables_that_have_the_baseline(output, capsys):
@@ -98,29 +92,28 @@ def test_both_protocols_for_programs_and_all_tables_that_have_the_baseline(outpu
 
 # report
 
-MADE: dict[str, Path] = {}
-
-
-def make(output: Path) -> None:
-    """A finished row, leak-free, two folds, on phantoms of 12 patients in the run's folder."""
-    dataset = phantom(output)
-    fused = {"backbone": "tiny", "conv_filters": 8, "grid": 2}
-    write_saved_training(output / "table2", dataset, "mmdcnet_beta", "mmdcnet", "leak-free", **fused)
-    write_samples(dataset, output / "table2")
-    remember_command(output / "table2", "mmdc-tf run --table 2", dataset.root)
-
 
 def phantom(output: Path):
     return phantom_mammograms(output / "phantom-mammogram", patients=12, height=64, seed=1)
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """A finished row, leak-free, two folds, on phantoms of 12 patients in the run's folder."""
+    output = tmp_path_factory.mktemp("made") / "run"
+    dataset = phantom(output)
+    with made_up_backbone.registered() as backbone:
+        fused = {"backbone": backbone, "conv_filters": 8, "grid": 2}
+        write_saved_training(output / "table2", dataset, "mmdcnet_beta", "mmdcnet", "leak-free", **fused)
+    write_samples(dataset, output / "table2")
+    remember_command(output / "table2", "mmdc-tf run --table 2", dataset.root)
+    return output
+
+
 @pytest.fixture
-def run(tiny_backbone, tmp_path_factory, tmp_path) -> Path:
+def run(made, tiny_backbone, tmp_path) -> Path:
     """A copy of the run, to be changed."""
-    if "run" not in MADE:
-        MADE["run"] = tmp_path_factory.mktemp("made") / "run"
-        make(MADE["run"])
-    return shutil.copytree(MADE["run"], tmp_path / "run")
+    return shutil.copytree(made, tmp_path / "run")
 
 
 @pytest.fixture
@@ -170,13 +163,10 @@ def test_images_of_patients_make_the_page_confidential(run, without_figures, mon
     assert text.count("This page shows images of the dataset: it is as confidential as the dataset itself.") == 2
     assert PHANTOM not in text
     assert main(["report", str(run), "--examples", "1", "--dataset-root", str(run), "--dataset", "folder"]) == 0
-    assert asked == [(dataset_root(run), None), (run, "folder")]
+    commands = json.loads((run / "table2" / "commands.json").read_text())["commands"]
+    assert asked == [(Path(commands[-1]["dataset_root"]), None), (run, "folder")]
     assert main(["report", str(run), "--examples", "0"]) == 0
     assert "confidential" not in page_of(run).text
-
-
-def dataset_root(run: Path) -> Path:
-    return Path(json.loads((run / "table2" / "commands.json").read_text())["commands"][-1]["dataset_root"])
 
 
 def test_images_that_are_gone_are_a_sentence(run, without_figures, capsys):
@@ -187,15 +177,10 @@ def test_images_that_are_gone_are_a_sentence(run, without_figures, capsys):
 
 
 def test_another_folder_and_no_examples(run, without_figures, tmp_path):
-    before = set(run.rglob("*"))
-    assert main(["report", str(run), "--examples", "0", "--output", str(tmp_path / "elsewhere")]) == 0
-    assert set(run.rglob("*")) == before
-    assert sorted(path.name for path in (tmp_path / "elsewhere").iterdir()) == [
-        "checklist.csv",
-        "checklist.md",
-        "report.html",
-    ]
-    assert "Examples" not in page_of(tmp_path / "elsewhere").text
+    before, elsewhere = set(run.rglob("*")), tmp_path / "elsewhere"
+    assert main(["report", str(run), "--examples", "0", "--output", str(elsewhere)]) == 0
+    assert set(run.rglob("*")) == before and "Examples" not in page_of(elsewhere).text
+    assert {path.name for path in elsewhere.iterdir()} == {"checklist.csv", "checklist.md", "report.html"}
 
 
 def test_after_a_run_a_failure_is_one_line(run, monkeypatch):

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import made_up_backbone
 import pytest
 from command_line import PROJECT
 from served_model import CLASSES, scan, write_dicom, write_image, write_model
@@ -28,13 +29,8 @@ from mmdc_tf.errors import RESEARCH_USE
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
 )
 WAIT = 30_000  # milliseconds
 PHONE = {"width": 390, "height": 844}
@@ -54,7 +50,7 @@ def browser() -> Iterator:
             pytest.fail(reason)
         pytest.skip(reason)
     with sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=path, args=list(ARGUMENTS))
+        started = driver.chromium.launch(executable_path=path, args=ARGUMENTS.split())
         yield started
         started.close()
 
@@ -68,46 +64,25 @@ class Server:
     model: Path
     temporary: Path
 
-    def end(self, number: int) -> tuple[int, str, str]:
-        self.process.send_signal(number)
-        out, error = self.process.communicate(timeout=30)
-        return self.process.returncode, out, error
-
-
-def start(model: Path, temporary: Path) -> Server:
-    """Starts ``mmdc-tf demo`` on a free port, and waits until it says where it is."""
-    temporary.mkdir()
-    command = [sys.executable, "-m", "mmdc_tf.cli", "demo", "--model", str(model), "--port", "0", "--no-browser"]
-    environment = {**os.environ, "TMPDIR": str(temporary)}
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=PROJECT, env=environment
-    )
-    for line in process.stdout:
-        if found := re.match(r"page: (http://127\.0\.0\.1:\d+/)", line):
-            return Server(process, found[1], model, temporary)
-    raise AssertionError(process.communicate()[1])
-
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[dict[str, Server]]:
-    """The command, once it was started; it serves all tests of this module."""
-    kept: dict[str, Server] = {}
-    yield kept
-    for one in kept.values():
-        if one.process.poll() is None:
-            one.end(signal.SIGKILL)
-
-
-@pytest.fixture
-def server(running, tiny_backbone, tmp_path_factory) -> Server:
-    """The command on a row of two models, which differ in their temperature."""
-    if "server" not in running:
-        row = tmp_path_factory.mktemp("run") / "table2" / "fused" / "leak-free"
+def server(tmp_path_factory) -> Iterator[Server]:
+    """``mmdc-tf demo`` on a free port and a row of two models, which differ in their temperature, for all tests."""
+    row = tmp_path_factory.mktemp("run") / "table2" / "fused" / "leak-free"
+    with made_up_backbone.registered() as backbone:
         for fold, temperature in enumerate((1.5, 4.0)):
             card = {"notice": NOTICE, "temperature": temperature}
-            write_model(row / f"fold{fold}-seed0", card=card, backbone=tiny_backbone, conv_filters=8, grid=2)
-        running["server"] = start(row / "fold0-seed0", tmp_path_factory.mktemp("temporary") / "tmp")
-    return running["server"]
+            write_model(row / f"fold{fold}-seed0", card=card, backbone=backbone, conv_filters=8, grid=2)
+    model, temporary = row / "fold0-seed0", tmp_path_factory.mktemp("temporary")
+    command = [sys.executable, "-m", "mmdc_tf.cli", "demo", "--model", str(model), "--port", "0", "--no-browser"]
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=PROJECT, env=environment, **pipes) as process:
+        lines = (re.match(r"page: (http://127\.0\.0\.1:\d+/)", line) for line in process.stdout)
+        found = next(filter(None, lines), None)
+        assert found, process.communicate()[1]
+        yield Server(process, found[1], model, temporary)
+        process.kill()
 
 
 @dataclass
@@ -165,16 +140,18 @@ def picture(request, tmp_path) -> Path:
 def test_a_real_picture_then_another_age_then_a_broken_file(visit, server, picture, tmp_path):
     """What is on the page is what the predictor says, and changes with the age."""
     predictor = mmdc_tf.load_predictor(server.model)
+
+    def expected(**values: float) -> list[float]:
+        return [round(one, 3) for one in predictor.predict(picture, **values)[0].probabilities.values()]
+
     visit.upload(picture)
-    at_first = visit.probabilities()
-    assert at_first == rounded(predictor.predict(picture)[0])
-    years = visit.page.get_by_label("number input for Age in years")
-    years.fill("85")
+    assert visit.probabilities() == expected()
+    visit.page.get_by_label("number input for Age in years").fill("85")
     visit.page.get_by_text("Age: 85 years (given).").wait_for(timeout=WAIT)
-    assert visit.probabilities() == rounded(predictor.predict(picture, age=85)[0]) != at_first
+    assert visit.probabilities() == expected(age=85) != expected()
     visit.page.locator("#density").get_by_text("4", exact=True).click()
     visit.page.get_by_text("Density: 4 (given).").wait_for(timeout=WAIT)
-    assert visit.probabilities() == rounded(predictor.predict(picture, age=85, density=4)[0])
+    assert visit.probabilities() == expected(age=85, density=4)
     assert visit.page.locator("img").count() >= 1 + 3 + 4  # what changes; three heatmaps; the scan and three steps
     (tmp_path / "broken.png").write_text("no picture")
     visit.upload(tmp_path / "broken.png")
@@ -245,12 +222,8 @@ def test_ctrl_c_ends_it_and_leaves_nothing_behind(visit, server, picture):
     visit.probabilities()
     (private,) = server.temporary.iterdir()
     assert private.stat().st_mode & 0o077 == 0 and any(path.is_file() for path in private.rglob("*"))
-    code, _, error = server.end(signal.SIGINT)
-    assert code == 130
-    assert error.strip() == "mmdc-tf: interrupted"
+    server.process.send_signal(signal.SIGINT)
+    _, error = server.process.communicate(timeout=30)
+    assert (server.process.returncode, error) == (130, "mmdc-tf: interrupted\n")
     assert list(server.temporary.iterdir()) == []
     visit.complaints.clear()  # of a server that is gone
-
-
-def rounded(prediction) -> list[float]:
-    return [round(value, 3) for value in prediction.probabilities.values()]

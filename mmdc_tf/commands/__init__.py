@@ -7,6 +7,9 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TextIO
+
+from mmdc_tf.errors import printable
 
 EXIT_OK, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERNAL, EXIT_INTERRUPTED = 0, 1, 2, 70, 130
 
@@ -27,6 +30,11 @@ def import_tensorflow() -> None:
         finally:
             os.dup2(terminal, 2)
             os.close(terminal)
+
+
+def say(text: str, stream: TextIO | None = None) -> None:
+    """Prints a line in which names may stand that strangers gave; ``stream`` is None for the output."""
+    print(printable(text), file=stream)
 
 
 @contextlib.contextmanager

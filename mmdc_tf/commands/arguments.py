@@ -118,10 +118,10 @@ def add_patient(add: Callable[..., Any]) -> None:
 
 
 def _patient_value(name: str, text: str) -> float | None:
-    from mmdc_tf.serving.predictor import number
+    from mmdc_tf.serving.predictor import checked
 
     try:
-        return number(name, text)
+        return checked(name, text)
     except InputError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 

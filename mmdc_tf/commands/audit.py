@@ -10,7 +10,7 @@ from typing import Any
 
 from mmdc_tf.commands import EXIT_FAILED, EXIT_OK
 from mmdc_tf.commands.arguments import DATASETS, add_debug, whole
-from mmdc_tf.errors import RESEARCH_USE, ConfigurationError
+from mmdc_tf.errors import RESEARCH_USE, ConfigurationError, printable
 
 MOST_GROUPS = 10
 
@@ -43,8 +43,6 @@ def _audit(options: argparse.Namespace) -> int:
         raise ConfigurationError(
             "Expected --json with --split. Received: json without it. Leave it out: audit.json is written anyway."
         )
-    from mmdc_tf.serving.output import printable
-
     is_fit, lines = (_audit_dataset if options.split is None else _audit_split)(options)
     print("\n".join(lines if options.json else map(printable, lines)))
     return EXIT_OK if is_fit or options.allow else EXIT_FAILED

@@ -23,8 +23,7 @@ NOTES = (
     "McNemar's test takes images as independent, which several views of a patient and near-twins are not: its p is "
     "then too small, which is why the interval has to agree. Of several seeds it counts the vote.",
 )
-Comparison = tuple["pd.DataFrame | None", dict[str, str]]
-Compared = dict[str, Comparison]
+Compared = dict[str, tuple["pd.DataFrame | None", dict[str, str]]]
 """Protocol to what ``compare_in_folder`` gives, with percentages."""
 
 
@@ -42,41 +41,41 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
 
 
 def _compare(options: argparse.Namespace) -> int:
+    from mmdc_tf.experiments.run_folder import compare_in_folder
+
     if options.run.suffix == ".csv":
         print(_external(options.run, Path(options.baseline)))
         return EXIT_OK
-    rows = {folder: _rows(folder) for folder in _table_folders(options.run)}
-    _require_known("baseline", [options.baseline], rows)
-    rows = {folder: some for folder, some in rows.items() if options.baseline in some}
+    baseline, rows = options.baseline, _rows(options.run.resolve())
+    _require_known("baseline", [baseline], rows)
+    rows = {folder: some for folder, some in rows.items() if baseline in some}
     if options.rows is not None:
         _require_known("rows", options.rows or [""], rows)
         rows = {folder: [row for row in some if row in options.rows] for folder, some in rows.items()}
-    protocols = PROTOCOL_SETS[options.protocol][::-1]  # leak-free first
-    found = {
-        folder: {protocol: _compared(folder, options.baseline, some, protocol) for protocol in protocols}
-        for folder, some in rows.items()
-    }
+    found: dict[Path, Compared] = {folder: {} for folder in rows}
+    for folder, some in rows.items():
+        for protocol in PROTOCOL_SETS[options.protocol][::-1]:  # leak-free first
+            lines, left_out = compare_in_folder(folder, baseline, some, protocol)
+            found[folder][protocol] = (None if lines is None else _in_percent(lines), left_out)
     parts = [(protocol, *one) for compared in found.values() for protocol, one in compared.items()]
     if all(lines is None for _, lines, _ in parts):
         states = "; ".join(f"under {protocol}: {_left_out(left_out)}" for protocol, _, left_out in parts)
         raise ConfigurationError(
-            "Expected a finished baseline and at least one other finished row. Received: "
-            f"baseline={options.baseline!r} ({states}). Train more rows into this run, or choose another --baseline or "
-            "--protocol."
+            f"Expected a finished baseline and at least one other finished row. Received: baseline={baseline!r} "
+            f"({states}). Train more rows into this run, or choose another --baseline or --protocol."
         )
-    texts = [_write(folder, options.baseline, compared) for folder, compared in found.items()]
+    texts = [_write(folder, baseline, compared) for folder, compared in found.items()]
     if options.json:
-        content = [_for_programs(folder, options.baseline, compared) for folder, compared in found.items()]
+        content = [_for_programs(folder, baseline, compared) for folder, compared in found.items()]
         print(json.dumps(content, indent=1, ensure_ascii=False))
     else:
-        print("\n".join(texts))
-        print(f"written: {', '.join(str(_place(folder, options.baseline)) for folder in found)} (.csv, .md)")
+        places = ", ".join(f"{folder}-compare-{baseline}" for folder in found)
+        print(*texts, f"written: {places} (.csv, .md)", sep="\n")
     return EXIT_OK
 
 
 def _external(file: Path, baseline: Path) -> str:
     """Two models, or two rows' ensembles, on the same external images."""
-
     from mmdc_tf.evaluation.comparison import compare_rows
     from mmdc_tf.evaluation.predictions import read_predictions
 
@@ -84,23 +83,24 @@ def _external(file: Path, baseline: Path) -> str:
     for path in (file, baseline):
         found = read_predictions([path])
         tables[str(path)] = found[found["model"] == found["model"].iloc[-1]].assign(seed=0)  # the ensemble stands last
-    lines = compare_rows(tables, str(baseline))
-    lines = lines.assign(**{name: 100.0 * lines[name] for name in PERCENTAGES})
+    lines = _in_percent(compare_rows(tables, str(baseline)))
     return "\n\n".join([_section("external validation", lines, {}), *NOTES, RESEARCH_USE])
 
 
-def _table_folders(run: Path) -> list[Path]:
-    """The folders of tables that ``RUN`` names."""
-    folder = run.resolve()
-    return [folder] if (folder / "run.json").is_file() else [folder / table.name for table in tables_in(folder)]
+def _in_percent(lines: pd.DataFrame) -> pd.DataFrame:
+    return lines.assign(**{name: 100.0 * lines[name] for name in PERCENTAGES})
 
 
-def _rows(folder: Path) -> list[str]:
-    """The rows of a table's folder in the paper's order."""
+def _rows(run: Path) -> dict[Path, list[str]]:
+    """The rows, in the paper's order, of each table's folder in a run's folder, or of a table's folder itself."""
     from mmdc_tf.experiments.run_folder import rows_in, run_of
 
-    order = [row.name for row in load_table(run_of(folder)["table"]).rows]
-    return sorted(rows_in(folder), key=lambda row: order.index(row) if row in order else len(order))
+    folders = [run] if (run / "run.json").is_file() else [run / table.name for table in tables_in(run)]
+    found = {}
+    for folder in folders:
+        order = [row.name for row in load_table(run_of(folder)["table"]).rows]
+        found[folder] = sorted(rows_in(folder), key=lambda row: order.index(row) if row in order else len(order))
+    return found
 
 
 def _require_known(option: str, given: list[str], rows: dict[Path, list[str]]) -> None:
@@ -113,55 +113,40 @@ def _require_known(option: str, given: list[str], rows: dict[Path, list[str]]) -
             )
 
 
-def _compared(folder: Path, baseline: str, rows: list[str], protocol: str) -> Comparison:
-    from mmdc_tf.experiments.run_folder import compare_in_folder
-
-    lines, left_out = compare_in_folder(folder, baseline, rows, protocol)
-    return lines if lines is None else lines.assign(**{name: 100.0 * lines[name] for name in PERCENTAGES}), left_out
-
-
 def _left_out(left_out: dict[str, str]) -> str:
     return ", ".join(f"{row} ({reason})" for row, reason in left_out.items()) or "no other row"
-
-
-def _place(folder: Path, baseline: str) -> Path:
-    """Where the comparison of a table is written, without the suffix."""
-    return folder.parent / f"{folder.name}-compare-{baseline}"
-
-
-def _notice(folder: Path) -> str:
-    from mmdc_tf.datasets.schema import NOTICE
-    from mmdc_tf.experiments.run_folder import run_of
-
-    return NOTICE if run_of(folder).get("synthetic") else ""
 
 
 def _write(folder: Path, baseline: str, compared: Compared) -> str:
     """Writes the CSV, all protocols, a phantom named in each line, and the Markdown, which it returns."""
     import pandas as pd
 
+    from mmdc_tf.datasets.schema import NOTICE
     from mmdc_tf.evaluation.comparison import COLUMNS
     from mmdc_tf.experiments.run_folder import run_of
     from mmdc_tf.io import write_table, write_text
     from mmdc_tf.report.formatting import page
 
+    run, place = run_of(folder), f"{folder}-compare-{baseline}"
     parts = [lines.assign(protocol=protocol) for protocol, (lines, _) in compared.items() if lines is not None]
     table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*COLUMNS, "protocol"])
-    write_table(Path(f"{_place(folder, baseline)}.csv"), table.assign(note=_notice(folder)), float_format="%.6g")
-    run = run_of(folder)
+    table = table.assign(note=NOTICE if run["synthetic"] else "")
+    write_table(Path(f"{place}.csv"), table, float_format="%.6g")
     title = f"{load_table(run['table']).made_from(run).title}: rows compared with {baseline}"
     text = page(title, run, [_section(protocol, *one) for protocol, one in compared.items()], NOTES)
-    write_text(Path(f"{_place(folder, baseline)}.md"), text)
+    write_text(Path(f"{place}.md"), text)
     return text
 
 
 def _for_programs(folder: Path, baseline: str, compared: Compared) -> dict[str, Any]:
+    from mmdc_tf.experiments.run_folder import run_of
+    from mmdc_tf.report.formatting import notice_of
+
     parts = []
     for protocol, (lines, left_out) in compared.items():
         rows = [] if lines is None else json.loads(lines.to_json(orient="records"))
         parts.append({"protocol": protocol, "rows": rows, "left_out": left_out})
-    note = " ".join(filter(None, [_notice(folder), RESEARCH_USE]))
-    return {"table": folder.name, "baseline": baseline, "note": note, "comparisons": parts}
+    return {"table": folder.name, "baseline": baseline, "note": notice_of(run_of(folder)), "comparisons": parts}
 
 
 def _section(protocol: str, lines: pd.DataFrame | None, left_out: dict[str, str]) -> str:

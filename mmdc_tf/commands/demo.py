@@ -9,7 +9,7 @@ import webbrowser
 
 from mmdc_tf.commands import EXIT_OK, import_tensorflow
 from mmdc_tf.commands.arguments import add_debug, add_model, number
-from mmdc_tf.errors import require_packages
+from mmdc_tf.errors import printable, require_packages
 
 PORT, HIGHEST_PORT = 7860, 65_535
 
@@ -28,22 +28,18 @@ def add_demo(parser: argparse.ArgumentParser) -> None:
 def _demo(options: argparse.Namespace) -> int:
     """What is refused is refused before TensorFlow is imported."""
     require_packages(("gradio",), "demo", "the page")
-    from mmdc_tf.serving.card import model_file
+    from mmdc_tf.serving.card import model_file, read_card
+    from mmdc_tf.serving.demo_server import HOST, listen, private_folder, run_server
 
     file = model_file(options.model)
-    from mmdc_tf.serving.card import read_card
-    from mmdc_tf.serving.demo_server import listen, private_folder
-
     card = read_card(file)
     with listen(options.port) as listener, private_folder() as folder:
         import_tensorflow()
         from mmdc_tf.serving.demo import make_app
         from mmdc_tf.serving.demo_answers import Answers
-        from mmdc_tf.serving.demo_server import run_server
-        from mmdc_tf.serving.output import printable
 
         app = make_app(Answers(file, card), file, folder)
-        address = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        address = f"http://{HOST}:{listener.getsockname()[1]}/"
         print(f"{printable(card.notice)}\npage: {address} (Ctrl-C ends it; nothing is stored)", flush=True)
         # elsewhere a browser for the terminal would take the terminal
         has_screen = sys.platform in ("win32", "darwin") or {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ)

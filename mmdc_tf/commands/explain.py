@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from dataclasses import astuple
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
-from mmdc_tf.commands import EXIT_FAILED, EXIT_OK, import_tensorflow
+from mmdc_tf.commands import EXIT_FAILED, EXIT_OK, import_tensorflow, say
 from mmdc_tf.commands.arguments import add_debug, add_model, add_patient, require_one
 from mmdc_tf.errors import ConfigurationError, InputError
 
@@ -34,13 +35,11 @@ def add_explain(parser: argparse.ArgumentParser) -> None:
 
 
 def _explain(options: argparse.Namespace) -> int:
-    from mmdc_tf.serving.card import model_file
+    from mmdc_tf.io import require_writable
+    from mmdc_tf.serving.card import model_file, read_card
 
     file = model_file(options.model)
     require_one(options.images)
-    from mmdc_tf.io import require_writable
-    from mmdc_tf.serving.card import read_card
-
     pictures = _pictures(options)
     card = read_card(file)  # what is refused before anything is written or TensorFlow imported
     require_writable(options.output)
@@ -50,7 +49,7 @@ def _explain(options: argparse.Namespace) -> int:
     explainer = load_explainer(options.model, card)
     if options.class_name is not None:
         explainer.class_index(options.class_name)  # an unknown one ends the command before any image is read
-    _say(card.notice)
+    say(card.notice)
     problems: list[str] = []
     found = [_explain_one(explainer, scan, place, options, problems) for scan, place in pictures.items()]
     _print_summary([scores for scores in found if scores], card.mark)
@@ -93,7 +92,7 @@ def _explain_one(
 
     def complain(text: str) -> None:
         problems.append(" ".join(text.split()))
-        _say(problems[-1], sys.stderr)
+        say(problems[-1], sys.stderr)
 
     card, lesion = explainer.card, None
     try:
@@ -115,14 +114,8 @@ def _explain_one(
     index = explanation.class_index
     parts = [f"{card.class_names[index]} {explanation.probabilities[index]:.3f}"]
     parts += [f"{name}: {score_text(score)}" for name, score in scores.items()]
-    _say(f"{path.name}: {'; '.join(parts)}{card.mark} -> {picture}")
+    say(f"{path.name}: {'; '.join(parts)}{card.mark} -> {picture}")
     return scores
-
-
-def _say(text: str, stream: TextIO | None = None) -> None:
-    from mmdc_tf.serving.output import printable
-
-    print(printable(text), file=stream)
 
 
 def _print_summary(found: list[dict[str, HeatScore | None]], mark: str) -> None:
@@ -131,11 +124,8 @@ def _print_summary(found: list[dict[str, HeatScore | None]], mark: str) -> None:
         scored = [score for scores in found if (score := scores[name]) is not None]
         text = "n/a"
         if scored:
-            hits = [score.hit for score in scored]
-            inside, area = (
-                100 * fmean(getattr(score, of) for score in scored) for of in ("heat_inside", "lesion_area")
-            )
-            text = f"pointing game {sum(hits)} of {len(hits)} lesions ({100 * fmean(hits):.1f} %), "
+            hits, inside, area = (100 * fmean(one) for one in zip(*(astuple(score) for score in scored), strict=True))
+            text = f"pointing game {sum(score.hit for score in scored)} of {len(scored)} lesions ({hits:.1f} %), "
             text += f"{inside:.1f} % of the heat inside; chance {area:.1f} %"
         uniform = f"; uniform maps, without a score: {len(found) - len(scored)}" if len(scored) < len(found) else ""
-        _say(f"{name}: {text}{uniform}{mark}")
+        say(f"{name}: {text}{uniform}{mark}")

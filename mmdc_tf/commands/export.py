@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmdc_tf.commands import EXIT_FAILED, EXIT_OK, import_tensorflow
+from mmdc_tf.commands import EXIT_FAILED, EXIT_OK, import_tensorflow, say
 from mmdc_tf.commands.arguments import add_debug, add_model, require_one
 
 if TYPE_CHECKING:
@@ -30,50 +30,39 @@ def add_export(parser: argparse.ArgumentParser) -> None:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from mmdc_tf.serving.card import CARD, model_file
-
-    file = model_file(options.model)
-    require_one(options.images)
     from mmdc_tf.io import require_writable
-    from mmdc_tf.serving.card import read_card
-    from mmdc_tf.serving.export import FORMATS, card_place, default_place, require_place, require_possible
-    from mmdc_tf.serving.output import printable
-    from mmdc_tf.serving.parity import parity_inputs
+    from mmdc_tf.serving import export, parity
+    from mmdc_tf.serving.card import CARD, load_model, model_file, read_card
     from mmdc_tf.training.feature_store import readable
 
-    form = FORMATS[options.format]
-    require_possible(form, options.quantize)
-    card, place = read_card(file), options.output or default_place(file, form, options.quantize)
-    require_place(place, form, file.with_name(CARD))
-    inputs = parity_inputs(card, options.images)  # what cannot be read is refused before anything is written
+    file, form = model_file(options.model), export.FORMATS[options.format]
+    require_one(options.images)
+    export.require_possible(form, options.quantize)
+    card, place = read_card(file), options.output or export.default_place(file, form, options.quantize)
+    export.require_place(place, form, file.with_name(CARD))
+    inputs = parity.parity_inputs(card, options.images)  # what cannot be read is refused before anything is written
     require_writable(place.absolute().parent)
     import_tensorflow()
-    from mmdc_tf.serving.card import load_model
-    from mmdc_tf.serving.export import export_model, in_float32
-    from mmdc_tf.serving.parity import RUNTIMES, compare
-
     trained, _ = load_model(file, card)
-    model = in_float32(trained) if form.suffix else trained
+    model = export.in_float32(trained) if form.suffix else trained
     if model is not trained:
         print("note: trained in mixed precision; rebuilt in float32, which is also what it is compared with")
-    export_model(model, file.with_name(CARD), form, place, options.quantize)
-    parity = compare(model, RUNTIMES[form.name](place, None), inputs, options.quantize)
+    export.export_model(model, file.with_name(CARD), form, place, options.quantize)
+    found = parity.compare(model, parity.RUNTIMES[form.name](place), inputs, options.quantize)
     kind = "images" if options.images else "phantom images; --images PATH compares on real ones"
     lines = [
         f"model: {file} ({card.name}, recipe {card.recipe.name}, {card.image_size} pixels, {readable(_size(file))})",
-        f"written: {place} ({readable(_size(place))}), its card: {card_place(place, form)}",
+        f"written: {place} ({readable(_size(place))}), its card: {export.card_place(place, form)}",
         *_tensors(card),
-        f"compared with Keras on {parity.images} {kind}: {parity.text}",
+        f"compared with Keras on {found.images} {kind}: {found.text}",
         card.notice,
     ]
-    print("\n".join(map(printable, lines)))
-    if parity.passed:
+    for line in lines:
+        say(line)
+    if found.passed:
         return EXIT_OK
-    print(
-        f"failed: {place} does not say what the Keras model says ({parity.text}). The file is kept; do not use it, or "
-        "export another format.",
-        file=sys.stderr,
-    )
+    failure = f"failed: {place} does not say what the Keras model says ({found.text})"
+    print(f"{failure}. The file is kept; do not use it, or export another format.", file=sys.stderr)
     return EXIT_FAILED
 
 

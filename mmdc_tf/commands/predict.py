@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmdc_tf.commands import EXIT_FAILED, EXIT_OK, import_tensorflow
+from mmdc_tf.commands import EXIT_FAILED, EXIT_OK, import_tensorflow, say
 from mmdc_tf.commands.arguments import add_debug, add_model, add_patient, require_one
 from mmdc_tf.errors import ConfigurationError, one_line
 
@@ -34,14 +34,11 @@ def add_predict(parser: argparse.ArgumentParser) -> None:
 
 def _predict(options: argparse.Namespace) -> int:
     from mmdc_tf.serving.card import model_file
-    from mmdc_tf.serving.output import introduction, json_text, printable, text_table, write_csv
-
-    def complain(line: str) -> None:
-        print(printable(line), file=sys.stderr)
+    from mmdc_tf.serving.output import introduction, json_text, text_table, write_csv
 
     def note(path: Path, error: Exception) -> None:
         failed[str(path)] = one_line(error) or type(error).__name__
-        complain(f"failed: {path}: {failed[str(path)]}")
+        say(f"failed: {path}: {failed[str(path)]}", sys.stderr)
 
     file = model_file(options.model)
     require_one(options.paths)
@@ -52,18 +49,18 @@ def _predict(options: argparse.Namespace) -> int:
     predictor = load_predictor(file)
     predictions = predictor.predict(listing.paths, listing.ages, listing.densities, on_error=note)
     for text in listing.notes:
-        complain(f"note: {text}")
+        say(f"note: {text}", sys.stderr)
     for one in predictions:
         if "age_differs_from_header" in one.flags:
             used = "none (the model takes no age)" if one.age.value is None else f"the given {one.age.value:g}"
-            complain(f"note: {one.path}: age {one.age.in_header:g} in the DICOM header; used: {used}")
+            say(f"note: {one.path}: age {one.age.in_header:g} in the DICOM header; used: {used}", sys.stderr)
     if options.json:
         print(json_text(predictor.card, file, predictions, failed))
     else:
         print(introduction(predictor.card, file), *([f"\n{text_table(predictions)}"] if predictions else []), sep="\n")
     if options.output is not None:
         write_csv(options.output, predictions, failed, predictor.card.notice)
-        complain(f"written: {options.output}")
+        say(f"written: {options.output}", sys.stderr)
     return EXIT_FAILED if failed else EXIT_OK
 
 

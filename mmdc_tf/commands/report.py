@@ -7,16 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmdc_tf.commands import EXIT_FAILED, EXIT_OK, import_tensorflow
-from mmdc_tf.commands.arguments import (
-    PROTOCOL_SETS,
-    add_dataset_of_run,
-    add_debug,
-    add_protocol,
-    names,
-    require_root,
-    whole,
-)
+from mmdc_tf.commands import EXIT_FAILED, EXIT_OK, arguments, import_tensorflow
 from mmdc_tf.errors import RESEARCH_USE, ConfigurationError, counted, one_line
 from mmdc_tf.experiments.rows import TABLES, PaperTable, choose_rows, tables_in
 from mmdc_tf.io import is_disk_error, read_json, require_writable
@@ -31,36 +22,28 @@ EXAMPLES = 4
 def add_report(parser: argparse.ArgumentParser) -> None:
     """Adds the options of ``mmdc-tf report``."""
     parser.set_defaults(command=_report)
-    add_dataset_of_run(parser)
+    arguments.add_dataset_of_run(parser)
     words = "test images with heatmaps, so many predicted rightly and so many wrongly; default: 4, 0: none"
-    parser.add_argument("--examples", type=whole, default=EXAMPLES, metavar="N", help=words)
+    parser.add_argument("--examples", type=arguments.whole, default=EXAMPLES, metavar="N", help=words)
     parser.add_argument("--output", type=Path, metavar="DIR", help="folder for report.html and figures; default: RUN")
-    add_debug(parser)
+    arguments.add_debug(parser)
 
 
 def add_robustness(parser: argparse.ArgumentParser) -> None:
     """Adds the options of ``mmdc-tf robustness``."""
     parser.set_defaults(command=_robustness, continues=True)
-    add_dataset_of_run(parser)
+    arguments.add_dataset_of_run(parser)
     parser.add_argument("--table", choices=TABLES, help="default: all tables in the run")
     words = "rows by name, separated by commas; default: all that have a saved model"
-    parser.add_argument("--rows", type=names, help=words)
-    add_protocol(parser.add_argument, "both")
-    add_debug(parser)
+    parser.add_argument("--rows", type=arguments.names, help=words)
+    arguments.add_protocol(parser.add_argument, "both")
+    arguments.add_debug(parser)
 
 
 def write_after_run(output: Path, table: str, dataset: Dataset) -> list[str]:
-    """Writes the report of a run that has just ended.
+    """Writes the report of a run (its folder, table and dataset) that has just ended; gives lines to print.
 
-    What goes wrong is one line: the trainings are finished, and the report can be made again.
-
-    Args:
-        output: the run's folder.
-        table: the one that was run.
-        dataset: from which.
-
-    Returns:
-        Lines to print: what is missing, and where the report is.
+    What goes wrong is one of them: the trainings are finished, and the report can be made again.
     """
 
     def paths(wanted: PaperTable) -> Mapping[str, str]:
@@ -79,7 +62,7 @@ def write_after_run(output: Path, table: str, dataset: Dataset) -> list[str]:
 
 def _report(options: argparse.Namespace) -> int:
     tables_in(options.run)  # what is no run is refused before anything is written, or slowly imported
-    require_root(options.dataset_root)
+    arguments.require_root(options.dataset_root)
     place = options.output or options.run
     require_writable(place)
     if options.examples:
@@ -111,13 +94,11 @@ def _paths_of(dataset: Dataset) -> Mapping[str, str]:
 
 
 def dataset_of_run(run: dict[str, Any], output: Path, root: Path | None, name: str | None) -> Dataset:
-    """The dataset of a run, unchanged.
+    """The dataset of a run, unchanged: in ``root``, a phantom in ``output``, the run's folder.
 
     Args:
         run: the content of ``run.json``.
-        output: the run's folder, in which a phantom lies.
-        root: the dataset's folder; a phantom needs none.
-        name: what it holds; None for what the run was made from.
+        name: what ``root`` holds; None for what the run was made from.
 
     Raises:
         ConfigurationError: it is not there, or has changed since.
@@ -163,7 +144,7 @@ def _phantom(folder: Path) -> Dataset:
 
 def _robustness(options: argparse.Namespace) -> int:
     tables = [table for table in tables_in(options.run) if options.table in (None, table.name)]
-    require_root(options.dataset_root)
+    arguments.require_root(options.dataset_root)
     if not tables:
         raise ConfigurationError(
             f"Expected a run with {options.table}. Received: RUN={options.run} without it. Choose another --table."
@@ -182,7 +163,7 @@ def _score(table: PaperTable, rows: tuple[Any, ...], options: argparse.Namespace
     from mmdc_tf.report.variants import write_noise_table
 
     folder = options.run / table.name
-    run, places = run_of(folder), saved_trainings(folder, rows, PROTOCOL_SETS[options.protocol])
+    run, places = run_of(folder), saved_trainings(folder, rows, arguments.PROTOCOL_SETS[options.protocol])
     if not places:
         raise ConfigurationError(
             f"Expected finished trainings with a saved model. Received: none of the chosen rows in {folder}. "

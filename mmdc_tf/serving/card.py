@@ -21,7 +21,6 @@ DEEPEST = 5
 """Folders from ``runs`` or a run's folder down to a training's, at most."""
 MOST_MODELS = 5
 """Models of a row that the page asks at most, the given one among them: each takes memory and time."""
-_TRAINING = re.compile(r"fold(\d+)-seed(\d+)")
 
 
 def model_file(path: str | Path) -> Path:
@@ -118,11 +117,13 @@ def row_models(file: Path, card: ModelCard) -> list[Path]:
         At most ``MOST_MODELS - 1`` files, by fold and seed; empty for a model outside a run's folder.
     """
     own = file.absolute()
-    if _TRAINING.fullmatch(own.parent.name) is None:
-        return []
-    found = [match for place in own.parents[1].iterdir() if (match := _TRAINING.fullmatch(place.name))]
-    ordered = [own.parents[1] / match[0] / MODEL for match in sorted(found, key=lambda one: (int(one[1]), int(one[2])))]
-    return [path for path in ordered if path != own and path.is_file() and _is_alike(path, card)][: MOST_MODELS - 1]
+    row = sorted(own.parents[1].glob(f"fold*-seed*/{MODEL}"), key=_numbers)
+    return [path for path in row if path != own and _is_alike(path, card)][: MOST_MODELS - 1] if own in row else []
+
+
+def _numbers(file: Path) -> list[int]:
+    """Of fold and seed."""
+    return [int(number) for number in re.findall(r"\d+", file.parent.name)]
 
 
 def _is_alike(file: Path, card: ModelCard) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from mmdc_tf.serving import demo_views as views
 from mmdc_tf.serving.demo_answers import DENSITIES, FAILURES, MOST_SCANS, Answers, sentence
 from mmdc_tf.serving.demo_server import HOST
 from mmdc_tf.serving.output import GIVEN, HEADER, UNKNOWN, Prediction
-from mmdc_tf.serving.predictor import number
+from mmdc_tf.serving.predictor import checked
 
 LARGEST = 50
 """Megabytes of a file."""
@@ -98,11 +98,8 @@ def _page(answers: Answers, file: Path, folder: Path) -> gr.Blocks:
 class Events:
     """What happens when a user does something; each gives the new values of the components that it is connected to.
 
-    ``scans`` are the visitor's present ones, a list that lives as long as her page: an answer on others ends.
-
-    Args:
-        answers: the model's.
-        folder: for example scans.
+    ``scans`` are the visitor's present ones, a list that lives as long as her page: an answer on others ends. In
+    ``folder`` example scans are kept.
     """
 
     def __init__(self, answers: Answers, folder: Path) -> None:
@@ -118,34 +115,25 @@ class Events:
         example = self._answers.example(turn)
         path = self._folder / "examples" / example.name
         write_image(path, example.image)
+        scans[:] = [str(path)]
         values = (HEADER, gr.skip(), UNKNOWN)
         if example.age is not None:
             values = (GIVEN, example.age, str(example.density))
-        scans[:] = [str(path)]
         return scans, turn + 1, *values, *_cleared(scans, example.words)
 
-    def answer(
-        self,
-        scans: list[str],
-        files: list[str] | None,
-        chosen: int | None,
-        source: str,
-        years: float | None,
-        density: str | None,
-    ) -> Iterator[tuple]:
+    def answer(self, scans: list[str], files: list[str] | None, *asked: Any) -> Iterator[tuple]:
         """What the model says of the files: age's source, verdict and details, the quickest part first."""
-        if files:
-            for update in self._answered(files, chosen, source, years, density):
-                if scans != files:
-                    return
-                yield update
+        for update in self._answered(files, *asked) if files else ():
+            if scans != files:
+                return
+            yield update
 
     def _answered(
         self, files: list[str], chosen: int | None, source: str, years: float | None, density: str | None
     ) -> Iterator[tuple]:
         card, place = self._answers.card, min(chosen or 0, len(files) - 1)
         age = {GIVEN: years, UNKNOWN: math.nan}.get(source)
-        grade, path = number("density", density or ""), files[place]
+        grade, path = checked("density", density), files[place]
         found = self._answers.predict(files, age, grade)
         several, one = views.overview(found, card) if len(files) > 1 else "", found[place]
         verdict = views.verdict(one, card, note=views.waiting(len(self._answers.others)))
@@ -164,7 +152,7 @@ class Events:
         yield gr.skip(), views.paragraph(LOOKING), ""
         yield from self.answer(*asked)
 
-    def on_years(self, scans: list[str], files: Any, chosen: Any, source: str, *values: Any) -> Iterator[tuple]:
+    def on_years(self, scans: list[str], files: Any, chosen: Any, _source: str, *values: Any) -> Iterator[tuple]:
         """Whoever moves the age gives it."""
         yield GIVEN, gr.skip(), gr.skip()
         yield from self.answer(scans, files, chosen, GIVEN, *values)
@@ -172,18 +160,17 @@ class Events:
     def _details(self, path: str, prediction: Prediction, age: float | None, grade: float | None) -> str:
         """Heatmaps, what age and density change, and the steps; above them, what cannot be shown."""
         answers, card = self._answers, self._answers.card
-        parts: list[Callable[[], str]] = [
+        problems, shown = "", ""
+        for part in (
             lambda: views.heats(answers.explain(path, None, age, grade), card),
             lambda: views.changes(answers.changes(path, prediction), prediction, card),
             lambda: views.steps(answers.steps(path), card),
-        ]
-        shown, problems = [], []
-        for part in parts:
+        ):
             try:
-                shown.append(part())
+                shown += part()
             except FAILURES as error:
-                problems.append(views.paragraph(sentence(error, path), problem=True))
-        return "".join([*problems, *shown])
+                problems += views.paragraph(sentence(error, path), problem=True)
+        return problems + shown
 
 
 def _cleared(files: list[str], words: str) -> tuple:

@@ -6,18 +6,20 @@ No page is needed for it: ``demo`` lays it out.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
+from mmdc_tf.datasets.images import read_image
 from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.datasets.phantom import draw_mammogram, draw_ultrasound, mammogram_patients, ultrasound_scans
 from mmdc_tf.datasets.schema import NOTICE
 from mmdc_tf.errors import InputError
-from mmdc_tf.preprocessing import PreprocessedScan, State, Step, preprocess_scan
+from mmdc_tf.preprocessing import PreprocessedScan, preprocess_scan
 from mmdc_tf.serving.card import ModelCard, load_model, row_models
 from mmdc_tf.serving.explanation import Explainer
 from mmdc_tf.serving.output import Prediction
@@ -48,16 +50,6 @@ class Spread(NamedTuple):
     highest: dict[str, float]
 
 
-class Changes(NamedTuple):
-    """Calibrated probabilities of one scan, float64 (values, classes), by age (rising years) and by the four densities,
-    each with the other value as it is given.
-    """
-
-    ages: tuple[float, ...]
-    by_age: np.ndarray
-    by_density: np.ndarray
-
-
 class Example(NamedTuple):
     """A phantom scan: its file's name, uint8 (H, W) or (H, W, 3), what was drawn, age and density if it has them."""
 
@@ -69,44 +61,40 @@ class Example(NamedTuple):
 
 
 class Answers:
-    """A trained model as the page asks it.
+    """A trained model as the page asks it, and the other models of its row, which are loaded when first asked.
 
-    The other models of its row are found by their folders and loaded when they are first asked. Arguments and errors
-    as for ``card.load_model``.
+    Arguments and errors as for ``card.load_model``.
     """
 
     def __init__(self, file: Path, card: ModelCard | None = None) -> None:
         model, self.card = load_model(file, card)
         self._file = file.absolute()
-        self._watched = functools.lru_cache(MOST_SCANS)(self._watch)
+        self._read = functools.lru_cache(MOST_SCANS)(self._preprocess)
         self._model = Explainer(model, self.card, self._read)
         self.explain = self._model.explain
         self.others = row_models(self._file, self.card)
 
-    def _read(self, path: str | Path) -> PreprocessedScan:
-        return self._watched(str(path))[0]
+    def _preprocess(self, path: str | Path) -> PreprocessedScan:
+        return preprocess_scan(path, self.card.recipe, self.card.image_size)
 
     def steps(self, path: str) -> dict[str, np.ndarray]:
-        """Name to picture, uint8 (h, w) or (h, w, 3): the scan as read, and what each step of the recipe made."""
-        return self._watched(path)[1]
-
-    def _watch(self, path: str) -> tuple[PreprocessedScan, dict[str, np.ndarray]]:
-        pictures: dict[str, np.ndarray] = {}  # a scan that is decoded again replaces the earlier ones
-        steps = tuple(_watched(step, number, pictures) for number, step in enumerate(self.card.recipe.steps, start=2))
-        scan = preprocess_scan(path, replace(self.card.recipe, steps=steps), self.card.image_size)
-        return scan, pictures
+        """Name to picture, uint8 (h, w) or (h, w, 3): the scan as read, what each step made, last the model's input."""
+        scan = read_image(path)
+        states = self.card.recipe.states(scan, self.card.image_size)
+        *made, (last, _) = [(step.name, step.picture(state)) for step, state in states]
+        pictures = [("scan", scan), *made, (last, self._read(path).image)]
+        return {f"{place}. {name.replace('-', ' ')}": _small(one) for place, (name, one) in enumerate(pictures, 1)}
 
     def predict(self, paths: Sequence[str], age: float | None, density: float | None) -> list[Answer]:
         """Predicts the first ``MOST_SCANS`` scans, with one age and density for all, as for ``Predictor.predict``."""
         too_many = f"Expected at most {MOST_SCANS} files at once. Received: {len(paths)}. Remove some."
         answers = []
-        for place, path in enumerate(paths):
+        for path in paths[:MOST_SCANS]:
             try:
-                found = self._model.predict(path, age, density)[0] if place < MOST_SCANS else None
-                answers.append(Answer(Path(path).name, found, "" if found else too_many))
+                answers.append(Answer(Path(path).name, self._model.predict(path, age, density)[0]))
             except FAILURES as error:
                 answers.append(Answer(Path(path).name, None, sentence(error, path)))
-        return answers
+        return answers + [Answer(Path(path).name, None, too_many) for path in paths[MOST_SCANS:]]
 
     def spread(self, path: str, prediction: Prediction) -> Spread | None:
         """The range of the probabilities over the row's models, each calibrated by itself; None with one model.
@@ -125,15 +113,22 @@ class Answers:
     def _other_models(self) -> list[Predictor]:
         return [Predictor(*load_model(file), self._read) for file in self.others]
 
-    def changes(self, path: str, prediction: Prediction) -> Changes | None:
-        """What the model would say with other ages and densities; None for a model that takes none."""
+    def changes(self, path: str, prediction: Prediction) -> dict[str, pd.DataFrame]:
+        """Calibrated probabilities with other ages and, by themselves, densities: "age" and "density" to a table.
+
+        A line a value, in rising order, that which was given among them; "unknown" (NaN) first; a column a class.
+        Empty for a model that takes neither.
+        """
         if not self.card.takes_metadata:
-            return None
-        age, density = prediction.age.number, prediction.density.number
-        ages = tuple(sorted({*map(float, AGES), *([] if prediction.age.value is None else [age])}))
-        varied = [*ages, *[age] * len(DENSITIES)], [*[density] * len(ages), *DENSITIES]
-        found = self._model.vary(path, *varied)
-        return Changes(ages, found[: len(ages)], found[len(ages) :])
+            return {}
+        given = {"age": prediction.age.number, "density": prediction.density.number}
+        tables = {}
+        for name, known in (("age", {*AGES, given["age"]}), ("density", DENSITIES)):
+            values = [math.nan, *sorted(value for value in known if not math.isnan(value))]
+            varied = {one: [value] * len(values) for one, value in given.items()} | {name: values}
+            found = self._model.vary(path, varied["age"], varied["density"])
+            tables[name] = pd.DataFrame(found, index=values, columns=list(self.card.class_names))
+        return tables
 
     def example(self, turn: int) -> Example:
         """Draws a phantom of the kind of images that the model takes, of another class at each turn; no patient's.
@@ -147,27 +142,14 @@ class Answers:
         if ultrasound:
             scan = next(one for one in ultrasound_scans(COHORT, seed) if one.label == label)
             image = draw_ultrasound(scan.subject, 256, scan.exposure, scan.coloured).image
-            return Example(name, image, f"{NOTICE}. Drawn as {label}: {_lesion(scan.subject)}.")
+            return Example(name, image, f"{_drawn(label, scan.subject.lesion)}.")
         patient = next(one for one in mammogram_patients(COHORT, seed) if one.status.lower() == label)
-        words = f"{NOTICE}. Drawn as {label}: {_lesion(patient)}, age {patient.age}, density {patient.density}."
+        words = f"{_drawn(label, patient.lesion)}, age {patient.age}, density {patient.density}."
         return Example(name, draw_mammogram(patient, "MLO", "LEFT").image, words, patient.age, patient.density)
 
 
-def _lesion(drawn: Any) -> str:
-    return "no lesion" if drawn.lesion == "none" else f"{drawn.lesion} lesion"
-
-
-def _watched(step: Step, number: int, pictures: dict[str, np.ndarray]) -> Step:
-    """The step, which leaves its picture in ``pictures``."""
-
-    def run(state: State, **parameters: Any) -> State:
-        if number == 2:
-            pictures["1. scan"] = _small(state.image)
-        after = step.run(state, **parameters)
-        pictures[f"{number}. {step.name.replace('-', ' ')}"] = _small(step.picture(after))
-        return after
-
-    return replace(step, run=run)
+def _drawn(label: str, lesion: str) -> str:
+    return f"{NOTICE}. Drawn as {label}: {'no' if lesion == 'none' else lesion} lesion"
 
 
 def _small(image: np.ndarray) -> np.ndarray:

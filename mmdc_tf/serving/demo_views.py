@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
 from mmdc_tf.datasets.opencv import cv2
-from mmdc_tf.errors import counted
+from mmdc_tf.errors import counted, printable
 from mmdc_tf.evaluation.text import fixed
 from mmdc_tf.explain.drawing import pixels
 from mmdc_tf.io import page_templates, picture_address
 from mmdc_tf.serving.card import ModelCard
-from mmdc_tf.serving.demo_answers import DENSITIES, Answer, Changes, Spread
+from mmdc_tf.serving.demo_answers import DENSITIES, Answer, Spread
 from mmdc_tf.serving.explanation import MEANING, Explanation, heat_panels
-from mmdc_tf.serving.output import HEADER, UNKNOWN, MetadataValue, Prediction, introduction, printable
+from mmdc_tf.serving.output import HEADER, UNKNOWN, MetadataValue, Prediction, introduction
 
 FLAGS = {
     "blank": "The scan has one value everywhere: there is nothing to see in it.",
@@ -44,8 +45,8 @@ STEPS = (
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9")
 MARKS = ("o", "s", "^", "D", "v", "P")
 DPI = 170
-UNKNOWN_AT = {"age": 20.0, "density": 0.0}
-"""Where "unknown" stands on the axes, left of all values."""
+AXES = {"age": ("age (years)", 20.0, tuple(range(30, 91, 10))), "density": ("BI-RADS density", 0.0, DENSITIES)}
+"""Of the curves: what it shows, where "unknown" stands, left of all values, and the values with a tick."""
 _TEMPLATE_MARKS = str.maketrans({"{": "&#123;", "}": "&#125;", "$": "&#36;"})
 """What Gradio's own templates would take for theirs."""
 _TEMPLATES = page_templates("mmdc_tf.serving", fixed=fixed)
@@ -145,9 +146,9 @@ def steps(pictures: Mapping[str, np.ndarray], card: ModelCard) -> str:
     return paragraph(told, "Preprocessing, step by step") + _pictures(pictures, "narrow", captions=True)
 
 
-def changes(found: Changes | None, prediction: Prediction, card: ModelCard) -> str:
+def changes(found: Mapping[str, pd.DataFrame], prediction: Prediction, card: ModelCard) -> str:
     """What age and density are worth to the answer, and each class's probability over them; "" without them."""
-    if found is None:
+    if not found:
         return ""
     label = prediction.positive_class or prediction.predicted_class
     given = prediction.probabilities[label]
@@ -156,26 +157,25 @@ def changes(found: Changes | None, prediction: Prediction, card: ModelCard) -> s
     told = "Age and density are both unknown: set one to see what it is worth."
     if parts:
         told = f"{label}: {given:.3f} as given; {'; '.join(parts)}."
-    names = ("age", "density")
-    shown = {f"probability by {name}": pixels(curves(name, found, prediction, card), DPI) for name in names}
+    shown = {f"probability by {name}": pixels(curves(name, found[name], prediction, card), DPI) for name in found}
     return paragraph(told, "What age and density change") + _pictures(shown, "wide")
 
 
-def curves(name: str, found: Changes, prediction: Prediction, card: ModelCard) -> Figure:
-    """Each class's probability over "age" or "density", the other as given; that of an unknown value at the left."""
-    values, shares, ticks, label = found.ages, found.by_age, tuple(range(30, 91, 10)), "age (years)"
-    other, fixed_value = "density", prediction.density.value
-    if name == "density":
-        values, shares, ticks, label = DENSITIES, found.by_density, DENSITIES, "BI-RADS density"
-        other, fixed_value = "age", prediction.age.value
+def curves(name: str, shares: pd.DataFrame, prediction: Prediction, card: ModelCard) -> Figure:
+    """Each class's probability over "age" or "density", the other as given; that of an unknown value at the left.
+
+    Args:
+        shares: as from ``Answers.changes``.
+    """
+    label, left, ticks = AXES[name]
+    other = "density" if name == "age" else "age"
+    given, fixed_value = (getattr(prediction, one).value for one in (name, other))
     figure = Figure(figsize=(4.4, 3.7), layout="constrained")
-    axes, left = figure.subplots(), UNKNOWN_AT[name]
-    unknown = prediction.with_unknown.get(name, prediction.probabilities)
-    for index, (class_name, share) in enumerate(unknown.items()):
+    axes = figure.subplots()
+    for index, (class_name, share) in enumerate(shares.items()):
         look: dict[str, Any] = {"color": COLOURS[index % len(COLOURS)], "marker": MARKS[index % len(MARKS)]}
-        axes.plot(values, shares[:, index], markersize=4, label=printable(class_name), **look)
-        axes.plot([left], [share], markersize=6, markerfacecolor="white", **look)
-    given = getattr(prediction, name).value
+        axes.plot(share.iloc[1:], markersize=4, label=printable(str(class_name)), **look)
+        axes.plot([left], share.iloc[:1], markersize=6, markerfacecolor="white", **look)
     axes.axvline(left if given is None else given, color="black", linewidth=0.9, linestyle=":", label="as given")
     if card.threshold is not None:
         threshold = printable(f"threshold of {card.positive_class}")

@@ -13,13 +13,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mmdc_tf.errors import ConfigurationError, InputError, counted, did_you_mean
+from mmdc_tf.errors import ConfigurationError, InputError, counted, did_you_mean, printable
 from mmdc_tf.explain.drawing import UNIFORM, draw_heat, draw_image, draw_scale, is_uniform
 from mmdc_tf.explain.gradcam import attention_maps, enlarged, fine_layer, grad_cam, grad_cam_layer, layer_cam
 from mmdc_tf.explain.heat_scores import HeatScore, heat_score, read_lesion
 from mmdc_tf.preprocessing import PreprocessedScan
 from mmdc_tf.serving.card import ModelCard, load_model
-from mmdc_tf.serving.output import printable
 from mmdc_tf.serving.predictor import Predictor, checked
 
 GRAD_CAM, LAYER_CAM = "Grad-CAM", "LayerCAM"

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from mmdc_tf.datasets.catalogue import FORMULA_STARTS
+from mmdc_tf.errors import printable
 from mmdc_tf.io import write_with
 from mmdc_tf.serving.card import ModelCard
 
@@ -133,22 +134,10 @@ def _line(one: Prediction) -> dict[str, str]:
     return {printable(name): printable(text) for name, text in line.items()}
 
 
-def printable(text: str) -> str:
-    """Text for a terminal: what could move its cursor or break a line becomes a question mark."""
-    return "".join(character if character.isprintable() else "?" for character in text)
-
-
 def write_csv(path: Path, predictions: Sequence[Prediction], failed: dict[str, str], notice: str) -> None:
-    """Writes one line an image. No text cell is a formula to a spreadsheet: "'" stands before what would be one.
+    """Writes a line an image, below them those that ``failed``, with the reason in the column "error".
 
-    Args:
-        path: the file.
-        predictions: one line each.
-        failed: images without a prediction and the reason, which stand below, with the reason in the column "error".
-        notice: as in ``ModelCard``.
-
-    Raises:
-        OSError: the file cannot be written.
+    No text cell is a formula to a spreadsheet: "'" stands before what would be one.
     """
     without = [{"image_path": name, "notice": notice, "error": reason} for name, reason in failed.items()]
     lines = [*map(_cells, predictions), *without]

@@ -26,8 +26,8 @@ Predict = Callable[[Mapping[str, np.ndarray]], np.ndarray]
 """From the tensors by name, float32 with the images of a batch in the first axis, to float32 (batch, classes)."""
 
 
-def load_saved_model(path: Path, threads: int | None = None) -> Predict:
-    """A SavedModel by TensorFlow, whose threads are set for the whole process, as TensorFlow Serving calls it."""
+def load_saved_model(path: Path) -> Predict:
+    """A SavedModel by TensorFlow, as TensorFlow Serving calls it."""
     import tensorflow as tf
 
     loaded = tf.saved_model.load(str(path))
@@ -39,30 +39,25 @@ def load_saved_model(path: Path, threads: int | None = None) -> Predict:
     return predict
 
 
-def load_onnx(path: Path, threads: int | None = None) -> Predict:
-    """An ONNX file by ONNX Runtime, on the processor; ``threads`` compute one call, None for one a core."""
+def load_onnx(path: Path) -> Predict:
+    """An ONNX file by ONNX Runtime, on the processor."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only
-    options.intra_op_num_threads = threads or 0
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     return lambda inputs: session.run([OUTPUT], dict(inputs))[0]
 
 
-def load_tflite(path: Path, threads: int | None = None) -> Predict:
-    """A TFLite file by LiteRT, with its XNNPACK kernels; ``threads`` compute one call, None for one."""
+def load_tflite(path: Path) -> Predict:
+    """A TFLite file by LiteRT, with its XNNPACK kernels."""
     from ai_edge_litert.interpreter import Interpreter
 
-    runner = Interpreter(model_path=str(path), num_threads=threads).get_signature_runner()
+    runner = Interpreter(model_path=str(path)).get_signature_runner()
     return lambda inputs: runner(**inputs)[OUTPUT]  # it resizes its tensors where the batch is of another size
 
 
-RUNTIMES: dict[str, Callable[[Path, int | None], Predict]] = {
-    "saved_model": load_saved_model,
-    "onnx": load_onnx,
-    "tflite": load_tflite,
-}
+RUNTIMES = {"saved_model": load_saved_model, "onnx": load_onnx, "tflite": load_tflite}
 """By the name of the format, as in ``export.FORMATS``."""
 
 
@@ -92,12 +87,11 @@ class Parity:
     @property
     def text(self) -> str:
         """The numbers and what is allowed, in one line."""
-        allowed = "" if self.quantised else f" (allowed: {LARGEST_DIFFERENCE:g})"
-        least = f" (at least {100 * LEAST_AGREEMENT:g} % needed)" if self.quantised else ""
-        return (
-            f"largest difference of a probability {self.largest:.2g}{allowed}, same most probable class in "
-            f"{self.agreeing} of {self.images}{least}"
-        )
+        difference = f"largest difference of a probability {self.largest:.2g}"
+        agreement = f"same most probable class in {self.agreeing} of {self.images}"
+        if self.quantised:
+            return f"{difference}, {agreement} (at least {100 * LEAST_AGREEMENT:g} % needed)"
+        return f"{difference} (allowed: {LARGEST_DIFFERENCE:g}), {agreement}"
 
 
 def compare(model: keras.Model, exported: Predict, inputs: Mapping[str, np.ndarray], quantised: bool) -> Parity:

@@ -127,9 +127,10 @@ class Predictor:
         self, path: Path, age: float | None = None, density: float | None = None, other_view: PathLike | None = None
     ) -> Sample:
         card, scan, header = self.card, self._read(path), read_header(path)
-        years, age_differs = _resolved(age, header.age, card.takes_metadata)
+        years = _resolved(age, header.age, card.takes_metadata)
         if age_not_read := header.age is None and header.age_text != "":
             years = replace(years, in_header=header.age_text)
+        differs = age is not None and header.age is not None and abs(age - header.age) >= LEAST_DIFFERENCE
         other = self._read(other_view).image if other_view else None
         of_image = DICOM_MODALITIES.get(header.modality)
         grey = scan.image[..., 0]  # the other channels are the same, or codes of texture (recipe "brint")
@@ -137,13 +138,13 @@ class Predictor:
         found = {
             "unusual_intensity": not low <= grey.mean() <= high or grey.std() < LEAST_CONTRAST,
             "wrong_modality": None not in (of_image, card.modality) and of_image != card.modality,
-            "age_differs_from_header": age_differs,
+            "age_differs_from_header": differs,
             "age_not_read": age_not_read,
             "other_view_missing": "other_view" in card.inputs and other is None,
             "not_calibrated": card.temperature is None,
         }
         flags = (*scan.flags, *(name for name, present in found.items() if present))
-        return Sample(path, scan, other, years, _resolved(density, None, card.takes_metadata)[0], header, flags)
+        return Sample(path, scan, other, years, _resolved(density, None, card.takes_metadata), header, flags)
 
     def _tensors(self, samples: list[Sample], metadata: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """What the model takes, float32; ``metadata`` stands in place of the samples' own."""
@@ -217,32 +218,26 @@ def load_predictor(path: str | Path) -> Predictor:
     return Predictor(*load_model(path))
 
 
-def number(name: str, text: str) -> float | None:
-    """An age or density as a user writes it, as for ``read_number``; None for nothing."""
-    return None if text == "" else read_number(name, text)
-
-
 def checked(name: str, value: float | str | None) -> float | None:
-    """A value that was given: a number, NaN for "unknown", None for "not given"."""
+    """An age or density, as a number or as ``read_number`` takes it: NaN for "unknown", None for None and ""."""
+    if value is None or value == "":
+        return None
     if isinstance(value, str):
         return read_number(name, value)
     low, high = RANGES[name]
-    if value is None or math.isnan(value) or low <= value <= high:
+    if math.isnan(value) or low <= value <= high:
         return value
     raise InputError(refusal(name, value))
 
 
-def _resolved(given: float | None, in_header: float | None, used: bool) -> tuple[MetadataValue, bool]:
-    """The value for the model, of which a given one wins over the header's; and whether the two differ."""
-    known = given is not None and not math.isnan(given)
-    differs = known and in_header is not None and abs(given - in_header) >= LEAST_DIFFERENCE  # type: ignore[operator]
+def _resolved(given: float | None, in_header: float | None, used: bool) -> MetadataValue:
+    """The value for the model, of which a given one wins over the header's."""
+    value = in_header if given is None else given
     if not used:
-        return MetadataValue(None, NOT_USED, in_header), differs
-    if known:
-        return MetadataValue(given, GIVEN, in_header), differs
-    if given is None and in_header is not None:
-        return MetadataValue(in_header, HEADER, in_header), differs
-    return MetadataValue(None, UNKNOWN, in_header), differs
+        return MetadataValue(None, NOT_USED, in_header)
+    if value is None or math.isnan(value):
+        return MetadataValue(None, UNKNOWN, in_header)
+    return MetadataValue(value, HEADER if given is None else GIVEN, in_header)
 
 
 def _for_each(name: str, given: Any, count: int) -> list:

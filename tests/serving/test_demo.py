@@ -12,10 +12,10 @@ import zlib
 from dataclasses import replace
 from pathlib import Path
 
-import keras
 import numpy as np
+import pandas as pd
 import pytest
-from served_model import SIZE, change_card, scan, write_dicom, write_image
+from served_model import SIZE, by_hand, change_card, scan, write_dicom, write_image
 
 pytest.importorskip("gradio")
 
@@ -28,7 +28,7 @@ from mmdc_tf.preprocessing import PreprocessedScan, get_recipe, preprocess_file
 from mmdc_tf.serving import demo_views as views
 from mmdc_tf.serving.card import MOST_MODELS, ModelCard, read_card, row_models
 from mmdc_tf.serving.demo import Events
-from mmdc_tf.serving.demo_answers import LONGEST, MOST_SCANS, Answer, Answers, Changes, Spread
+from mmdc_tf.serving.demo_answers import LONGEST, MOST_SCANS, Answer, Answers, Spread
 from mmdc_tf.serving.demo_server import listen, private_folder
 from mmdc_tf.serving.explanation import GRAD_CAM, Explanation, heat_panels
 from mmdc_tf.serving.output import GIVEN, HEADER, UNKNOWN, MetadataValue, Prediction
@@ -54,7 +54,10 @@ ONE = Prediction(
     flags=(),
     notice=RESEARCH_USE,
 )
-CHANGES = Changes((30.0, 70.0, 90.0), *(np.random.default_rng(0).dirichlet(np.ones(3), count) for count in (3, 4)))
+CHANGES = {
+    name: pd.DataFrame(np.random.default_rng(0).dirichlet(np.ones(3), len(values)), values, list(SHARES))
+    for name, values in (("age", [NAN, 30.0, 70.0, 90.0]), ("density", [NAN, 1, 2, 3, 4]))
+}
 
 
 @pytest.fixture
@@ -62,31 +65,22 @@ def image(tmp_path) -> str:
     return str(write_image(tmp_path / "a.png", scan()))
 
 
-def by_hand(file: Path, image: str, metadata: list[tuple[float, float]], temperature: float = 1.5) -> np.ndarray:
-    """The model's own probabilities under the definition of temperature scaling, float64 (values, classes)."""
-    array = preprocess_file(image, get_recipe("plain"), SIZE)[np.newaxis].astype("float32")
-    inputs = {"image": array.repeat(len(metadata), axis=0), "metadata": np.array(metadata, "float32")}
-    raised = np.asarray(keras.models.load_model(file)(inputs, training=False), float) ** (1 / temperature)
-    return raised / raised.sum(axis=1, keepdims=True)
-
-
 def test_the_interval_is_the_range_over_the_row(saved, tmp_path, image):
     row = tmp_path / "run" / "row" / "leak-free"
     for fold in range(2):
         folder = shutil.copytree(saved(), row / f"fold{fold}-seed0")
         change_card(folder, temperature=1.5 + fold)  # each model is calibrated by itself
-    file = row / "fold0-seed0" / "model.keras"
-    answers = Answers(file)
+    answers = Answers(row / "fold0-seed0" / "model.keras")
     prediction = answers.predict([image], 61, None)[0].prediction
     spread = answers.spread(image, prediction)
-    every = np.stack([by_hand(file, image, [(61, NAN)], temperature)[0] for temperature in (1.5, 2.5)])
+    every = np.stack([by_hand(row / "fold0-seed0", image, [(61, NAN)], temperature)[0] for temperature in (1.5, 2.5)])
     assert spread.trainings == ("fold0-seed0", "fold1-seed0")
     np.testing.assert_allclose(list(spread.lowest.values()), every.min(axis=0), atol=1e-5)
     np.testing.assert_allclose(list(spread.highest.values()), every.max(axis=0), atol=1e-5)
     assert np.ptp(every, axis=0).min() > 1e-3
     np.testing.assert_allclose(list(prediction.probabilities.values()), every[0], atol=1e-5)
     alone = Answers(saved() / "model.keras")
-    assert alone.others == [] and alone.spread(image, prediction) is None
+    assert alone.spread(image, prediction) is None
 
 
 def test_only_models_of_the_same_row_and_kind_are_asked(saved, tmp_path):
@@ -106,26 +100,27 @@ def test_only_models_of_the_same_row_and_kind_are_asked(saved, tmp_path):
 
 def test_what_is_shown_of_a_scan_is_what_the_model_says(saved, image):
     """Other ages and densities, and the heatmap's class; the scan is read once, so its file may be gone."""
-    file = saved() / "model.keras"
-    answers = Answers(file)
+    folder = saved()
+    answers = Answers(folder / "model.keras")
     prediction = answers.predict([image], 61.5, 2)[0].prediction
     copy = shutil.copy(image, f"{image}.copy.png")
     Path(image).unlink()
     changes, explanation = answers.changes(image, prediction), answers.explain(image, None, 61.5, 2)
-    assert changes.ages == (*range(30, 61, 5), 61.5, *range(65, 91, 5))
-    np.testing.assert_allclose(changes.by_age, by_hand(file, copy, [(age, 2) for age in changes.ages]), atol=1e-5)
-    by_density = by_hand(file, copy, [(61.5, density) for density in (1, 2, 3, 4)])
-    np.testing.assert_allclose(changes.by_density, by_density, atol=1e-5)
-    assert np.ptp(changes.by_age, axis=0).max() > 1e-3 and np.ptp(changes.by_density, axis=0).max() > 1e-3
+    ages = [NAN, *range(30, 61, 5), 61.5, *range(65, 91, 5)]
+    np.testing.assert_array_equal(changes["age"].index, ages)
+    np.testing.assert_allclose(changes["age"], by_hand(folder, copy, [(age, 2) for age in ages]), atol=1e-5)
+    by_density = by_hand(folder, copy, [(61.5, density) for density in (NAN, 1, 2, 3, 4)])
+    np.testing.assert_allclose(changes["density"], by_density, atol=1e-5)
+    assert all(np.ptp(table[1:], axis=0).max() > 1e-3 for table in changes.values())
     np.testing.assert_allclose(explanation.probabilities, list(prediction.probabilities.values()), atol=1e-5)
     assert answers.card.class_names[explanation.class_index] == prediction.predicted_class
     unknown = answers.changes(image, answers.predict([image], None, NAN)[0].prediction)
-    np.testing.assert_allclose(unknown.by_density[3], by_hand(file, copy, [(NAN, 4)])[0], atol=1e-5)
+    np.testing.assert_allclose(unknown["density"].loc[4], by_hand(folder, copy, [(NAN, 4)])[0], atol=1e-5)
 
 
 def test_a_model_without_metadata_has_nothing_to_change(saved, image):
     answers = Answers(saved("backbone_classifier") / "model.keras")
-    assert answers.changes(image, answers.predict([image], 50, 2)[0].prediction) is None
+    assert answers.changes(image, answers.predict([image], 50, 2)[0].prediction) == {}
 
 
 def test_bad_files_and_values_are_sentences_and_the_others_are_answered(saved, tmp_path, image):
@@ -176,17 +171,11 @@ def test_the_examples_are_phantoms_of_the_models_kind_and_each_is_another(saved)
 
 def test_an_answer_says_what_is_to_be_known():
     text = views.verdict(Answer("a.png", ONE), CARD)
-    for words in (
-        "Decision: cancer yes. Its probability 0.500 reaches the stored threshold 0.400",
-        "chosen for a sensitivity of 0.9 on the validation part",
-        "Age: 70 years (given; the DICOM header says 58). Density: unknown. View in the DICOM header: L CC.",
-        "One model: no interval",
-        "Nothing unusual was noticed",
-        "calibrated probability",
-        RESEARCH_USE,
-    ):
-        assert words in text
-    assert "(phantom)" not in text
+    assert "Decision: cancer yes. Its probability 0.500 reaches the stored threshold 0.400" in text
+    assert "chosen for a sensitivity of 0.9 on the validation part" in text
+    assert "Age: 70 years (given; the DICOM header says 58). Density: unknown. View in the DICOM header: L CC." in text
+    assert "One model: no interval" in text and "Nothing unusual was noticed" in text
+    assert "calibrated probability" in text and RESEARCH_USE in text and "(phantom)" not in text
     unread = replace(ONE, age=MetadataValue(None, "unknown", "<b>"), decision=False, threshold=0.6)
     text = views.verdict(Answer("a.png", unread), CARD)
     assert "Age: unknown; the DICOM header says &lt;b&gt;." in text
@@ -214,11 +203,8 @@ def test_names_are_never_markup_and_phantoms_are_called_so():
         assert "${" not in text and "{{" not in text  # Gradio's own templates
     assert all(f"{NOTICE}. {RESEARCH_USE}" in text for text in pages)
     assert "cancer yes (phantom)" in pages[2]
-    assert (
-        pages[1].count("<tr>") == 3
-        and "<td>yes</td>" in pages[1]
-        and '<td colspan="5"><span class="problem">' in pages[1]
-    )
+    assert pages[1].count("<tr>") == 3 and "<td>yes</td>" in pages[1]
+    assert '<td colspan="5"><span class="problem">' in pages[1]
 
 
 def test_what_an_unknown_value_changes_is_told():
@@ -226,20 +212,20 @@ def test_what_an_unknown_value_changes_is_told():
     assert "both unknown" in views.changes(CHANGES, replace(ONE, with_unknown={}), CARD)
 
 
-def test_the_curves_show_the_numbers_and_the_given_value():
-    """The age is known, so its absence is another prediction; the density is not, so it is the prediction itself."""
-    for figure, values, found, given, unknown, left in (
-        (views.curves("age", CHANGES, ONE, PHANTOM), CHANGES.ages, CHANGES.by_age, 70, ONE.with_unknown["age"], 20),
-        (views.curves("density", CHANGES, ONE, PHANTOM), (1, 2, 3, 4), CHANGES.by_density, 0, ONE.probabilities, 0),
-    ):
-        lines = [(str(line.get_label()), np.column_stack(line.get_data())) for line in figure.axes[0].lines]
-        for index, name in enumerate(SHARES):
-            np.testing.assert_array_equal(dict(lines)[name], np.column_stack([values, found[:, index]]))
-        assert set(dict(lines)["as given"][:, 0]) == {given}
-        assert set(dict(lines)["threshold of cancer"][:, 1]) == {0.4}
-        assert [tuple(line[0]) for _, line in lines if len(line) == 1] == [(left, share) for share in unknown.values()]
-        assert figure.get_suptitle() in ("By age; density unknown (phantom)", "By density; age 70 (phantom)")
-        require_whole(figure)
+@pytest.mark.parametrize(
+    ("name", "given", "left", "title"),
+    [("age", 70, 20, "By age; density unknown (phantom)"), ("density", 0, 0, "By density; age 70 (phantom)")],
+)
+def test_the_curves_show_the_numbers_and_the_given_value(name, given, left, title):
+    figure, shares = views.curves(name, CHANGES[name], ONE, PHANTOM), CHANGES[name]
+    lines = [(str(line.get_label()), np.column_stack(line.get_data())) for line in figure.axes[0].lines]
+    for label in SHARES:
+        np.testing.assert_array_equal(dict(lines)[label], np.column_stack([shares.index, shares[label]])[1:])
+    assert set(dict(lines)["as given"][:, 0]) == {given}
+    assert set(dict(lines)["threshold of cancer"][:, 1]) == {0.4}
+    assert [tuple(line[0]) for _, line in lines if len(line) == 1] == [(left, share) for share in shares.iloc[0]]
+    assert figure.get_suptitle() == title
+    require_whole(figure)
 
 
 def require_whole(figure) -> None:
