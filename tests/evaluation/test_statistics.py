@@ -27,10 +27,6 @@ def accuracy_interval(predictions: pd.DataFrame, **options) -> tuple[float, floa
     return metric_intervals(predictions, names=("accuracy",), **options)["accuracy"]
 
 
-def width(interval: tuple[float, float]) -> float:
-    return interval[1] - interval[0]
-
-
 def test_two_groups_worked_by_hand():
     """Groups with 3 of 4 and 2 of 4 right: a draw is one of them, 1/2 or 3/4."""
     predictions = frame([1, 1, 1, 0, 1, 1, 0, 0], [0, 0, 0, 0, 1, 1, 1, 1])
@@ -96,11 +92,6 @@ def test_the_same_seed_draws_the_same_whatever_the_order_of_the_lines():
     assert accuracy_interval(predictions, seed=1) != interval
 
 
-def test_nothing_to_score_is_refused():
-    with pytest.raises(InputError, match=r"at least one prediction\. Received: an empty table"):
-        accuracy_interval(frame([], []))
-
-
 def test_all_four_numbers_agree_with_a_plain_bootstrap_by_scikit_learn():
     """And all the others: the tables of five draws, made line by line and scored by themselves."""
     table = clustered(np.random.default_rng(2), folds=2, groups=20, seeds=2)
@@ -120,6 +111,11 @@ def test_the_interval_of_the_calibration_error_is_moved_to_the_printed_number():
     table = clustered(np.random.default_rng(8), folds=5, groups=30, images=2)
     low, high = metric_intervals(table, names=("ece",))["ece"]
     assert low < metrics_by_fold(table)["ece"].mean() < high
+
+
+def test_nothing_to_score_is_refused():
+    with pytest.raises(InputError, match=r"at least one prediction\. Received: an empty table"):
+        accuracy_interval(frame([], []))
 
 
 def test_no_calibration_error_is_below_zero():
