@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import golden_files
 import keras
 import numpy as np
 import pytest
@@ -13,30 +14,15 @@ from mmdc_tf.errors import ConfigurationError
 from mmdc_tf.explain.gradcam import attention_maps, enlarged, fine_layer, grad_cam, grad_cam_layer, layer_cam
 from mmdc_tf.models import BACKBONES, MODELS, ModelSettings, build_model
 
-TINY = "tiny"
-SMALL = {
-    "ablation": {"backbone": TINY, "attention": True},
-    "ablation_image_only": {"backbone": TINY},
-    "backbone_classifier": {"backbone": TINY},
-    "bcdnet": {"backbone": TINY},
-    "brint_classifier": {"backbone": TINY, "head": (8, 0.3, 8)},
-    "brint_custom_cnn": {"width": 4, "dense_width": 6},
-    "convmixer": {"width": 8, "depth": 2},
-    "densenet161": {"growth": 4, "blocks": (1, 1, 1, 1)},
-    "densenet40": {"growth": 4, "layers_per_block": 1},
-    "medfuse": {"backbone": TINY, "width": 8},
-    "mmdcnet": {"backbone": TINY, "conv_filters": 8},
+SMALL = golden_files.MODELS | {
     "sw_forknet": {"width": 16},
-    "swin": {"embed": 8, "depths": [2, 1], "heads": [2, 4]},
-    "two_view_classifier": {"backbone": TINY},
-    "vgg_like": {"width": 4, "dense_width": 8},
     "vit": {"width": 12, "depth": 2, "heads": 3, "mlp": 20},
 }
 LAYERS = {
     "densenet161": "final_relu",
     "densenet40": "final_relu",
     "sw_forknet": "conv3_block12_concat",  # where its branches part: no later map is on the way of all three
-    "convmixer": "block2_point_norm",
+    "convmixer": "block1_point_norm",
     "swin": "final_norm",
     "vit": "block1_mlp_residual",  # the tokens that enter the last of two blocks
     "vgg_like": "block2_dropout",
