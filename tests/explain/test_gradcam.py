@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 from backbone_families import one_of_each_family
+from scipy.special import softmax
 
 from mmdc_tf.errors import ConfigurationError
 from mmdc_tf.explain.gradcam import attention_maps, enlarged, fine_layer, grad_cam, grad_cam_layer, layer_cam
@@ -201,11 +202,6 @@ def entering(model: keras.Model, layer: keras.layers.Layer) -> np.ndarray:
     return np.asarray(keras.Model(model.inputs, layer.input)(inputs, training=False), "float64")
 
 
-def softmax(scores: np.ndarray) -> np.ndarray:
-    powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    return powers / powers.sum(axis=-1, keepdims=True)
-
-
 def test_spatial_attention_that_each_position_receives(tiny_backbone):
     """By the attention's formula, from the layer's weights in numpy."""
     model = built("bcdnet")
@@ -215,7 +211,7 @@ def test_spatial_attention_that_each_position_receives(tiny_backbone):
         flat @ np.asarray(one.kernel, "float64")[0, 0] + np.asarray(one.bias, "float64")
         for one in (layer.query, layer.key)
     )
-    weights = softmax(query @ key.transpose(0, 2, 1) / np.sqrt(key.shape[-1]))
+    weights = softmax(query @ key.transpose(0, 2, 1) / np.sqrt(key.shape[-1]), axis=-1)
     ((name, maps),) = attention_maps(model, tensors()).items()
     assert name == f"self-attention (γ = {float(layer.gamma):.2g})"
     np.testing.assert_allclose(maps, weights.mean(axis=1).reshape(2, 32, 32), atol=1e-5)
@@ -227,7 +223,7 @@ def test_fusion_by_clinical_and_by_image_tokens(tiny_backbone):
     layer = model.get_layer("fusion")
     wq, bq, wk, bk = (np.asarray(weight, "float64") for weight in layer.attention.weights[:4])
     query, key = (np.einsum("ntw,whd->nhtd", entering(model, layer), w) + b[:, None] for w, b in ((wq, bq), (wk, bk)))
-    mean = softmax(query @ key.transpose(0, 1, 3, 2) / np.sqrt(wq.shape[2])).mean(axis=1)
+    mean = softmax(query @ key.transpose(0, 1, 3, 2) / np.sqrt(wq.shape[2]), axis=-1).mean(axis=1)
     maps, side = attention_maps(model, tensors()), round(np.sqrt(mean.shape[1] - 1))
     assert list(maps) == ["fusion, by the clinical token", "fusion, by the image tokens"]
     np.testing.assert_allclose(maps["fusion, by the clinical token"], mean[:, 0, 1:].reshape(2, side, side), atol=1e-4)
