@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html.parser import HTMLParser
 
-VOID = {"meta", "img", "br"}
+VOID = {"meta", "img", "br", "hr"}
 
 
 class Page(HTMLParser):
@@ -23,7 +23,7 @@ class Page(HTMLParser):
         self.open += [] if tag in VOID else [tag]
 
     def handle_endtag(self, tag):
-        if self.open.pop() != tag:
+        if tag not in VOID and self.open.pop() != tag:
             raise ValueError(f"</{tag}> closes another tag")
 
     def handle_data(self, data):

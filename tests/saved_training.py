@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+import pandas as pd
 
 from mmdc_tf.datasets.schema import Dataset
 from mmdc_tf.datasets.splits import Split, make_splits, select
 from mmdc_tf.evaluation.predictions import predictions_table
 from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset
+from mmdc_tf.io import write_json
 from mmdc_tf.models import MODELS, ModelSettings, build_model
 from mmdc_tf.preprocessing import get_recipe
 from mmdc_tf.training.recipe import load_profile
@@ -40,7 +41,7 @@ def write_saved_training(
         _write_training(folder / row / protocol / f"fold{split.fold}-seed0", dataset, model, network, split)
         for split in make_splits(dataset, protocol, 2, 0)
     ]
-    _write(folder / "run.json", run_facts(dataset, folder.name))
+    write_json(folder / "run.json", run_facts(dataset, folder.name))
     return places[0]
 
 
@@ -52,11 +53,11 @@ def _write_training(place: Path, dataset: Dataset, model: str, network: keras.Mo
     predictions = predictions_table(test, probabilities, dataset.info.class_names, split.fold, 0)
     predictions.to_csv(place / "predictions.csv", index=False)
     (place / "split.json").write_text(split.to_json(), encoding="utf-8")
-    _write(place / "status.json", {"status": "ok", "epochs": 1, "seconds": 1.0})
-    _write(place / "model.json", _card(dataset, model))
+    write_json(place / "status.json", {"status": "ok", "epochs": 1, "seconds": 1.0})
+    write_json(place / "model.json", _card(dataset, model))
     cell = {"image_size": SIZE, "row_preprocessing": "plain", "training_seed": 0}
     cell |= {"protocol": split.protocol, "fold": split.fold}
-    _write(place / "config.json", {**run_facts(dataset, place.parents[2].name), **cell})
+    write_json(place / "config.json", {**run_facts(dataset, place.parents[2].name), **cell})
     return place
 
 
@@ -94,14 +95,8 @@ def run_facts(dataset: Dataset, table: str) -> dict[str, Any]:
 
 def shift_probabilities(place: Path, amount: float) -> None:
     """Moves the stored probabilities of the first sample, as if data or code had changed since."""
-    import pandas as pd
-
     path = place / "predictions.csv"
     table = pd.read_csv(path)
     columns = [name for name in table.columns if name.startswith("p_")]
     table.loc[0, columns] += amount * np.array([1.0, -1.0, 0.0])
     table.to_csv(path, index=False)
-
-
-def _write(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content), encoding="utf-8")

@@ -90,9 +90,8 @@ def test_the_command_alone_prints_help(capsys):
 
 def test_own_data_need_no_table(busi, tmp_path, capsys):
     """The rows are those of the modality's table; the folder is named after the data, the size and the epochs."""
-    assert (
-        main(["run", "--dataset-root", str(busi), "--rows", "hog_svm", "--folds", "2", "--output", str(tmp_path)]) == 0
-    )
+    options = ["--dataset-root", str(busi), "--rows", "hog_svm", "--folds", "2", "--output", str(tmp_path)]
+    assert main(["run", *options]) == 0
     assert "Table I: performance on BUSI" in capsys.readouterr().out
     assert (tmp_path / "table1.csv").is_file()
 

@@ -1,13 +1,15 @@
-"""Files that are written whole or not at all, and what killed processes leave of them."""
+"""Files that are written whole or not at all, what killed processes leave of them, and pages of HTML."""
 
 from __future__ import annotations
 
+import base64
 import errno
 
+import jinja2
 import pytest
 from full_disk import full_after
 
-from mmdc_tf.io import PREFIX, clear_leftovers, is_disk_error, new_folder, write_text
+from mmdc_tf.io import PREFIX, clear_leftovers, is_disk_error, new_folder, page_templates, picture_address, write_text
 
 
 def test_a_full_disk_leaves_the_earlier_file_and_names_the_path(tmp_path):
@@ -55,3 +57,23 @@ def test_leftovers_go_and_other_files_stay(tmp_path):
 def test_only_what_stops_all_work_is_the_disks(number, disk):
     assert is_disk_error(OSError(number, "")) is disk
     assert not is_disk_error(ValueError(number))
+
+
+def test_values_are_escaped_and_what_is_not_defined_raises():
+    environment = page_templates("mmdc_tf.report", twice=lambda text: 2 * text)
+    environment.loader = jinja2.DictLoader({"a.html.j2": "<b>{{ text | twice }}</b>", "a.md.j2": "{{ text }}"})
+    assert environment.get_template("a.html.j2").render(text="<i>") == "<b>&lt;i&gt;&lt;i&gt;</b>"
+    assert environment.get_template("a.md.j2").render(text="<i>") == "<i>"
+    with pytest.raises(jinja2.UndefinedError):
+        environment.get_template("a.html.j2").render()
+
+
+def test_the_stylesheet_is_one_for_all():
+    for package in ("mmdc_tf.audit", "mmdc_tf.report"):
+        assert "@media print" in page_templates(package).get_template("page.css").render()
+
+
+def test_an_address_holds_the_file():
+    kind, content = picture_address(b"\x89PNG", "jpeg").split(",")
+    assert kind == "data:image/jpeg;base64"
+    assert base64.b64decode(content) == b"\x89PNG"

@@ -25,8 +25,7 @@ def test_damaged_files_are_read_or_refused(kind: str, tmp_path: Path):
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["others"] == []
     assert found["read"] + found["refused"] == COUNTS[kind]
-    assert (
-        min(found["read"], found["refused"]) > COUNTS[kind] / 10
-    )  # some of each: the damage is neither nothing nor all
+    # some of each: the damage is neither nothing nor all
+    assert min(found["read"], found["refused"]) > COUNTS[kind] / 10
     assert found["slowest"] < MOST_SECONDS
     assert found["grew_mb"] < MOST_MB

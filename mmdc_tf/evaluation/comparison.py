@@ -86,15 +86,9 @@ def compare_rows(
 
 
 def compare_alike(predictions: Mapping[str, pd.DataFrame], baseline: str) -> tuple[pd.DataFrame | None, dict[str, str]]:
-    """As ``compare_rows``, of the rows that were scored as the baseline was.
+    """``compare_rows`` of the rows that were scored as the baseline was, and what differs in the rows left out.
 
-    Args:
-        predictions: a predictions table a row, the baseline among them.
-        baseline: the row that the others are compared with.
-
-    Returns:
-        The lines of ``compare_rows``, None where the baseline is left alone or is itself unfit; and what differs in
-        the rows that were left out.
+    The first is None where the baseline is left alone or is itself unfit.
     """
     reasons = {row: what_differs(table, predictions[baseline]) for row, table in predictions.items()}
     left_out = {row: reason for row, reason in reasons.items() if reason}
@@ -172,12 +166,7 @@ def voted_right(predictions: pd.DataFrame) -> pd.Series:
 
 
 def what_differs(predictions: pd.DataFrame, reference: pd.DataFrame) -> str:
-    """What keeps two rows from being compared in pairs, in words; empty where nothing does.
-
-    Args:
-        predictions: of the row.
-        reference: of the baseline.
-    """
+    """What keeps a row from being compared in pairs with the baseline (``reference``), in words; else empty."""
     missing = [name for name in KEYS if name not in predictions.columns]
     if missing or predictions.empty or not class_names(predictions):
         return f"no {', '.join(missing) or 'predictions'}"

@@ -129,21 +129,14 @@ def log_losses(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 
 
 def make_scorer(part: pd.DataFrame, index: np.ndarray, groups: int, names: tuple[str, ...]) -> Scorer:
-    """What scores many draws of the groups of one fold and seed.
+    """What scores many draws of the groups of one fold and seed: weights, float (draws, groups), to (draws,) a name.
+
+    The numbers are those of ``all_metrics`` on the table in which every line stands as often as its group was drawn;
+    NaN where undefined, and all of them where a draw has no line.
 
     Args:
-        part: its predictions, as for ``all_metrics``.
+        part: its predictions, as for ``all_metrics``, which also names the errors.
         index: int (n,), the group of each line, 0 … groups - 1.
-        groups: the number of groups of the fold.
-        names: of ``ALL_METRICS``.
-
-    Returns:
-        A function of weights, float (draws, groups), to (draws,) for each name, as ``all_metrics`` gives them on the
-        table in which every line stands as often as its group was drawn; NaN where undefined, and all of them where
-        a draw has no line.
-
-    Raises:
-        InputError: as in ``truth_and_probabilities``.
     """
     families = {
         _class_scorer: (*METRICS, *AGREEMENT_METRICS),

@@ -39,12 +39,6 @@ def frame(right, groups=None, folds=None, seed: int = 0) -> pd.DataFrame:
     )
 
 
-def discordant(only_row: int, only_baseline: int, both: int = 20) -> tuple[pd.DataFrame, pd.DataFrame]:
-    row = [True] * only_row + [False] * only_baseline + [True] * both
-    baseline = [False] * only_row + [True] * only_baseline + [True] * both
-    return frame(row), frame(baseline)
-
-
 def compare(row: pd.DataFrame, baseline: pd.DataFrame, **options) -> pd.Series:
     return compare_rows({"row": row, "base": baseline}, "base", **options).iloc[0]
 
@@ -54,19 +48,13 @@ def limits(row: pd.DataFrame, baseline: pd.DataFrame, **options) -> tuple[float,
     return line["ci_low"], line["ci_high"]
 
 
-def test_mcnemar_worked_by_hand():
-    """Nine samples decide, eight for the row: p = 2 (C(9, 0) + C(9, 1)) / 2⁹ = 20/512."""
-    line = compare(*discordant(8, 1))
-    assert (line["only_row_right"], line["only_baseline_right"]) == (8, 1)
-    assert line["mcnemar_p"] == pytest.approx(20 / 512, abs=1e-12)
-    assert line["holm_p"] == line["mcnemar_p"]  # one comparison: nothing to correct
-
-
 @pytest.mark.parametrize(("only_row", "only_baseline"), [(5, 0), (3, 11), (40, 61), (7, 7), (1, 0)])
 def test_mcnemar_is_the_binomial_test_of_scipy(only_row, only_baseline):
-    line = compare(*discordant(only_row, only_baseline))
+    counts = (only_row, only_baseline, 20)
+    line = compare(frame(np.repeat([1, 0, 1], counts)), frame(np.repeat([0, 1, 1], counts)))
+    assert (line["only_row_right"], line["only_baseline_right"]) == counts[:2]
     expected = stats.binomtest(only_row, only_row + only_baseline, 0.5).pvalue
-    assert line["mcnemar_p"] == pytest.approx(expected, abs=1e-12)
+    assert line["mcnemar_p"] == line["holm_p"] == pytest.approx(expected, abs=1e-12)  # one comparison: not corrected
 
 
 def test_holm_worked_by_hand():
@@ -181,36 +169,18 @@ def test_what_differs_is_named():
     assert what_differs(base.sample(frac=1.0, random_state=0), base) == ""
 
 
-@pytest.fixture
-def no_collection(monkeypatch) -> None:
-    """statsmodels collects garbage in each correction, which takes most of the time of these simulations."""
-    monkeypatch.setattr(gc, "collect", lambda *_: 0)
+def test_rows_of_equal_accuracy_are_seldom_told_apart(monkeypatch):
+    """At most 5 %, and what chance adds in 60 trials (one time in a thousand); a patient's views often agree."""
+    monkeypatch.setattr(gc, "collect", lambda *_: 0)  # statsmodels collects in each correction: most of the time here
+    rng, groups = np.random.default_rng(6), 80
+    names = np.repeat(np.arange(groups), 4)
 
+    def rights() -> np.ndarray:
+        alike = np.repeat(rng.random(groups) < 0.7, 4)
+        return np.where(alike, np.repeat(rng.random(groups) < 0.7, 4), rng.random(len(names)) < 0.7)
 
-def found_share(trials: int, share: float, groups: int, views: int) -> float:
-    """How often a row of accuracy ``share`` is found to differ from one of 0.7, where a patient's views often agree."""
-    rng = np.random.default_rng(6)
-    names = np.repeat(np.arange(groups), views)
-
-    def rights(share: float) -> np.ndarray:
-        alike = np.repeat(rng.random(groups) < 0.7, views)
-        return np.where(alike, np.repeat(rng.random(groups) < share, views), rng.random(len(names)) < share)
-
-    pairs = ((rights(share), rights(0.7)) for _ in range(trials))
-    lines = [compare(*(frame(x, names, names % 4) for x in pair), resamples=100) for pair in pairs]
-    return float(np.mean([line["distinguishable"] for line in lines]))
-
-
-@pytest.mark.usefixtures("no_collection")
-@pytest.mark.parametrize(("groups", "views"), [(160, 1), (80, 4)])
-def test_rows_of_equal_accuracy_are_seldom_told_apart(groups, views):
-    """At most 5 %, and what chance adds in 60 trials (at most one time in a thousand)."""
-    assert found_share(60, 0.7, groups, views) <= stats.binom.ppf(0.999, 60, 0.05) / 60
-
-
-@pytest.mark.usefixtures("no_collection")
-def test_a_planted_difference_is_found():
-    assert found_share(20, 0.95, 160, 1) > 0.9
+    lines = [compare(*(frame(rights(), names, names % 4) for _ in "ab"), resamples=100) for _ in range(60)]
+    assert np.mean([line["distinguishable"] for line in lines]) <= stats.binom.ppf(0.999, 60, 0.05) / 60
 
 
 def test_a_difference_between_two_ways_of_making_folds_worked_by_hand():

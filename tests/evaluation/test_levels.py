@@ -10,20 +10,10 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, r
 from mmdc_tf.datasets.mini_ddsm import list_mini_ddsm
 from mmdc_tf.errors import InputError
 from mmdc_tf.evaluation.levels import combine_views, level_results
+from mmdc_tf.evaluation.predictions import KEYS
 
 CLASSES = ("benign", "cancer", "normal")
-COLUMNS = [
-    "sample_id",
-    "patient_id",
-    "group_id",
-    "fold",
-    "seed",
-    "y_true",
-    "y_pred",
-    "p_benign",
-    "p_cancer",
-    "p_normal",
-]
+COLUMNS = [*KEYS, "p_benign", "p_cancer", "p_normal"]
 
 
 def image(sample, patient, truth, probabilities, fold=0, seed=0):
@@ -31,8 +21,8 @@ def image(sample, patient, truth, probabilities, fold=0, seed=0):
     return [sample, patient, patient or sample, fold, seed, truth, guess, *probabilities]
 
 
-def table(*images, columns=COLUMNS):
-    return pd.DataFrame(list(images), columns=columns)
+def table(*images):
+    return pd.DataFrame(list(images), columns=COLUMNS)
 
 
 def sides_of(predictions, **sides):
@@ -64,20 +54,13 @@ def test_breasts_are_the_mean_of_their_views():
     assert (combined.unplaced, combined.undecided) == (0, 0)
 
 
-def test_a_patient_is_the_mean_of_her_images():
-    """(0.5 + 0.1 + 0.7 + 0.9) / 4 = 0.55 for benign, so that one confident breast outweighs the other."""
-    predictions = two_breasts()
-    (line,) = combine_views(predictions, sides_of(predictions), "patient").predictions.to_dict("records")
-    assert (line["sample_id"], line["group_id"], line["y_true"], line["y_pred"]) == ("P", "P", "cancer", "benign")
-    assert [line["p_benign"], line["p_cancer"], line["p_normal"]] == pytest.approx([0.55, 0.35, 0.1])
-
-
-def test_each_image_has_the_same_weight_whatever_its_breast():
-    """Three views of one breast, one of the other: 3/4 and 1/4, not one half each."""
-    sure = {"l1": (1.0, 0.0, 0.0), "l2": (1.0, 0.0, 0.0), "l3": (1.0, 0.0, 0.0), "r1": (0.0, 0.0, 1.0)}
-    predictions = table(*(image(name, "P", "benign", values) for name, values in sure.items()))
-    (line,) = combine_views(predictions, sides_of(predictions, r1="RIGHT"), "patient").predictions.to_dict("records")
-    assert (line["p_benign"], line["p_normal"]) == (0.75, 0.25)
+def test_a_patient_is_the_mean_of_her_images_whatever_their_breast():
+    """(0.5 + 0.1 + 0.7) / 3 = 0.433 for benign: each image counts the same, not each breast one half."""
+    predictions = two_breasts().iloc[:3]
+    samples = sides_of(predictions, rc="RIGHT")
+    (line,) = combine_views(predictions, samples, "patient").predictions.to_dict("records")
+    assert (line["sample_id"], line["group_id"], line["y_true"], line["y_pred"]) == ("P", "P", "cancer", "cancer")
+    assert [line["p_benign"], line["p_cancer"], line["p_normal"]] == pytest.approx([1.3 / 3, 1.4 / 3, 0.1])
 
 
 def test_folds_and_seeds_are_never_mixed():

@@ -121,10 +121,8 @@ def pairs(table: pd.DataFrame) -> list[tuple[float, float]]:
 
 
 def test_variants_change_age_and_density_alone(patients):
-    before, unknown = (
-        patients.copy(),
-        {"age unknown": "age", "density unknown": "density", "both unknown": "age density"},
-    )
+    before = patients.copy()
+    unknown = {"age unknown": "age", "density unknown": "density", "both unknown": "age density"}
     variants = metadata_variants(patients, seed=0)
     assert tuple(variants) == VARIANTS == (*unknown, "shuffled")
     for name, variant in variants.items():

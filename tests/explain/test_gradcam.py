@@ -4,39 +4,26 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import golden_files
 import keras
 import numpy as np
 import pytest
 from backbone_families import one_of_each_family
+from scipy.special import softmax
 
 from mmdc_tf.errors import ConfigurationError
 from mmdc_tf.explain.gradcam import attention_maps, enlarged, fine_layer, grad_cam, grad_cam_layer, layer_cam
 from mmdc_tf.models import BACKBONES, MODELS, ModelSettings, build_model
 
-TINY = "tiny"
-SMALL = {
-    "ablation": {"backbone": TINY, "attention": True},
-    "ablation_image_only": {"backbone": TINY},
-    "backbone_classifier": {"backbone": TINY},
-    "bcdnet": {"backbone": TINY},
-    "brint_classifier": {"backbone": TINY, "head": (8, 0.3, 8)},
-    "brint_custom_cnn": {"width": 4, "dense_width": 6},
-    "convmixer": {"width": 8, "depth": 2},
-    "densenet161": {"growth": 4, "blocks": (1, 1, 1, 1)},
-    "densenet40": {"growth": 4, "layers_per_block": 1},
-    "medfuse": {"backbone": TINY, "width": 8},
-    "mmdcnet": {"backbone": TINY, "conv_filters": 8},
+SMALL = golden_files.MODELS | {
     "sw_forknet": {"width": 16},
-    "swin": {"embed": 8, "depths": [2, 1], "heads": [2, 4]},
-    "two_view_classifier": {"backbone": TINY},
-    "vgg_like": {"width": 4, "dense_width": 8},
     "vit": {"width": 12, "depth": 2, "heads": 3, "mlp": 20},
 }
 LAYERS = {
     "densenet161": "final_relu",
     "densenet40": "final_relu",
     "sw_forknet": "conv3_block12_concat",  # where its branches part: no later map is on the way of all three
-    "convmixer": "block2_point_norm",
+    "convmixer": "block1_point_norm",
     "swin": "final_norm",
     "vit": "block1_mlp_residual",  # the tokens that enter the last of two blocks
     "vgg_like": "block2_dropout",
@@ -215,11 +202,6 @@ def entering(model: keras.Model, layer: keras.layers.Layer) -> np.ndarray:
     return np.asarray(keras.Model(model.inputs, layer.input)(inputs, training=False), "float64")
 
 
-def softmax(scores: np.ndarray) -> np.ndarray:
-    powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    return powers / powers.sum(axis=-1, keepdims=True)
-
-
 def test_spatial_attention_that_each_position_receives(tiny_backbone):
     """By the attention's formula, from the layer's weights in numpy."""
     model = built("bcdnet")
@@ -229,7 +211,7 @@ def test_spatial_attention_that_each_position_receives(tiny_backbone):
         flat @ np.asarray(one.kernel, "float64")[0, 0] + np.asarray(one.bias, "float64")
         for one in (layer.query, layer.key)
     )
-    weights = softmax(query @ key.transpose(0, 2, 1) / np.sqrt(key.shape[-1]))
+    weights = softmax(query @ key.transpose(0, 2, 1) / np.sqrt(key.shape[-1]), axis=-1)
     ((name, maps),) = attention_maps(model, tensors()).items()
     assert name == f"self-attention (γ = {float(layer.gamma):.2g})"
     np.testing.assert_allclose(maps, weights.mean(axis=1).reshape(2, 32, 32), atol=1e-5)
@@ -241,7 +223,7 @@ def test_fusion_by_clinical_and_by_image_tokens(tiny_backbone):
     layer = model.get_layer("fusion")
     wq, bq, wk, bk = (np.asarray(weight, "float64") for weight in layer.attention.weights[:4])
     query, key = (np.einsum("ntw,whd->nhtd", entering(model, layer), w) + b[:, None] for w, b in ((wq, bq), (wk, bk)))
-    mean = softmax(query @ key.transpose(0, 1, 3, 2) / np.sqrt(wq.shape[2])).mean(axis=1)
+    mean = softmax(query @ key.transpose(0, 1, 3, 2) / np.sqrt(wq.shape[2]), axis=-1).mean(axis=1)
     maps, side = attention_maps(model, tensors()), round(np.sqrt(mean.shape[1] - 1))
     assert list(maps) == ["fusion, by the clinical token", "fusion, by the image tokens"]
     np.testing.assert_allclose(maps["fusion, by the clinical token"], mean[:, 0, 1:].reshape(2, side, side), atol=1e-4)

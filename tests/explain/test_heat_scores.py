@@ -71,29 +71,24 @@ def mask_of(rows: slice, columns: slice) -> np.ndarray:
     return mask
 
 
-def test_masks_are_cut_and_resized_as_the_scan(tmp_path):
-    # The box is rows and columns 4 to 11, a pixel of the model's image is 2 × 2 of them.
-    write(tmp_path / "a.png", mask_of(slice(0, 8), slice(4, 8)))
-    write(tmp_path / "b.png", mask_of(slice(10, 12), slice(10, 12)))
-    expected = np.zeros((4, 4), bool)
-    expected[:2, :2] = True
-    np.testing.assert_array_equal(read_lesion([tmp_path / "a.png"], SCAN, PLAIN), expected)
-    expected[3, 3] = True
-    np.testing.assert_array_equal(read_lesion([tmp_path / "a.png", tmp_path / "b.png"], SCAN, PLAIN), expected)
+OUTLINE = mask_of(slice(4, 12), slice(4, 12)) - mask_of(slice(5, 11), slice(5, 11))
 
 
-def test_an_outline_stands_for_what_it_encloses(tmp_path):
-    outline = mask_of(slice(4, 12), slice(4, 12))
-    outline[5:11, 5:11] = 0
-    write(tmp_path / "outline.png", outline)
-    assert read_lesion([tmp_path / "outline.png"], SCAN, PLAIN).all()
-
-
-def test_a_lesion_of_one_pixel_is_kept(tmp_path):
-    write(tmp_path / "dot.png", mask_of(slice(7, 8), slice(5, 6)))
-    expected = np.zeros((4, 4), bool)
-    expected[1, 0] = True
-    np.testing.assert_array_equal(read_lesion([tmp_path / "dot.png"], SCAN, PLAIN), expected)
+@pytest.mark.parametrize(
+    ("masks", "expected"),
+    [
+        ([mask_of(slice(0, 8), slice(4, 8))], [(0, 0), (0, 1), (1, 0), (1, 1)]),
+        ([mask_of(slice(4, 6), slice(4, 6)), mask_of(slice(10, 12), slice(10, 12))], [(0, 0), (3, 3)]),
+        ([mask_of(slice(7, 8), slice(5, 6))], [(1, 0)]),  # of one pixel
+        ([OUTLINE], list(np.ndindex(4, 4))),  # stands for what it encloses
+    ],
+)
+def test_masks_are_put_together_filled_and_cut_and_resized_as_the_scan(tmp_path, masks, expected):
+    """The box is rows and columns 4 to 11, a pixel of the model's image is 2 × 2 of them."""
+    paths = [tmp_path / f"{number}.png" for number in range(len(masks))]
+    for path, mask in zip(paths, masks, strict=True):
+        write(path, mask)
+    assert list(map(tuple, np.argwhere(read_lesion(paths, SCAN, PLAIN)))) == expected
 
 
 def test_an_empty_mask_is_no_lesion(tmp_path):
