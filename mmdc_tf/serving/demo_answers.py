@@ -130,12 +130,8 @@ class Answers:
         return tables
 
     def example(self, turn: int) -> Example:
-        """Draws a phantom of the kind of images that the model takes, of another class at each turn; no patient's.
-
-        Where the recipe is for any image, a class "malignant" without age and density stands for ultrasound.
-        """
-        ultrasound = not self.card.takes_metadata and "malignant" in self.card.class_names
-        ultrasound = self.card.modality == "ultrasound" if self.card.modality else ultrasound
+        """Draws a phantom of the model's modality, a mammogram where it is not known, of another class at each turn."""
+        ultrasound = self.card.modality == "ultrasound"
         label = (("malignant" if ultrasound else "cancer"), "benign", "normal")[turn % 3]
         name, seed = f"phantom-{label}-{turn + 1}.png", FIRST_SEED + turn
         if ultrasound:
