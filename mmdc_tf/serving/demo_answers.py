@@ -42,14 +42,6 @@ class Answer(NamedTuple):
     problem: str = ""
 
 
-class Spread(NamedTuple):
-    """How far a row's models differ on a scan: their folders, and the range of each class's calibrated probability."""
-
-    trainings: tuple[str, ...]
-    lowest: dict[str, float]
-    highest: dict[str, float]
-
-
 class Example(NamedTuple):
     """A phantom scan: its file's name, uint8 (H, W) or (H, W, 3), what was drawn, age and density if it has them."""
 
@@ -95,8 +87,8 @@ class Answers:
                 answers.append(Answer(Path(path).name, None, sentence(error, path)))
         return answers + [Answer(Path(path).name, None, too_many) for path in paths[MOST_SCANS:]]
 
-    def spread(self, path: str, prediction: Prediction) -> Spread | None:
-        """The range of the probabilities over the row's models, each calibrated by itself; None with one model.
+    def spread(self, path: str, prediction: Prediction) -> pd.DataFrame | None:
+        """What each of the row's models says, a line a model, named by its folder, a column a class; None with one.
 
         Raises:
             ConfigurationError: another model of the row cannot be loaded.
@@ -105,8 +97,8 @@ class Answers:
             return None
         given = [prediction.age.number], [prediction.density.number]
         found = [list(prediction.probabilities.values()), *(one.vary(path, *given)[0] for one in self._other_models)]
-        ends = (dict(zip(self.card.class_names, end(found, axis=0).tolist(), strict=True)) for end in (np.min, np.max))
-        return Spread(tuple(file.parent.name for file in (self._file, *self.others)), *ends)
+        names = [file.parent.name for file in (self._file, *self.others)]
+        return pd.DataFrame(found, index=names, columns=list(self.card.class_names))
 
     @functools.cached_property
     def _other_models(self) -> list[Predictor]:

@@ -16,7 +16,7 @@ from mmdc_tf.evaluation.text import fixed
 from mmdc_tf.explain.drawing import pixels
 from mmdc_tf.io import page_templates, picture_address
 from mmdc_tf.serving.card import ModelCard
-from mmdc_tf.serving.demo_answers import DENSITIES, Answer, Spread
+from mmdc_tf.serving.demo_answers import DENSITIES, Answer
 from mmdc_tf.serving.explanation import MEANING, Explanation, heat_panels
 from mmdc_tf.serving.output import HEADER, UNKNOWN, MetadataValue, Prediction, introduction, measure
 
@@ -75,7 +75,7 @@ def overview(answers: Sequence[Answer], card: ModelCard) -> str:
     return _render("demo_overview.html.j2", columns=columns, answers=answers, notice=card.notice)
 
 
-def verdict(answer: Answer, card: ModelCard, spread: Spread | None = None, note: str = ONE_MODEL) -> str:
+def verdict(answer: Answer, card: ModelCard, spread: pd.DataFrame | None = None, note: str = ONE_MODEL) -> str:
     """What the model says of a scan: probabilities, decision, age and density, flags; or the problem.
 
     ``note`` says why there is no ``spread`` over the row's models, or none yet.
@@ -83,8 +83,8 @@ def verdict(answer: Answer, card: ModelCard, spread: Spread | None = None, note:
     one = answer.prediction
     if one is None:
         return paragraph(f"{answer.name}: {answer.problem}", problem=True)
-    if spread:
-        names = f"{len(spread.trainings)} trained models of this row ({', '.join(spread.trainings)})"
+    if spread is not None:
+        names = f"{len(spread)} trained models of this row ({', '.join(spread.index)})"
         note = f"Interval: lowest to highest over {names}: {NOT_SURE}"
     seen = " ".join(text for text in (one.laterality, one.view) if text)
     metadata = [_told("Age", one.age, " years"), _told("Density", one.density, "")]
@@ -93,7 +93,7 @@ def verdict(answer: Answer, card: ModelCard, spread: Spread | None = None, note:
         name=answer.name,
         measure=f"{measure(card)}{card.mark}",
         probabilities=one.probabilities,
-        spread=spread,
+        ends=None if spread is None else (spread.min(), spread.max()),
         interval=note,
         decision=_decision(one, card),
         metadata=" ".join([*metadata, *([f"View in the DICOM header: {seen}."] if seen else [])]),

@@ -28,7 +28,7 @@ from mmdc_tf.preprocessing import PreprocessedScan, get_recipe, preprocess_file
 from mmdc_tf.serving import demo_views as views
 from mmdc_tf.serving.card import MOST_MODELS, ModelCard, read_card, row_models
 from mmdc_tf.serving.demo import Events
-from mmdc_tf.serving.demo_answers import LONGEST, MOST_SCANS, Answer, Answers, Spread
+from mmdc_tf.serving.demo_answers import LONGEST, MOST_SCANS, Answer, Answers
 from mmdc_tf.serving.demo_server import listen, private_folder
 from mmdc_tf.serving.explanation import GRAD_CAM, Explanation, heat_panels
 from mmdc_tf.serving.output import GIVEN, HEADER, UNKNOWN, MetadataValue, Prediction
@@ -65,7 +65,7 @@ def image(tmp_path) -> str:
     return str(write_image(tmp_path / "a.png", scan()))
 
 
-def test_the_interval_is_the_range_over_the_row(saved, tmp_path, image):
+def test_each_model_of_the_row_is_asked(saved, tmp_path, image):
     row = tmp_path / "run" / "row" / "leak-free"
     for fold in range(2):
         folder = shutil.copytree(saved(), row / f"fold{fold}-seed0")
@@ -74,9 +74,8 @@ def test_the_interval_is_the_range_over_the_row(saved, tmp_path, image):
     prediction = answers.predict([image], 61, None)[0].prediction
     spread = answers.spread(image, prediction)
     every = np.stack([by_hand(row / "fold0-seed0", image, [(61, NAN)], temperature)[0] for temperature in (1.5, 2.5)])
-    assert spread.trainings == ("fold0-seed0", "fold1-seed0")
-    np.testing.assert_allclose(list(spread.lowest.values()), every.min(axis=0), atol=1e-5)
-    np.testing.assert_allclose(list(spread.highest.values()), every.max(axis=0), atol=1e-5)
+    assert spread.index.tolist() == ["fold0-seed0", "fold1-seed0"]
+    np.testing.assert_allclose(spread, every, atol=1e-5)
     assert np.ptp(every, axis=0).min() > 1e-3
     np.testing.assert_allclose(list(prediction.probabilities.values()), every[0], atol=1e-5)
     alone = Answers(saved() / "model.keras")
@@ -181,7 +180,7 @@ def test_an_answer_says_what_is_to_be_known():
     flags += "lut_bits_corrected,presentation_shape_differs,age_differs_from_header,other_view_missing,not_calibrated"
     text = views.verdict(Answer("a.png", replace(ONE, flags=tuple(flags.split(",")))), CARD)
     assert text.count("<li>") == 13 and "_" not in text.split("Mind:")[1]  # each is a sentence
-    spread = Spread(("fold0-seed0", "fold1-seed0"), {**SHARES, "cancer": 0.125}, {**SHARES, "cancer": 0.875})
+    spread = pd.DataFrame([{**SHARES, "cancer": 0.125}, {**SHARES, "cancer": 0.875}], ["fold0-seed0", "fold1-seed0"])
     text = views.verdict(Answer("a.png", ONE), CARD, spread)
     assert "0.125–0.875" in text and "left:12.5%;right:12.5%" in text
     assert "over 2 trained models of this row (fold0-seed0, fold1-seed0)" in text
