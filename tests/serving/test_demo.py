@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import struct
 import tempfile
 import time
-import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -124,14 +122,9 @@ def test_a_model_without_metadata_has_nothing_to_change(saved, image):
 
 def test_bad_files_and_values_are_sentences_and_the_others_are_answered(saved, tmp_path, image):
     (tmp_path / "text.png").write_text("no picture")
-    (tmp_path / "empty.png").write_bytes(b"")
-    header = b"IHDR" + struct.pack(">IIBBBBB", 30_000, 30_000, 8, 0, 0, 0, 0)  # it claims 900 million pixels
-    chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
-    (tmp_path / "giant.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk + struct.pack(">I", 0) + b"IDAT")
-    names, answers = ["text.png", "empty.png", "absent.png", "giant.png"], Answers(saved() / "model.keras")
+    names, answers = ["text.png", "absent.png"], Answers(saved() / "model.keras")
     *broken, good = answers.predict([*(str(tmp_path / name) for name in names), image], None, None)
-    reasons = ("not a decodable image", "empty file", "No such file", "its header claims 30,000 × 30,000 pixels")
-    for one, name, reason in zip(broken, names, reasons, strict=True):
+    for one, name, reason in zip(broken, names, ("not a decodable image", "No such file"), strict=True):
         assert one.prediction is None and one.problem.startswith("Expected a")
         assert f"Received: {name} ({reason}" in one.problem and str(tmp_path) not in one.problem
     assert good.prediction is not None and good.problem == ""
@@ -249,17 +242,10 @@ def events(saved, tmp_path) -> Events:
     return Events(Answers(saved() / "model.keras"), tmp_path / "kept")
 
 
-def test_a_new_scan_has_neither_age_nor_density_of_the_one_before(events, tmp_path):
-    scans: list[str] = []
-    files, _, source, age, density, *_ = events.on_example(scans, 0)
-    assert source == GIVEN and 25 <= age <= 92 and density in "1234" and Path(files[0]).is_file()
+def test_an_age_can_be_withheld(events, tmp_path):
     path = str(write_dicom(tmp_path / "next.dcm", scan(), PatientAge="058Y", Modality="MG"))
-    source, density, *_, verdict, details = events.on_uploads(scans, [path])
-    assert (source, density) == (HEADER, UNKNOWN) and "Looking at the scan" in verdict and details == ""
-    updates = list(events.answer(scans, [path], 0, source, age, density))
-    assert any("58 years (from the DICOM header)" in str(verdict) for _, verdict, _ in updates)
-    withheld = list(events.answer(scans, [path], 0, UNKNOWN, age, density))
-    assert "Age: unknown; the DICOM header says 58." in str(withheld[-1])
+    for source, words in ((HEADER, "Age: 58 years (from"), (UNKNOWN, "Age: unknown; the DICOM header says 58.")):
+        assert words in str(list(events.answer([path], [path], 0, source, 70, UNKNOWN)))
 
 
 def test_the_answer_that_is_shown_belongs_to_the_last_scan(events, tmp_path):
@@ -275,7 +261,7 @@ def test_the_answer_that_is_shown_belongs_to_the_last_scan(events, tmp_path):
     assert "second.png" in str(list(events.answer(scans, second, 0, HEADER, None, UNKNOWN)))
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
 def test_nothing_is_left_behind_whatever_ends_it(name, monkeypatch):
     monkeypatch.setattr(os, "environ", os.environ.copy())
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
