@@ -18,20 +18,17 @@ from mmdc_tf.datasets.images import read_image
 from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.datasets.phantom import draw_mammogram, draw_ultrasound, mammogram_patients, ultrasound_scans
 from mmdc_tf.datasets.schema import NOTICE
-from mmdc_tf.errors import InputError
 from mmdc_tf.preprocessing import PreprocessedScan, preprocess_scan
 from mmdc_tf.serving.card import ModelCard, load_model, row_models
 from mmdc_tf.serving.explanation import Explainer
 from mmdc_tf.serving.output import Prediction
-from mmdc_tf.serving.predictor import Predictor
+from mmdc_tf.serving.predictor import FAILURES, Predictor
 
 AGES, DENSITIES = tuple(range(30, 91, 5)), (1, 2, 3, 4)
 MOST_SCANS = 20
 LONGEST = 480  # side of a step's picture, in pixels
 FIRST_SEED, COHORT = 1_000, 12
 """Of example phantoms: far from the seeds of runs, whose phantoms a model may have been trained on."""
-FAILURES = (OSError, InputError, RuntimeError, MemoryError)
-"""What a file or value may cause; anything else is a fault of the program."""
 
 
 class Answer(NamedTuple):
