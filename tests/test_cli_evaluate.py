@@ -31,12 +31,8 @@ def test_each_model_their_mean_and_the_ensemble(row, busi, capsys):
     assert code == 0
     assert "18 images; not searched for copies" in out and RESEARCH_USE in out
     scores = pd.read_csv(row / "external-busi.csv").set_index("model")
-    assert list(scores.index) == [
-        "fold0-seed0",
-        "fold1-seed0",
-        "mean of the models' scores",
-        "mean of their probabilities",
-    ]
+    together = ["mean of the models' scores", "mean of their probabilities"]
+    assert list(scores.index) == ["fold0-seed0", "fold1-seed0", *together]
     # the two models are the same, and so are all four lines
     np.testing.assert_allclose(scores["accuracy"], scores["accuracy"].iloc[0])
     np.testing.assert_allclose(scores["auc_ci_low"], scores["auc_ci_low"].iloc[0], atol=1e-6)
@@ -95,16 +91,13 @@ def test_the_report_and_the_cards_say_it(row, busi, tmp_path, capsys):
     assert "- External validation: see the end of this card." in text
 
 
-def test_two_models_are_compared_on_the_same_external_images(row, busi, tmp_path, capsys, tiny_backbone):
-    files = []
-    for name, card in (("one", CARD), ("other", CARD)):
-        folder = write_model(tmp_path / name, "backbone_classifier", card=card, backbone=tiny_backbone)
-        assert ended(capsys, "evaluate", "--model", folder, "--dataset", "busi", "--root", busi)[0] == 0
-        files.append(folder / "external-busi-predictions.csv")
-    other = pd.read_csv(files[1])
-    other["y_pred"] = other["y_true"]  # one that is always right
-    other.to_csv(files[1], index=False)
-    right = (pd.read_csv(files[0]).eval("y_true == y_pred")).mean()
-    code, out, _ = ended(capsys, "compare", files[1], "--baseline", files[0])
+def test_two_models_are_compared_on_the_same_external_images(busi, tmp_path, capsys, tiny_backbone):
+    folder = write_model(tmp_path / "one", "backbone_classifier", card=CARD, backbone=tiny_backbone)
+    assert ended(capsys, "evaluate", "--model", folder, "--dataset", "busi", "--root", busi)[0] == 0
+    file, other = folder / "external-busi-predictions.csv", tmp_path / "always-right.csv"
+    predictions = pd.read_csv(file)
+    predictions.assign(y_pred=predictions["y_true"]).to_csv(other, index=False)
+    right = (predictions["y_true"] == predictions["y_pred"]).mean()
+    code, out, _ = ended(capsys, "compare", other, "--baseline", file)
     assert code == 0 and f"{100 * (1 - right):+.2f} (" in out
     assert "18 samples, 18 groups" in out

@@ -89,6 +89,7 @@ def _explain_one(
     from mmdc_tf.preprocessing.scan_folder import masks_in
     from mmdc_tf.report.figures import write_png
     from mmdc_tf.serving.explanation import heat_figure, score_text
+    from mmdc_tf.serving.predictor import FAILURES
 
     def complain(text: str) -> None:
         problems.append(" ".join(text.split()))
@@ -97,7 +98,7 @@ def _explain_one(
     card, lesion = explainer.card, None
     try:
         explanation = explainer.explain(path, options.class_name, options.age, options.density)
-    except (InputError, OSError, RuntimeError, MemoryError) as error:
+    except FAILURES as error:
         complain(f"{path.name}: {error}")
         return {}
     try:

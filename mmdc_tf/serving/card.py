@@ -27,8 +27,7 @@ def model_file(path: str | Path) -> Path:
     """The saved model: the file itself, or ``model.keras`` in a training's folder.
 
     Raises:
-        ConfigurationError: there is no such file; names a training's folder below the one given, or one that is
-            written alike.
+        ConfigurationError: there is no such file; names one below the folder given, or one that is written alike.
     """
     given = Path(path).expanduser()
     file = given / MODEL if given.is_dir() else given
@@ -48,11 +47,7 @@ def model_file(path: str | Path) -> Path:
 
 
 def read_card(file: Path) -> ModelCard:
-    """Reads the card beside a saved model.
-
-    Raises:
-        ConfigurationError: it is absent, not a card, or of a recipe that is another today.
-    """
+    """The card beside a saved model; ``ConfigurationError`` where it is absent, no card, or of another recipe today."""
     path = file.with_name(CARD)
     if not path.is_file():
         raise ConfigurationError(
@@ -82,8 +77,7 @@ def load_model(path: str | Path, card: ModelCard | None = None) -> tuple[keras.M
         card: of ``read_card`` on that file, where it was read before; None to read it.
 
     Raises:
-        ConfigurationError: the model or card is absent, broken, or of another model, or of another version's recipe;
-            or the model takes no image.
+        ConfigurationError: the model or card is absent, broken, or of another model; or the model takes no image.
     """
     from mmdc_tf.models.saved_model import load_saved_model
 

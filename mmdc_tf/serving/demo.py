@@ -14,10 +14,10 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from mmdc_tf.datasets.phantom import write_image
 from mmdc_tf.datasets.schema import AGE_RANGE
 from mmdc_tf.serving import demo_views as views
-from mmdc_tf.serving.demo_answers import DENSITIES, FAILURES, MOST_SCANS, Answers, sentence
+from mmdc_tf.serving.demo_answers import DENSITIES, MOST_SCANS, Answers, sentence
 from mmdc_tf.serving.demo_server import HOST
 from mmdc_tf.serving.output import GIVEN, HEADER, UNKNOWN, Prediction
-from mmdc_tf.serving.predictor import checked
+from mmdc_tf.serving.predictor import FAILURES, checked
 
 LARGEST = 50
 """Megabytes of a file."""

@@ -18,20 +18,17 @@ from mmdc_tf.datasets.images import read_image
 from mmdc_tf.datasets.opencv import cv2
 from mmdc_tf.datasets.phantom import draw_mammogram, draw_ultrasound, mammogram_patients, ultrasound_scans
 from mmdc_tf.datasets.schema import NOTICE
-from mmdc_tf.errors import InputError
 from mmdc_tf.preprocessing import PreprocessedScan, preprocess_scan
 from mmdc_tf.serving.card import ModelCard, load_model, row_models
 from mmdc_tf.serving.explanation import Explainer
 from mmdc_tf.serving.output import Prediction
-from mmdc_tf.serving.predictor import Predictor
+from mmdc_tf.serving.predictor import FAILURES, Predictor
 
 AGES, DENSITIES = tuple(range(30, 91, 5)), (1, 2, 3, 4)
 MOST_SCANS = 20
 LONGEST = 480  # side of a step's picture, in pixels
 FIRST_SEED, COHORT = 1_000, 12
 """Of example phantoms: far from the seeds of runs, whose phantoms a model may have been trained on."""
-FAILURES = (OSError, InputError, RuntimeError, MemoryError)
-"""What a file or value may cause; anything else is a fault of the program."""
 
 
 class Answer(NamedTuple):
@@ -40,14 +37,6 @@ class Answer(NamedTuple):
     name: str
     prediction: Prediction | None
     problem: str = ""
-
-
-class Spread(NamedTuple):
-    """How far a row's models differ on a scan: their folders, and the range of each class's calibrated probability."""
-
-    trainings: tuple[str, ...]
-    lowest: dict[str, float]
-    highest: dict[str, float]
 
 
 class Example(NamedTuple):
@@ -96,8 +85,8 @@ class Answers:
                 answers.append(Answer(Path(path).name, None, sentence(error, path)))
         return answers + [Answer(Path(path).name, None, too_many) for path in paths[MOST_SCANS:]]
 
-    def spread(self, path: str, prediction: Prediction) -> Spread | None:
-        """The range of the probabilities over the row's models, each calibrated by itself; None with one model.
+    def spread(self, path: str, prediction: Prediction) -> pd.DataFrame | None:
+        """What each of the row's models says, a line a model, named by its folder, a column a class; None with one.
 
         Raises:
             ConfigurationError: another model of the row cannot be loaded.
@@ -106,8 +95,8 @@ class Answers:
             return None
         given = [prediction.age.number], [prediction.density.number]
         found = [list(prediction.probabilities.values()), *(one.vary(path, *given)[0] for one in self._other_models)]
-        ends = (dict(zip(self.card.class_names, end(found, axis=0).tolist(), strict=True)) for end in (np.min, np.max))
-        return Spread(tuple(file.parent.name for file in (self._file, *self.others)), *ends)
+        names = [file.parent.name for file in (self._file, *self.others)]
+        return pd.DataFrame(found, index=names, columns=list(self.card.class_names))
 
     @functools.cached_property
     def _other_models(self) -> list[Predictor]:
@@ -131,12 +120,8 @@ class Answers:
         return tables
 
     def example(self, turn: int) -> Example:
-        """Draws a phantom of the kind of images that the model takes, of another class at each turn; no patient's.
-
-        Where the recipe is for any image, a class "malignant" without age and density stands for ultrasound.
-        """
-        ultrasound = not self.card.takes_metadata and "malignant" in self.card.class_names
-        ultrasound = self.card.modality == "ultrasound" if self.card.modality else ultrasound
+        """Draws a phantom of the model's modality, a mammogram where it is not known, of another class at each turn."""
+        ultrasound = self.card.modality == "ultrasound"
         label = (("malignant" if ultrasound else "cancer"), "benign", "normal")[turn % 3]
         name, seed = f"phantom-{label}-{turn + 1}.png", FIRST_SEED + turn
         if ultrasound:

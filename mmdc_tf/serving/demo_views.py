@@ -16,9 +16,9 @@ from mmdc_tf.evaluation.text import fixed
 from mmdc_tf.explain.drawing import pixels
 from mmdc_tf.io import page_templates, picture_address
 from mmdc_tf.serving.card import ModelCard
-from mmdc_tf.serving.demo_answers import DENSITIES, Answer, Spread
+from mmdc_tf.serving.demo_answers import DENSITIES, Answer
 from mmdc_tf.serving.explanation import MEANING, Explanation, heat_panels
-from mmdc_tf.serving.output import HEADER, UNKNOWN, MetadataValue, Prediction, introduction
+from mmdc_tf.serving.output import HEADER, UNKNOWN, MetadataValue, Prediction, introduction, measure
 
 FLAGS = {
     "blank": "The scan has one value everywhere: there is nothing to see in it.",
@@ -75,29 +75,25 @@ def overview(answers: Sequence[Answer], card: ModelCard) -> str:
     return _render("demo_overview.html.j2", columns=columns, answers=answers, notice=card.notice)
 
 
-def verdict(answer: Answer, card: ModelCard, spread: Spread | None = None, note: str = ONE_MODEL) -> str:
+def verdict(answer: Answer, card: ModelCard, spread: pd.DataFrame | None = None, note: str = ONE_MODEL) -> str:
     """What the model says of a scan: probabilities, decision, age and density, flags; or the problem.
 
-    Args:
-        answer: with a prediction or a problem.
-        card: the model's.
-        spread: over the row's models; None where there is none, or none yet.
-        note: why there is none.
+    ``note`` says why there is no ``spread`` over the row's models, or none yet.
     """
     one = answer.prediction
     if one is None:
         return paragraph(f"{answer.name}: {answer.problem}", problem=True)
-    if spread:
-        names = f"{len(spread.trainings)} trained models of this row ({', '.join(spread.trainings)})"
+    if spread is not None:
+        names = f"{len(spread)} trained models of this row ({', '.join(spread.index)})"
         note = f"Interval: lowest to highest over {names}: {NOT_SURE}"
     seen = " ".join(text for text in (one.laterality, one.view) if text)
     metadata = [_told("Age", one.age, " years"), _told("Density", one.density, "")]
     return _render(
         "demo_verdict.html.j2",
         name=answer.name,
-        measure=f"{'probability' if card.temperature is None else 'calibrated probability'}{card.mark}",
+        measure=f"{measure(card)}{card.mark}",
         probabilities=one.probabilities,
-        spread=spread,
+        ends=None if spread is None else (spread.min(), spread.max()),
         interval=note,
         decision=_decision(one, card),
         metadata=" ".join([*metadata, *([f"View in the DICOM header: {seen}."] if seen else [])]),
@@ -143,7 +139,7 @@ def heats(explanation: Explanation, card: ModelCard) -> str:
 def steps(pictures: Mapping[str, np.ndarray], card: ModelCard) -> str:
     """The preprocessing, step by step."""
     told = STEPS.format(recipe=card.recipe.name)
-    return paragraph(told, "Preprocessing, step by step") + _pictures(pictures, "narrow", captions=True)
+    return paragraph(told, "Preprocessing, step by step") + _pictures(pictures, "narrow")
 
 
 def changes(found: Mapping[str, pd.DataFrame], prediction: Prediction, card: ModelCard) -> str:
@@ -181,8 +177,7 @@ def curves(name: str, shares: pd.DataFrame, prediction: Prediction, card: ModelC
         threshold = printable(f"threshold of {card.positive_class}")
         axes.axhline(card.threshold, color="grey", linewidth=1, linestyle="--", label=threshold)
     axes.set_xticks([left, *ticks], ["un-\nknown", *map(str, ticks)])
-    measure = "probability" if card.temperature is None else "calibrated probability"
-    axes.set(xlabel=label, ylabel=measure, ylim=(-0.03, 1.03), axisbelow=True)
+    axes.set(xlabel=label, ylabel=measure(card), ylim=(-0.03, 1.03), axisbelow=True)
     axes.grid(axis="y", linewidth=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
@@ -191,13 +186,13 @@ def curves(name: str, shares: pd.DataFrame, prediction: Prediction, card: ModelC
     return figure
 
 
-def _pictures(shown: Mapping[str, np.ndarray], kind: str = "", captions: bool = False) -> str:
-    """Pictures, uint8 (h, w) or RGB (h, w, 3), beside or below each other; "wide" for few, "narrow" for many."""
+def _pictures(shown: Mapping[str, np.ndarray], kind: str = "") -> str:
+    """Pictures, uint8 (h, w) or RGB (h, w, 3), beside or below each other: few and "wide", many and "narrow"."""
     content = {}
     for name, image in shown.items():
         flipped = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
         content[name] = picture_address(cv2.imencode(".png", flipped)[1].tobytes())
-    return _render("demo_pictures.html.j2", pictures=content, kind=kind, captions=captions)
+    return _render("demo_pictures.html.j2", pictures=content, kind=kind)
 
 
 def _render(template: str, **content: Any) -> str:

@@ -19,6 +19,7 @@ from mmdc_tf.explain.gradcam import attention_maps, enlarged, fine_layer, grad_c
 from mmdc_tf.explain.heat_scores import HeatScore, heat_score, read_lesion
 from mmdc_tf.preprocessing import PreprocessedScan
 from mmdc_tf.serving.card import ModelCard, load_model
+from mmdc_tf.serving.output import measure
 from mmdc_tf.serving.predictor import Predictor, checked
 
 GRAD_CAM, LAYER_CAM = "Grad-CAM", "LayerCAM"
@@ -58,11 +59,7 @@ class Explainer(Predictor):
     """A ``Predictor`` that also says where it looks. ``load_explainer`` makes one."""
 
     def class_index(self, name: str) -> int:
-        """The place of a class among the model's.
-
-        Raises:
-            ConfigurationError: it is none of them; the message suggests the nearest.
-        """
+        """The place of a class among the model's; ``ConfigurationError`` for a name that is none of them."""
         names = self.card.class_names
         if name not in names:
             raise ConfigurationError(
@@ -91,11 +88,10 @@ class Explainer(Predictor):
             ConfigurationError: an unknown class.
             InputError, RuntimeError: a value out of range, or as ``preprocess_scan``.
         """
-        index = None if class_name is None else self.class_index(class_name)
         sample = self._sample(Path(path), checked("age", age), checked("density", density))
         inputs = self._tensors([sample])
         probabilities = self.card.calibrated(self._probabilities(inputs))[0]
-        index = int(probabilities.argmax()) if index is None else index
+        index = int(probabilities.argmax()) if class_name is None else self.class_index(class_name)
         heats = {GRAD_CAM: grad_cam(self.model, inputs, index, grad_cam_layer(self.model))[0]}
         if self.fine_layer is not None:
             heats[LAYER_CAM] = layer_cam(self.model, inputs, index, self.fine_layer)[0]
@@ -183,12 +179,9 @@ def heat_figure(
     lesion: np.ndarray | None,
     scores: Mapping[str, HeatScore | None],
 ) -> Figure:
-    """The preprocessed image, then a panel a heatmap; the card's notice stands below.
+    """The preprocessed image of the scan ``name``, then a panel a heatmap; the card's notice stands below.
 
     Args:
-        explanation: as from ``Explainer.explain``.
-        card: the model's.
-        name: of the scan, for the title.
         lesion: bool (S, S), outlined; None where there is none.
         scores: name of a heatmap to its score, which stands above it; empty without a lesion.
     """
@@ -199,9 +192,9 @@ def heat_figure(
     figure = Figure(figsize=(width, sum(bands)), layout="constrained")
     top, middle, bottom = np.asarray(figure.subfigures(3, 1, height_ratios=bands))
     pairs = zip(card.class_names, explanation.probabilities, strict=True)
-    kind = "probability" if card.temperature is None else "calibrated probability"
+    shares = ", ".join(f"{label} {share:.2f}" for label, share in pairs)
     shown = name if len(name) <= LONGEST_NAME else f"…{name[-LONGEST_NAME:]}"
-    title = (shown, f"{kind}: {', '.join(f'{label} {share:.2f}' for label, share in pairs)}{card.mark}")
+    title = (shown, f"{measure(card)}: {shares}{card.mark}")
     top.text(0.5, 0.5, "\n".join(map(printable, title)), ha="center", va="center", parse_math=False)
     panels = middle.subplots(1, 1 + len(explanation.heats))
     draw_image(panels[0], explanation.scan.image[..., 0], "preprocessed image")  # of every recipe the grey image
@@ -218,9 +211,8 @@ def heat_panels(explanation: Explanation, card: ModelCard) -> dict[str, Figure]:
     """A figure a heatmap, over the preprocessed image: for a page that arranges them by its width."""
     figures = {}
     for kind in explanation.heats:
-        figures[kind] = Figure(
-            figsize=(PANEL_WIDTH, PANEL_HEIGHT + 0.4), layout="compressed"
-        )  # images keep their shape
+        # compressed: images keep their shape
+        figures[kind] = Figure(figsize=(PANEL_WIDTH, PANEL_HEIGHT + 0.4), layout="compressed")
         _draw_panel(figures[kind].subplots(), explanation, card, kind, {})
     return figures
 
@@ -237,8 +229,8 @@ def _draw_panel(
     elif kind in scores:
         lines.append(score_text(scores[kind]))
     draw_image(axes, explanation.scan.image[..., 0], "\n".join(map(printable, lines)))
-    measure = "heat" if of_class else "attention"
-    draw_scale(axes.figure, draw_heat(axes, heat), axes, measure, orientation="horizontal", fraction=0.05)
+    what = "heat" if of_class else "attention"
+    draw_scale(axes.figure, draw_heat(axes, heat), axes, what, orientation="horizontal", fraction=0.05)
 
 
 def score_text(score: HeatScore | None) -> str:

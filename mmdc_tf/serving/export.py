@@ -82,19 +82,22 @@ def require_place(place: Path, form: ExportFormat, card: Path) -> None:
     Raises:
         ConfigurationError: the name is of another kind of file, or something else is there.
     """
-    content = {path.name for path in place.iterdir()} if place.is_dir() else set()
-    earlier = not content or (SAVED_MODEL in content and content <= FOLDER_CONTENT)
-    copy, expected = card_place(place, form), ""
+    copy = card_place(place, form)
     if form.suffix and place.suffix.lower() != form.suffix:
         expected, received = f"a file that ends in {form.suffix}", "it does not"
-    elif place.exists() and not (place.is_file() if form.suffix else place.is_dir() and earlier):
+    elif place.exists() and not (place.is_file() if form.suffix else _is_export(place)):
         expected, received = f"a new place, or an earlier export as {form.name}", "something else is there"
     elif form.suffix and copy.exists() and not _is_replaceable(copy, card):
         expected, received = f"a place beside which {copy.name} is free for the card", "another file has that name"
-    if expected:
-        raise ConfigurationError(
-            f"Expected {expected}. Received: output={place} ({received}). Choose another --output."
-        )
+    else:
+        return
+    raise ConfigurationError(f"Expected {expected}. Received: output={place} ({received}). Choose another --output.")
+
+
+def _is_export(place: Path) -> bool:
+    """Whether it is a folder with an earlier SavedModel and nothing else, or an empty one."""
+    content = {path.name for path in place.iterdir()} if place.is_dir() else {""}
+    return not content or (SAVED_MODEL in content and content <= FOLDER_CONTENT)
 
 
 def _is_replaceable(copy: Path, card: Path) -> bool:

@@ -17,13 +17,9 @@ PATH_COLUMN, VALUES = "image_path", ("age", "density")
 
 @dataclass(frozen=True)
 class Listing:
-    """What is to be predicted.
+    """What is to be predicted: images, none twice, and notes for the user.
 
-    Args:
-        paths: the images, none twice.
-        ages: for each; None where none is given, NaN for "unknown".
-        densities: in the same way.
-        notes: what a user must know, a line each.
+    Of each image the age and density: None where none is given, NaN for "unknown".
     """
 
     paths: tuple[Path, ...]
@@ -51,8 +47,7 @@ def list_images(paths: Sequence[Path], table: Path | None, age: float | None, de
     for image in found:
         images.setdefault(image.resolve(), image)
     given = [rows.get(real) for real in images]
-    unused = len(rows) - sum(row is not None for row in given)
-    if unused:
+    if unused := len(rows.keys() - images.keys()):
         notes.append(f"rows of {table} for images that are not asked for: {unused:,}")
     if table is not None and None in given:
         notes.append(f"images without a row in {table}: {given.count(None):,}")

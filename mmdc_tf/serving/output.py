@@ -100,20 +100,25 @@ class Predictions(list[Prediction]):
         return pd.DataFrame(lines)
 
 
+def measure(card: ModelCard) -> str:
+    """What the model's numbers are."""
+    return "probability" if card.temperature is None else "calibrated probability"
+
+
 def introduction(card: ModelCard, file: Path) -> str:
     """What the model is, in a few lines; the last is the card's notice."""
-    lines = [f"model: {file} ({card.name}, recipe {card.recipe.name}, {card.image_size} pixels)"]
-    if card.temperature is None:
-        lines.append("probabilities: not calibrated, as the model gives them")
-    else:
-        lines.append(f"probabilities: calibrated, temperature {card.temperature:.3g}")
+    kind = "not calibrated, as the model gives them"
+    if card.temperature is not None:
+        kind = f"calibrated, temperature {card.temperature:.3g}"
     if card.threshold is None:
         why = "it was not calibrated" if card.temperature is None else "no class was named with --positive-class"
-        lines.append(f"decision: none, since {why} when it was trained")
+        decision = f"none, since {why} when it was trained"
     else:
         asked = f" (sensitivity {card.sensitivity:g}, fitted on: {card.fitted_on})" if card.sensitivity else ""
-        lines.append(f"decision: {card.positive_class} at or above {card.threshold:.3f}{asked}")
-    return "\n".join(map(printable, [*lines, card.notice]))
+        decision = f"{card.positive_class} at or above {card.threshold:.3f}{asked}"
+    model = f"{file} ({card.name}, recipe {card.recipe.name}, {card.image_size} pixels)"
+    lines = (f"model: {model}", f"probabilities: {kind}", f"decision: {decision}", card.notice)
+    return "\n".join(map(printable, lines))
 
 
 def text_table(predictions: Sequence[Prediction]) -> str:

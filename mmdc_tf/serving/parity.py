@@ -63,13 +63,12 @@ RUNTIMES = {"saved_model": load_saved_model, "onnx": load_onnx, "tflite": load_t
 
 @dataclass(frozen=True)
 class Parity:
-    """How near an exported model is to the Keras model.
+    """How near an exported model, quantised or not, is to the Keras model.
 
     Args:
         images: how many were compared.
         largest: difference of a probability between the two, over all images and classes; NaN where one is NaN.
         agreeing: images whose most probable class is the same.
-        quantised: whether the exported model is.
     """
 
     images: int

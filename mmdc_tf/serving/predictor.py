@@ -27,6 +27,9 @@ MEAN_RANGE, LEAST_CONTRAST = (10.0, 200.0), 12.0
 """Grey levels. Of 72 scans of Mini-DDSM and 300 of BUSI, means are 13 to 170 and standard deviations 26 to 84."""
 DICOM_MODALITIES = {"MG": "mammography", "US": "ultrasound"}
 
+FAILURES = (OSError, InputError, RuntimeError, MemoryError)
+"""What a file or value may cause; anything else is a fault of the program."""
+
 PathLike = str | Path
 
 
@@ -106,7 +109,7 @@ class Predictor:
             for one in asked[start : start + BATCH]:
                 try:
                     samples.append(self._sample(*one))
-                except (OSError, InputError, RuntimeError, MemoryError) as error:
+                except FAILURES as error:
                     if on_error is None:
                         raise
                     on_error(one[0], error)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import struct
 import tempfile
 import time
-import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,7 +26,7 @@ from mmdc_tf.preprocessing import PreprocessedScan, get_recipe, preprocess_file
 from mmdc_tf.serving import demo_views as views
 from mmdc_tf.serving.card import MOST_MODELS, ModelCard, read_card, row_models
 from mmdc_tf.serving.demo import Events
-from mmdc_tf.serving.demo_answers import LONGEST, MOST_SCANS, Answer, Answers, Spread
+from mmdc_tf.serving.demo_answers import LONGEST, MOST_SCANS, Answer, Answers
 from mmdc_tf.serving.demo_server import listen, private_folder
 from mmdc_tf.serving.explanation import GRAD_CAM, Explanation, heat_panels
 from mmdc_tf.serving.output import GIVEN, HEADER, UNKNOWN, MetadataValue, Prediction
@@ -65,7 +63,7 @@ def image(tmp_path) -> str:
     return str(write_image(tmp_path / "a.png", scan()))
 
 
-def test_the_interval_is_the_range_over_the_row(saved, tmp_path, image):
+def test_each_model_of_the_row_is_asked(saved, tmp_path, image):
     row = tmp_path / "run" / "row" / "leak-free"
     for fold in range(2):
         folder = shutil.copytree(saved(), row / f"fold{fold}-seed0")
@@ -74,9 +72,8 @@ def test_the_interval_is_the_range_over_the_row(saved, tmp_path, image):
     prediction = answers.predict([image], 61, None)[0].prediction
     spread = answers.spread(image, prediction)
     every = np.stack([by_hand(row / "fold0-seed0", image, [(61, NAN)], temperature)[0] for temperature in (1.5, 2.5)])
-    assert spread.trainings == ("fold0-seed0", "fold1-seed0")
-    np.testing.assert_allclose(list(spread.lowest.values()), every.min(axis=0), atol=1e-5)
-    np.testing.assert_allclose(list(spread.highest.values()), every.max(axis=0), atol=1e-5)
+    assert spread.index.tolist() == ["fold0-seed0", "fold1-seed0"]
+    np.testing.assert_allclose(spread, every, atol=1e-5)
     assert np.ptp(every, axis=0).min() > 1e-3
     np.testing.assert_allclose(list(prediction.probabilities.values()), every[0], atol=1e-5)
     alone = Answers(saved() / "model.keras")
@@ -125,14 +122,9 @@ def test_a_model_without_metadata_has_nothing_to_change(saved, image):
 
 def test_bad_files_and_values_are_sentences_and_the_others_are_answered(saved, tmp_path, image):
     (tmp_path / "text.png").write_text("no picture")
-    (tmp_path / "empty.png").write_bytes(b"")
-    header = b"IHDR" + struct.pack(">IIBBBBB", 30_000, 30_000, 8, 0, 0, 0, 0)  # it claims 900 million pixels
-    chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
-    (tmp_path / "giant.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk + struct.pack(">I", 0) + b"IDAT")
-    names, answers = ["text.png", "empty.png", "absent.png", "giant.png"], Answers(saved() / "model.keras")
+    names, answers = ["text.png", "absent.png"], Answers(saved() / "model.keras")
     *broken, good = answers.predict([*(str(tmp_path / name) for name in names), image], None, None)
-    reasons = ("not a decodable image", "empty file", "No such file", "its header claims 30,000 × 30,000 pixels")
-    for one, name, reason in zip(broken, names, reasons, strict=True):
+    for one, name, reason in zip(broken, names, ("not a decodable image", "No such file"), strict=True):
         assert one.prediction is None and one.problem.startswith("Expected a")
         assert f"Received: {name} ({reason}" in one.problem and str(tmp_path) not in one.problem
     assert good.prediction is not None and good.problem == ""
@@ -156,17 +148,14 @@ def test_the_steps_end_with_the_pixels_of_the_model(saved, recipe, tmp_path):
 
 def test_the_examples_are_phantoms_of_the_models_kind_and_each_is_another(saved):
     answers = Answers(saved() / "model.keras")
-    answers.card = replace(CARD, modality="mammography")
     drawn = [answers.example(turn) for turn in range(4)]
     assert [one.name.split("-")[1] for one in drawn] == ["cancer", "benign", "normal", "cancer"]
     assert all(25 <= one.age <= 92 and one.density in (1, 2, 3, 4) for one in drawn)
     assert len({one.image.tobytes() for one in drawn}) == 4
     assert drawn[0].words.startswith(NOTICE) and "Drawn as cancer" in drawn[0].words
-    classes = ("benign", "malignant", "normal")
-    for changed in ({"modality": "ultrasound"}, {"inputs": ("image",), "class_names": classes}):
-        answers.card = replace(CARD, **changed)
-        one = answers.example(0)
-        assert one.name == "phantom-malignant-1.png" and one.age is None and one.image.ndim == 3
+    answers.card = replace(CARD, modality="ultrasound")
+    one = answers.example(0)
+    assert one.name == "phantom-malignant-1.png" and one.age is None and one.image.ndim == 3
 
 
 def test_an_answer_says_what_is_to_be_known():
@@ -184,7 +173,7 @@ def test_an_answer_says_what_is_to_be_known():
     flags += "lut_bits_corrected,presentation_shape_differs,age_differs_from_header,other_view_missing,not_calibrated"
     text = views.verdict(Answer("a.png", replace(ONE, flags=tuple(flags.split(",")))), CARD)
     assert text.count("<li>") == 13 and "_" not in text.split("Mind:")[1]  # each is a sentence
-    spread = Spread(("fold0-seed0", "fold1-seed0"), {**SHARES, "cancer": 0.125}, {**SHARES, "cancer": 0.875})
+    spread = pd.DataFrame([{**SHARES, "cancer": 0.125}, {**SHARES, "cancer": 0.875}], ["fold0-seed0", "fold1-seed0"])
     text = views.verdict(Answer("a.png", ONE), CARD, spread)
     assert "0.125–0.875" in text and "left:12.5%;right:12.5%" in text
     assert "over 2 trained models of this row (fold0-seed0, fold1-seed0)" in text
@@ -253,17 +242,10 @@ def events(saved, tmp_path) -> Events:
     return Events(Answers(saved() / "model.keras"), tmp_path / "kept")
 
 
-def test_a_new_scan_has_neither_age_nor_density_of_the_one_before(events, tmp_path):
-    scans: list[str] = []
-    files, _, source, age, density, *_ = events.on_example(scans, 0)
-    assert source == GIVEN and 25 <= age <= 92 and density in "1234" and Path(files[0]).is_file()
+def test_an_age_can_be_withheld(events, tmp_path):
     path = str(write_dicom(tmp_path / "next.dcm", scan(), PatientAge="058Y", Modality="MG"))
-    source, density, *_, verdict, details = events.on_uploads(scans, [path])
-    assert (source, density) == (HEADER, UNKNOWN) and "Looking at the scan" in verdict and details == ""
-    updates = list(events.answer(scans, [path], 0, source, age, density))
-    assert any("58 years (from the DICOM header)" in str(verdict) for _, verdict, _ in updates)
-    withheld = list(events.answer(scans, [path], 0, UNKNOWN, age, density))
-    assert "Age: unknown; the DICOM header says 58." in str(withheld[-1])
+    for source, words in ((HEADER, "Age: 58 years (from"), (UNKNOWN, "Age: unknown; the DICOM header says 58.")):
+        assert words in str(list(events.answer([path], [path], 0, source, 70, UNKNOWN)))
 
 
 def test_the_answer_that_is_shown_belongs_to_the_last_scan(events, tmp_path):
@@ -279,7 +261,7 @@ def test_the_answer_that_is_shown_belongs_to_the_last_scan(events, tmp_path):
     assert "second.png" in str(list(events.answer(scans, second, 0, HEADER, None, UNKNOWN)))
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
 def test_nothing_is_left_behind_whatever_ends_it(name, monkeypatch):
     monkeypatch.setattr(os, "environ", os.environ.copy())
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
