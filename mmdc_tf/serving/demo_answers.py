@@ -52,13 +52,15 @@ class Example(NamedTuple):
 class Answers:
     """A trained model as the page asks it, and the other models of its row, which are loaded when first asked.
 
-    Arguments and errors as for ``card.load_model``.
+    A scan is read once: its file may be deleted while it is still shown. Arguments and errors as for
+    ``card.load_model``.
     """
 
     def __init__(self, file: Path, card: ModelCard | None = None) -> None:
         model, self.card = load_model(file, card)
         self._file = file.absolute()
         self._read = functools.lru_cache(MOST_SCANS)(self._preprocess)
+        self.steps = functools.lru_cache(MOST_SCANS)(self._steps)
         self._model = Explainer(model, self.card, self._read)
         self.explain = self._model.explain
         self.others = row_models(self._file, self.card)
@@ -66,12 +68,12 @@ class Answers:
     def _preprocess(self, path: str | Path) -> PreprocessedScan:
         return preprocess_scan(path, self.card.recipe, self.card.image_size)
 
-    def steps(self, path: str) -> dict[str, np.ndarray]:
+    def _steps(self, path: str) -> dict[str, np.ndarray]:
         """Name to picture, uint8 (h, w) or (h, w, 3): the scan as read, what each step made, last the model's input."""
         scan = read_image(path)
         states = self.card.recipe.states(scan, self.card.image_size)
         *made, (last, _) = [(step.name, step.picture(state)) for step, state in states]
-        pictures = [("scan", scan), *made, (last, self._read(path).image)]
+        pictures = [("scan", scan), *made, (last, self._read(Path(path)).image)]
         return {f"{place}. {name.replace('-', ' ')}": _small(one) for place, (name, one) in enumerate(pictures, 1)}
 
     def predict(self, paths: Sequence[str], age: float | None, density: float | None) -> list[Answer]:

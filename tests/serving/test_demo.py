@@ -100,9 +100,10 @@ def test_what_is_shown_of_a_scan_is_what_the_model_says(saved, image):
     folder = saved()
     answers = Answers(folder / "model.keras")
     prediction = answers.predict([image], 61.5, 2)[0].prediction
-    copy = shutil.copy(image, f"{image}.copy.png")
+    copy, steps = shutil.copy(image, f"{image}.copy.png"), answers.steps(image)
     Path(image).unlink()
     changes, explanation = answers.changes(image, prediction), answers.explain(image, None, 61.5, 2)
+    assert answers.steps(image) is steps
     ages = [NAN, *range(30, 61, 5), 61.5, *range(65, 91, 5)]
     np.testing.assert_array_equal(changes["age"].index, ages)
     np.testing.assert_allclose(changes["age"], by_hand(folder, copy, [(age, 2) for age in ages]), atol=1e-5)
