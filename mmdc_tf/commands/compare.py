@@ -82,6 +82,7 @@ def _external(file: Path, baseline: Path) -> str:
     tables: dict[str, pd.DataFrame] = {}
     for path in (file, baseline):
         found = read_predictions([path])
+        found = found if "model" in found else found.assign(model="")  # of one training, not of mmdc-tf evaluate
         tables[str(path)] = found[found["model"] == found["model"].iloc[-1]].assign(seed=0)  # the ensemble stands last
     lines = _in_percent(compare_rows(tables, str(baseline)))
     return "\n\n".join([_section("external validation", lines, {}), *NOTES, RESEARCH_USE])
