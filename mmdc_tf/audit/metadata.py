@@ -90,14 +90,13 @@ def _missing_by_site(table: pd.DataFrame, site: pd.Series) -> list[dict[str, obj
         shares = table.loc[large.index, column].isna().groupby(large).mean()
         if len(shares) > 1 and shares.max() - shares.min() >= LEAST_SITE_GAP:
             most, least = shares.idxmax(), shares.idxmin()
-            entry = {"column": column, "site": most, "share": shares[most]}
-            entry |= {"other": least, "other_share": shares[least]}
             sentence = (
                 f"The {column} is unknown for {shares[most]:.0%} of the images of site {most} and for "
                 f'{shares[least]:.0%} of site {least}: a model\'s learned "unknown" would tell the site. Leave the '
                 f"{column} out, or train and report within each site."
             )
-            found.append({**entry, "sentence": sentence})
+            gap = {"site": most, "share": shares[most], "other": least, "other_share": shares[least]}
+            found.append({"column": column, **gap, "sentence": sentence})
     return found
 
 

@@ -220,8 +220,7 @@ def _metadata_section(dataset: Dataset, metadata: dict[str, Any]) -> dict[str, A
     numbers |= {name: len(metadata[name]) for name in lists}
     files = ", and files of equal size byte by byte" if dataset.has_images else ". Files were not compared"
     looked_at = f"The sample table of {metadata['images']:,} images{files}."
-    findings = [finding] if across else []
-    findings += [one["sentence"] for one in metadata["missing_by_site"]]
+    findings = [*[finding] * bool(across), *(one["sentence"] for one in metadata["missing_by_site"])]
     return _section("Metadata", looked_at, numbers, findings, metadata["sentences"])
 
 

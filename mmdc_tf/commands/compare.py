@@ -75,17 +75,19 @@ def _compare(options: argparse.Namespace) -> int:
 
 
 def _external(file: Path, baseline: Path) -> str:
-    """Two models, or two rows' ensembles, on the same external images."""
+    """Two models, or two rows' ensembles, on the same images: external ones, or the test part of a training."""
     from mmdc_tf.evaluation.comparison import compare_rows
     from mmdc_tf.evaluation.predictions import read_predictions
 
     tables: dict[str, pd.DataFrame] = {}
+    title = "the same test images"
     for path in (file, baseline):
         found = read_predictions([path])
-        found = found if "model" in found else found.assign(model="")  # of one training, not of mmdc-tf evaluate
-        tables[str(path)] = found[found["model"] == found["model"].iloc[-1]].assign(seed=0)  # the ensemble stands last
+        if "model" in found:  # of mmdc-tf evaluate; the ensemble stands last
+            found, title = found[found["model"] == found["model"].iloc[-1]], "external validation"
+        tables[str(path)] = found.assign(seed=0)
     lines = _in_percent(compare_rows(tables, str(baseline)))
-    return "\n\n".join([_section("external validation", lines, {}), *NOTES, RESEARCH_USE])
+    return "\n\n".join([_section(title, lines, {}), *NOTES, RESEARCH_USE])
 
 
 def _in_percent(lines: pd.DataFrame) -> pd.DataFrame:

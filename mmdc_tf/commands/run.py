@@ -148,19 +148,17 @@ def _plan(table: PaperTable, rows: tuple[Row, ...], name: str, options: argparse
     from mmdc_tf.training.recipe import load_profile
 
     real = options.dataset_root is not None
-    overriding = ("folds", "image_size", "epochs", "batch_size", "feature_views")
     dataset = _dataset(table, rows, name, options, output)
+    modality = table.modality if name == "folder" else dataset.info.modality
     is_official = options.folds == arguments.OFFICIAL
-    given = {option: getattr(options, option) for option in overriding}
+    given = {one: getattr(options, one) for one in ("folds", "image_size", "epochs", "batch_size", "feature_views")}
     profile = load_profile(options.profile, **given | ({"folds": official_folds(dataset)} if is_official else {}))
     dataset = dataset if is_official else replace(dataset, official=None)
     plan = Plan(
         table=table,
         rows=rows,
         dataset=dataset,
-        preprocessing=recipe_for(
-            table.modality if name == "folder" else dataset.info.modality, options.recipe, options.fit
-        ).name,
+        preprocessing=recipe_for(modality, options.recipe, options.fit).name,
         profile=profile,
         weights=options.weights or ("imagenet" if real else "none"),
         cut=options.cut,

@@ -21,6 +21,7 @@ PROBABILITY_METRICS = ("auc", "brier", "ece", "nll")
 ALL_METRICS = (*METRICS, *THRESHOLD_METRICS, *AGREEMENT_METRICS, *PROBABILITY_METRICS)
 CLASS_SCORES = ("precision", "recall", "f1")
 BINS = 15
+WORST = 0.01  # share of the images that count as the worst cases
 SMALLEST_PROBABILITY = float(np.finfo("float64").eps)  # what counts as 0, as in scikit-learn's log_loss
 
 Scorer = Callable[[np.ndarray], dict[str, np.ndarray]]
@@ -121,6 +122,13 @@ def truth_and_probabilities(predictions: pd.DataFrame) -> tuple[np.ndarray, np.n
             "Give class probabilities, not logits or per cent."
         )
     return truth, probabilities
+
+
+def worst_cases(predictions: pd.DataFrame) -> pd.DataFrame:
+    """The ``WORST`` share of the images, at least one, whose true class got the least probability, as ``p_true``."""
+    truth, probabilities = truth_and_probabilities(predictions)
+    table = predictions.assign(p_true=probabilities[np.arange(len(truth)), truth])
+    return table.nsmallest(max(1, round(WORST * len(table))), "p_true")
 
 
 def log_losses(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:

@@ -12,8 +12,6 @@ from mmdc_tf.errors import InputError
 KEYS = ("sample_id", "patient_id", "group_id", "fold", "seed", "y_true", "y_pred")
 TEXT = ("sample_id", "patient_id", "group_id", "y_true", "y_pred")
 CONFIDENCE = "confidence"
-WORST = 0.01
-"""Share of the images that count as the worst cases."""
 
 
 def predictions_table(
@@ -92,9 +90,3 @@ def choose_examples(predictions: pd.DataFrame, wrong: int = 4, right: int = 4) -
         for part, count in ((table[~is_right], wrong), (table[is_right], right))
     ]
     return pd.concat(parts, ignore_index=True).drop_duplicates("sample_id", ignore_index=True)
-
-
-def worst_cases(predictions: pd.DataFrame) -> pd.DataFrame:
-    """The ``WORST`` share of the images, at least one, whose true class got the least probability, as ``p_true``."""
-    chance = [line[f"p_{line['y_true']}"] for line in predictions.to_dict("records")]
-    return predictions.assign(p_true=chance).nsmallest(max(1, round(WORST * len(predictions))), "p_true")

@@ -12,7 +12,7 @@ import pandas as pd
 from mmdc_tf.datasets.catalogue import DECLARED
 from mmdc_tf.datasets.splits import LEAK_FREE
 from mmdc_tf.errors import counted
-from mmdc_tf.evaluation.predictions import WORST, worst_cases
+from mmdc_tf.evaluation.metrics import WORST, worst_cases
 from mmdc_tf.experiments.results import rows_that_ran
 from mmdc_tf.experiments.rows import PaperTable
 from mmdc_tf.experiments.run_folder import OK, read_samples, row_predictions, run_of

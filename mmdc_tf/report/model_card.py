@@ -15,8 +15,8 @@ from mmdc_tf.datasets.catalogue import DECLARED
 from mmdc_tf.datasets.schema import NOTICE, TWIN_UNIT
 from mmdc_tf.datasets.splits import Split, folds_of
 from mmdc_tf.errors import RESEARCH_USE, counted, kind_and_line
-from mmdc_tf.evaluation.metrics import all_metrics, class_results
-from mmdc_tf.evaluation.predictions import WORST, read_predictions, worst_cases
+from mmdc_tf.evaluation.metrics import WORST, all_metrics, class_results, worst_cases
+from mmdc_tf.evaluation.predictions import read_predictions
 from mmdc_tf.evaluation.statistics import metric_intervals
 from mmdc_tf.evaluation.subgroups import FEW, FEW_GROUPS, FEW_IMAGES, TITLES, subgroup_results
 from mmdc_tf.evaluation.text import FILTERS, between, fixed, share

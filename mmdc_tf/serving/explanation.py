@@ -122,6 +122,11 @@ class PointingGame:
     middle: float
     lost: int
 
+    @property
+    def columns(self) -> dict[str, float]:
+        """As columns of a table."""
+        return {f"heat_{name}": getattr(self, name) for name in ("images", "hits", "inside", "area", "middle")}
+
     def __str__(self) -> str:
         missed = f" The crop left no lesion of {counted(self.lost, 'other image')}." if self.lost else ""
         return (

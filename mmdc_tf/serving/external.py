@@ -29,7 +29,7 @@ from mmdc_tf.evaluation.subgroups import subgroup_results
 from mmdc_tf.experiments.card import ModelCard
 from mmdc_tf.inputs.pipeline import InputSettings, evaluation_dataset
 from mmdc_tf.serving.card import MODEL, load_model, model_file
-from mmdc_tf.serving.explanation import Explainer, PointingGame, pointing_game
+from mmdc_tf.serving.explanation import Explainer, pointing_game
 
 BATCH = 32
 ENSEMBLE, MEAN = "mean of their probabilities", "mean of the models' scores"
@@ -129,7 +129,7 @@ def evaluate_externally(
         threshold = thresholds[place] if place < len(thresholds) else _mean(thresholds)
         positive = card.positive_class if card.positive_class in classes.names else None
         found = external_scores(table, positive, threshold, card.sensitivity or 0.9, parts)
-        lines.append({"model": name, **found, **(_heat(games[name]) if name in games else {})})
+        lines.append({"model": name, **found, **(games[name].columns if name in games else {})})
     scores = pd.DataFrame(lines)
     if len(files) > 1:
         mean: dict[Any, Any] = scores.iloc[: len(files)].drop(columns="model").mean().to_dict()
@@ -146,12 +146,6 @@ def evaluate_externally(
         subgroup_results(last if parts is None else last[parts == SCORED], facts),
         (*(f"{name}: {game}" for name, game in games.items()), *_notes(classes, card, dataset, recalibrate)),
     )
-
-
-def _heat(game: PointingGame) -> dict[str, float]:
-    """Columns of the scores."""
-    shares = {"hits": game.hits, "inside": game.inside, "area": game.area, "middle": game.middle}
-    return {"heat_images": game.images} | {f"heat_{name}": share for name, share in shares.items()}
 
 
 def _predicted(model: keras.Model, card: ModelCard, dataset: Dataset, number: int) -> pd.DataFrame:
